@@ -1,0 +1,239 @@
+// Package ledger composes prices, budgets and a store into the two moments of
+// an attempt's money: Hold before the backend is called and Settle when its
+// answer has ended. It is what the gateway talks to. It knows no text, and no
+// vendor.
+//
+// A hold is the dearest outcome that the attempt can have, claimed in every
+// budget window that applies, in one transaction: either all of them have
+// room or nothing is held. A settle replaces the claim by what was used. A
+// hold that no settle has ended by its deadline is in doubt: Recover settles
+// it at the held amount, so that a crash can hide no spending.
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/weir-gateway/weir/accounting"
+	"github.com/weir-gateway/weir/accounting/lease"
+	"github.com/weir-gateway/weir/accounting/price"
+)
+
+// Store keeps open attempts, lines and budget windows. Its methods are safe
+// for concurrent use, by several processes too.
+type Store interface {
+	// Open records an attempt and claims its room, all or nothing. Where a
+	// window has no room it fails with *accounting.ExhaustedError and keeps
+	// nothing.
+	Open(ctx context.Context, open Open) error
+	// Close writes a line, feeds the windows and ends the attempt's claims, in
+	// one transaction. A line that is there already is neither written nor
+	// fed again, and Close returns false. Claims end only with the open record
+	// that made them, so that closing twice frees nothing twice.
+	Close(ctx context.Context, closing Closing) (bool, error)
+	// Abandoned returns up to limit open attempts whose deadline lies before
+	// the given time, oldest first.
+	Abandoned(ctx context.Context, before time.Time, limit int) ([]Open, error)
+}
+
+// Open is an attempt before its outcome is known.
+type Open struct {
+	Attempt accounting.Attempt
+	Claims  []accounting.Claim
+	// Bound is the most that the attempt can use, and Cost what that costs,
+	// nil where no price is known.
+	Bound accounting.Usage
+	Cost  *accounting.Cost
+}
+
+// Closing is how an attempt ended.
+type Closing struct {
+	Line accounting.Line
+	// Claims are those of the Open; Allocations what the line feeds of them.
+	Claims      []accounting.Claim
+	Allocations []accounting.Allocation
+}
+
+// Ledger holds and settles. Its fields are set once, before the first call.
+// It is safe for concurrent use.
+type Ledger struct {
+	Store Store
+	// Prices and Budgets return what is in force now. Each hold asks once and
+	// keeps to the answer.
+	Prices  func() *price.Catalogue
+	Budgets func() *lease.Book
+	Now     func() time.Time
+}
+
+// UnpricedError says that a call cannot be held against a budget of money,
+// since nobody knows what it would cost in the budget's currency.
+type UnpricedError struct {
+	Model, Backend, Budget string
+	// Currency is the budget's; Priced is the price's, empty where there is none.
+	Currency, Priced string
+}
+
+func (e *UnpricedError) Error() string {
+	if e.Priced == "" {
+		return fmt.Sprintf("model %q on backend %q has no price, and budget %q limits money: apply a document of kind Price for it", e.Model, e.Backend, e.Budget)
+	}
+	return fmt.Sprintf("model %q on backend %q is priced in %s, and budget %q is in %s: apply a Price in %s", e.Model, e.Backend, e.Priced, e.Budget, e.Currency, e.Currency)
+}
+
+// Hold claims room for the dearest outcome of an attempt. It fails with
+// *accounting.ExhaustedError, *UnpricedError, or the store's error; then
+// nothing is held.
+func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound accounting.Usage) (*Hold, error) {
+	h := &Hold{ledger: l, open: Open{Attempt: attempt, Bound: bound}}
+	if p, ok := l.Prices().Find(attempt.Backend, attempt.BackendModel, attempt.Model, attempt.Start); ok {
+		cost, err := p.Rate(bound)
+		if err != nil {
+			return nil, fmt.Errorf("rate the bound of model %q: %w", attempt.Model, err)
+		}
+		h.price, h.open.Cost = p, &cost
+	}
+	for _, w := range l.Budgets().Windows(attempt.Subject, attempt.Start) {
+		amount, err := h.amount(w, bound, h.open.Cost)
+		if err != nil {
+			return nil, err
+		}
+		h.open.Claims = append(h.open.Claims, accounting.Claim{Window: w, Amount: amount})
+	}
+	if err := l.Store.Open(ctx, h.open); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// A Hold is the room that one attempt has claimed. It ends with the first
+// Settle; later ones change nothing. It is safe for concurrent use.
+type Hold struct {
+	ledger *Ledger
+	open   Open
+	price  *price.Price
+
+	mu      sync.Mutex
+	settled bool
+	cost    *accounting.Cost
+}
+
+// Result is how an attempt ended.
+type Result struct {
+	Outcome  accounting.Outcome
+	Usage    accounting.Usage
+	Source   accounting.Source
+	OwnUsage accounting.Usage
+}
+
+// Settle writes the attempt's line and returns its cost, nil where no price is
+// known. The caller must not be told OK before it has returned. After an error
+// the hold stands, and Settle may be tried again.
+func (h *Hold) Settle(ctx context.Context, r Result) (*accounting.Cost, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.settled {
+		return h.cost, nil
+	}
+	if !r.Usage.Known() && r.Outcome.Charged() {
+		// Nobody counted, so the held amount stands, as for a call in doubt.
+		r.Usage, r.Source = h.open.Bound, accounting.SourceReservation
+	}
+	line := accounting.Line{
+		Attempt: h.open.Attempt, End: h.ledger.Now(), Outcome: r.Outcome,
+		Usage: r.Usage, Source: r.Source, OwnUsage: r.OwnUsage,
+	}
+	if h.price != nil && r.Usage.Known() {
+		cost, err := h.price.Rate(r.Usage)
+		if err != nil {
+			return nil, fmt.Errorf("rate the usage of call %s: %w", h.open.Attempt.RequestID, err)
+		}
+		line.Cost = &cost
+	} else if h.price != nil && !r.Outcome.Charged() {
+		line.Cost = &accounting.Cost{
+			ProviderCost: accounting.Money{Currency: h.price.Currency}, Charge: accounting.Money{Currency: h.price.Currency}, PriceVersion: h.price.Version,
+		}
+	}
+	if line.Cost != nil && !r.Outcome.Charged() {
+		line.Cost.Charge.Nanos = 0
+	}
+	if err := h.close(ctx, line); err != nil {
+		return nil, err
+	}
+	h.settled, h.cost = true, line.Cost
+	return h.cost, nil
+}
+
+// ErrSettledElsewhere says that the attempt has a line already that this hold
+// did not write: it was found in doubt before it ended.
+var ErrSettledElsewhere = errors.New("the attempt was settled in doubt before it ended; the held amount stands")
+
+func (h *Hold) close(ctx context.Context, line accounting.Line) error {
+	closing := Closing{Line: line, Claims: h.open.Claims}
+	for _, c := range h.open.Claims {
+		if !line.Outcome.Charged() {
+			break
+		}
+		amount, err := h.amount(c.Window, line.Usage, line.Cost)
+		if err != nil {
+			return err
+		}
+		closing.Allocations = append(closing.Allocations, accounting.Allocation{Window: c.Window.ID, Unit: c.Window.Unit, Amount: amount})
+	}
+	wrote, err := h.ledger.Store.Close(ctx, closing)
+	if err == nil && !wrote {
+		return ErrSettledElsewhere
+	}
+	return err
+}
+
+// amount is what a usage and its cost are worth in a window's unit.
+func (h *Hold) amount(w accounting.Window, u accounting.Usage, cost *accounting.Cost) (int64, error) {
+	switch w.Unit {
+	case accounting.UnitRequests:
+		return 1, nil
+	case accounting.UnitTokens:
+		return u.Tokens(), nil
+	}
+	a := h.open.Attempt
+	if cost == nil {
+		return 0, &UnpricedError{Model: a.Model, Backend: a.Backend, Budget: w.Budget, Currency: string(w.Unit)}
+	}
+	if cost.Charge.Currency != string(w.Unit) {
+		return 0, &UnpricedError{Model: a.Model, Backend: a.Backend, Budget: w.Budget, Currency: string(w.Unit), Priced: cost.Charge.Currency}
+	}
+	return cost.Charge.Nanos, nil
+}
+
+// Recover settles the attempts that no replica has ended by their deadline,
+// as in doubt at the held amount. It returns how many it settled. Several
+// replicas may run it at once.
+func (l *Ledger) Recover(ctx context.Context, before time.Time) (int, error) {
+	const batch = 200
+	settled := 0
+	for {
+		opens, err := l.Store.Abandoned(ctx, before, batch)
+		if err != nil {
+			return settled, err
+		}
+		for _, open := range opens {
+			h := &Hold{ledger: l, open: open}
+			err := h.close(ctx, accounting.Line{
+				Attempt: open.Attempt, End: l.Now(), Outcome: accounting.OutcomeInDoubt,
+				Usage: open.Bound, Source: accounting.SourceReservation, Cost: open.Cost,
+			})
+			if errors.Is(err, ErrSettledElsewhere) {
+				continue
+			}
+			if err != nil {
+				return settled, err
+			}
+			settled++
+		}
+		if len(opens) < batch {
+			return settled, nil
+		}
+	}
+}

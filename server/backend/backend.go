@@ -1,0 +1,172 @@
+// Package backend is the neutral form of a call to a model and the contract
+// that every driver keeps. Faces turn wire forms into it and drivers turn it
+// into a vendor's wire: N + M converters, never N x M. It holds no driver
+// code and knows no vendor's names.
+package backend
+
+import (
+	"context"
+
+	"github.com/weir-gateway/weir/accounting"
+)
+
+// A Role says who speaks a message.
+type Role string
+
+// The roles. Drivers whose vendor lacks one say it in the nearest way.
+const (
+	System    Role = "system"
+	Developer Role = "developer"
+	User      Role = "user"
+	Assistant Role = "assistant"
+)
+
+// A Channel is one kind of text of a candidate.
+type Channel string
+
+// The channels.
+const (
+	Content   Channel = "content"
+	Reasoning Channel = "reasoning"
+	Refusal   Channel = "refusal"
+)
+
+// A Part is one piece of a message.
+type Part struct {
+	// Channel is Content in what a caller says; an assistant's earlier turn
+	// may also hold Reasoning and Refusal.
+	Channel Channel
+	Text    string
+}
+
+// A Message is one turn of a conversation.
+type Message struct {
+	Role  Role
+	Name  string
+	Parts []Part
+}
+
+// Text joins the content of a message.
+func (m Message) Text() string {
+	if len(m.Parts) == 1 {
+		return m.Parts[0].Text
+	}
+	var all []byte
+	for _, p := range m.Parts {
+		if p.Channel == Content {
+			all = append(all, p.Text...)
+		}
+	}
+	return string(all)
+}
+
+// A Request asks a target for candidates. Nil and empty mean the model's own
+// default. A driver must not change it.
+type Request struct {
+	// RequestID is the gateway's id of the call, for a backend's logs.
+	RequestID string
+	// Model is the name by which the target knows the model.
+	Model    string
+	Messages []Message
+
+	Temperature      *float64
+	TopP             *float64
+	TopK             *int
+	FrequencyPenalty *float64
+	PresencePenalty  *float64
+	MaxOutputTokens  *int
+	Stop             []string
+	Seed             *int64
+	// Candidates is how many answers are wanted, at least 1.
+	Candidates int
+}
+
+// A FinishReason says why a candidate ended.
+type FinishReason string
+
+// The finish reasons. Drivers report all but FinishSafety, which is the
+// gateway's own.
+const (
+	FinishStop          FinishReason = "stop"
+	FinishLength        FinishReason = "length"
+	FinishBackendFilter FinishReason = "backend_filter"
+	FinishRefusal       FinishReason = "refusal"
+	FinishUnknown       FinishReason = "unknown" // the backend gave a reason that has no name here
+	FinishSafety        FinishReason = "safety" // an output rule ended it
+)
+
+// A Kind says which fields of an Event count.
+type Kind uint8
+
+// The kinds of events.
+const (
+	// Started carries BackendModel. It comes at most once, first.
+	Started Kind = iota + 1
+	// Delta carries Candidate, Channel and Text.
+	Delta
+	// Finished carries Candidate and Finish; it comes once a candidate.
+	Finished
+	// Used carries Usage: all that the backend says was used so far. The last
+	// one counts.
+	Used
+)
+
+// An Event is one thing that a backend said.
+type Event struct {
+	Kind         Kind
+	Candidate    int
+	Channel      Channel
+	Text         string // valid UTF-8, cut between runes
+	Finish       FinishReason
+	Usage        accounting.Usage
+	BackendModel string // the model's name and version as the backend says it
+}
+
+// Capabilities is what a driver can do. What a target cannot do is refused
+// before anything is spent.
+type Capabilities struct {
+	// Candidates is the most answers of one call, at least 1.
+	Candidates int
+	// Seed and TopK tell whether the target takes them.
+	Seed bool
+	TopK bool
+	// MaxOutputTokens is what one candidate can have at the most, where the
+	// target has such a bound. The gateway asks for no more. 0 is unknown.
+	MaxOutputTokens int
+	// UsageAfterCancel tells that a cancelled stream still reports its usage
+	// when it is read to its end.
+	UsageAfterCancel bool
+}
+
+// A Backend is a server of models. It is safe for concurrent use.
+type Backend interface {
+	// Capabilities says what the backend can do with a model.
+	Capabilities(model string) Capabilities
+	// Generate starts a call and returns when the backend has accepted it. A
+	// failure is an *Error or the context's. The context ends the call,
+	// upstream as well, also after Generate has returned.
+	Generate(ctx context.Context, req *Request) (Stream, error)
+}
+
+// A Stream is the answer of a backend. It is used by one goroutine.
+type Stream interface {
+	// Recv returns the next event, io.EOF after the last one of a whole
+	// answer, an *Error where the backend failed, or the context's error. An
+	// answer is whole when each candidate has finished; a stream that ends
+	// before is an *Error of class Broken.
+	Recv() (Event, error)
+	// Close ends the call at the backend and frees what it holds. It may be
+	// called more than once, and at any time between calls of Recv.
+	Close() error
+}
+
+// A Counter is a Backend that knows its models' tokenizer; its counts are
+// exact. The interface is optional: ask for it by a type assertion.
+type Counter interface {
+	// CountInput returns what the backend will report as input of a request,
+	// the marks of its chat template included.
+	CountInput(req *Request) int
+	// CountOutput returns the tokens of the text of one channel of one
+	// candidate. The whole text counts, not the sum of its pieces.
+	CountOutput(model, text string) int
+}

@@ -1,0 +1,296 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/weir-gateway/weir/accounting"
+	"github.com/weir-gateway/weir/accounting/ledger"
+	"github.com/weir-gateway/weir/policy"
+	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/route"
+	"github.com/weir-gateway/weir/server/tokens"
+)
+
+// attempt is one try at one target: hold, stream, settle.
+type attempt struct {
+	gateway *Gateway
+	call    *Call
+	rules   *policy.Effective
+	sink    Sink
+	answer  *Answer
+	target  route.Target
+	number  int
+	last    bool // no other target is left
+
+	screen   *policy.Screen
+	finish   []backend.FinishReason // why each candidate ended, "" while it has not
+	whole    int                    // candidates that the backend has finished
+	pieces   []policy.Piece         // released by the last event; reused
+	released bool                   // the caller has got something
+	accepted bool                   // the backend has taken the request
+	received bool                   // the backend has said something
+	usage    accounting.Usage       // what the backend says was used
+	output   *tokens.Count          // what we counted of it
+
+	input      int64 // what we counted of the prompt
+	inputExact bool
+}
+
+// run holds money, calls the target, relays its answer and settles.
+func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) error {
+	if err := a.fit(&req, defaultMax); err != nil {
+		return err
+	}
+	hold, err := a.hold(ctx, &req)
+	if err != nil {
+		return refused(err)
+	}
+	outcome := accounting.OutcomeBroken // what stands if this function panics
+	defer func() {
+		if outcome == accounting.OutcomeBroken {
+			a.settle(ctx, hold, outcome) // nothing, where the lines below have settled
+		}
+	}()
+
+	// 6 stream: from the backend through the screen to the caller.
+	failure := a.relay(ctx, &req)
+	a.answer.Finish = a.finish
+	a.answer.Verdicts = append(a.answer.Verdicts, a.screen.Verdicts()...)
+
+	// 7 settle, before the caller hears that it is over.
+	outcome = a.outcome(ctx, failure)
+	if err := a.settle(ctx, hold, outcome); err != nil {
+		return cannotAccount(err, a.released)
+	}
+	if failure != nil {
+		return a.failed(ctx, failure)
+	}
+	return nil
+}
+
+// fit checks the request against what the target can do and bounds its output.
+func (a *attempt) fit(req *backend.Request, defaultMax int) error {
+	can := a.target.Backend.Capabilities(a.target.Model)
+	req.RequestID, req.Model = a.call.RequestID, a.target.Model
+	if req.Candidates == 0 {
+		req.Candidates = 1
+	}
+	switch {
+	case req.Candidates > can.Candidates:
+		return unsupported("config.candidate_count", fmt.Sprintf("model %q gives at most %d candidates a call", a.call.Model, can.Candidates))
+	case req.Seed != nil && !can.Seed:
+		return unsupported("config.seed", fmt.Sprintf("model %q takes no seed", a.call.Model))
+	case req.TopK != nil && !can.TopK:
+		return unsupported("config.top_k", fmt.Sprintf("model %q takes no top_k", a.call.Model))
+	}
+	// A hold needs a bound, so a call that sets none gets one, and is told.
+	if req.MaxOutputTokens == nil {
+		limit := defaultMax
+		if can.MaxOutputTokens > 0 && limit > can.MaxOutputTokens {
+			limit = can.MaxOutputTokens
+		}
+		req.MaxOutputTokens = &limit
+		a.answer.Target.InjectedMaxOutputTokens = limit
+	}
+	return nil
+}
+
+// hold claims the dearest outcome: the longest prompt that the text can be,
+// and all the output that was asked for.
+func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold, error) {
+	var most accounting.Usage
+	most.Set(accounting.Input, tokens.Bound(a.target.Backend, req))
+	most.Set(accounting.Output, int64(*req.MaxOutputTokens)*int64(req.Candidates))
+	most.Set(accounting.Requests, 1)
+
+	deadline, _ := ctx.Deadline()
+	hold, err := a.gateway.Ledger.Hold(ctx, accounting.Attempt{
+		RequestID: a.call.RequestID, Number: a.number, ClientRequestID: a.call.ClientRequestID,
+		Subject: a.call.account(), Model: a.call.Model, Backend: a.target.Name, BackendModel: a.target.Model,
+		Start: a.gateway.Now(), Deadline: deadline,
+	}, most)
+	if err != nil {
+		return nil, err
+	}
+	a.answer.Attempts = a.number
+	a.answer.Target.Model, a.answer.Target.Backend = a.target.Model, a.target.Name
+	a.input, a.inputExact = tokens.Input(a.target.Backend, req)
+	a.output = tokens.NewCount(a.target.Backend, req.Model)
+	a.screen = a.rules.Screen()
+	a.finish = make([]backend.FinishReason, req.Candidates)
+	return hold, nil
+}
+
+// relay streams the answer until it is whole, or until every candidate has
+// ended with a block. What cuts it short before is its error.
+func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // whatever the backend still says, nobody wants
+	stream, err := a.target.Backend.Generate(ctx, req)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	a.accepted = true
+
+	for wanted := len(a.finish); wanted > 0; {
+		event, err := stream.Recv()
+		if err != nil {
+			return a.flush(ctx, err)
+		}
+		c := event.Candidate
+		if c < 0 || c >= len(a.finish) {
+			return a.flush(ctx, &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("candidate %d of %d", c, len(a.finish))})
+		}
+		open := a.finish[c] == ""
+		switch event.Kind {
+		case backend.Started:
+			a.answer.Target.BackendModel = event.BackendModel
+			continue
+		case backend.Used:
+			a.usage = event.Usage
+			continue
+		case backend.Delta:
+			a.received = true
+			a.output.Add(c, event.Channel, event.Text)
+			a.pieces = a.screen.Write(a.pieces[:0], policy.Piece{Candidate: c, Channel: policy.Channel(event.Channel), Text: event.Text})
+		case backend.Finished:
+			a.received = true
+			a.whole++
+			a.pieces = a.screen.End(a.pieces[:0], c)
+			if open {
+				a.finish[c] = event.Finish
+			}
+		}
+		if err := a.release(); err != nil {
+			return err
+		}
+		if open && a.screen.Blocked(c) {
+			a.finish[c] = backend.FinishSafety
+		}
+		if open && a.finish[c] != "" {
+			wanted--
+		}
+	}
+	if a.whole < len(a.finish) {
+		return nil // blocked: the backend is cancelled, and pays for what it said
+	}
+	for { // the backend has said all; its usage comes last
+		event, err := stream.Recv()
+		if err != nil {
+			return nil
+		}
+		if event.Kind == backend.Used {
+			a.usage = event.Usage
+		}
+	}
+}
+
+// release gives the caller what the screen has let go.
+func (a *attempt) release() error {
+	for _, p := range a.pieces {
+		if !a.released {
+			a.released = true
+			a.answer.FirstOutput = a.gateway.Now()
+			if err := a.sink.Start(a.answer); err != nil {
+				return &sinkError{err}
+			}
+		}
+		if err := a.sink.Delta(Delta{Candidate: p.Candidate, Channel: backend.Channel(p.Channel), Text: p.Text}); err != nil {
+			return &sinkError{err}
+		}
+	}
+	return nil
+}
+
+// flush ends the answer where it broke off: what is held is judged as the end
+// of the text. It is dropped where the caller is gone, and where another
+// target can answer since the caller has seen nothing of this one.
+func (a *attempt) flush(ctx context.Context, cause error) error {
+	if errors.Is(ctx.Err(), context.Canceled) || (!a.released && !a.last && elsewhereHelps(cause)) {
+		return cause
+	}
+	for c := range a.finish {
+		if a.finish[c] != "" {
+			continue
+		}
+		a.pieces = a.screen.End(a.pieces[:0], c)
+		if err := a.release(); err != nil {
+			return err
+		}
+		if a.screen.Blocked(c) {
+			a.finish[c] = backend.FinishSafety
+		}
+	}
+	return cause
+}
+
+// outcome tells what became of the attempt.
+func (a *attempt) outcome(ctx context.Context, failure error) accounting.Outcome {
+	switch {
+	case failure == nil && a.blocked():
+		return accounting.OutcomeBlocked
+	case failure == nil:
+		return accounting.OutcomeCompleted
+	case !a.accepted:
+		return accounting.OutcomeFailed
+	case isSinkError(failure) || errors.Is(ctx.Err(), context.Canceled):
+		return accounting.OutcomeCancelled
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return accounting.OutcomeDeadline
+	case a.received:
+		return accounting.OutcomeBroken
+	}
+	return accounting.OutcomeFailed
+}
+
+// blocked tells whether an output rule has ended every candidate.
+func (a *attempt) blocked() bool {
+	for _, f := range a.finish {
+		if f != backend.FinishSafety {
+			return false
+		}
+	}
+	return true
+}
+
+// settle turns the hold into a ledger line. The provider's usage counts where
+// it has finished its answer; else our own count of what it said.
+func (a *attempt) settle(ctx context.Context, hold *ledger.Hold, outcome accounting.Outcome) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer cancel()
+	own, source := a.counted()
+	result := ledger.Result{Outcome: outcome, Usage: own, Source: source, OwnUsage: own}
+	switch {
+	case outcome == accounting.OutcomeFailed:
+		result.Usage, result.Source = accounting.Usage{}, accounting.SourceGateway
+	case a.whole == len(a.finish) && a.usage.Known():
+		result.Usage, result.Source = a.usage, accounting.SourceProvider
+		result.Usage.Set(accounting.Requests, 1)
+	}
+	cost, err := hold.Settle(ctx, result)
+	if err != nil {
+		a.gateway.Log.ErrorContext(ctx, "settle failed; the hold will be settled in doubt", "request_id", a.call.RequestID, "attempt", a.number, "error", err)
+		return err
+	}
+	a.answer.Outcome, a.answer.Usage, a.answer.Source, a.answer.Cost = outcome, result.Usage, result.Source, cost
+	return nil
+}
+
+// counted is our own count of the call so far.
+func (a *attempt) counted() (accounting.Usage, accounting.Source) {
+	content, reasoning, exact := a.output.Output()
+	var u accounting.Usage
+	u.Set(accounting.Input, a.input)
+	u.Set(accounting.Output, content)
+	if reasoning > 0 {
+		u.Set(accounting.Reasoning, reasoning)
+	}
+	u.Set(accounting.Requests, 1)
+	if exact && a.inputExact {
+		return u, accounting.SourceGateway
+	}
+	return u, accounting.SourceEstimate
+}

@@ -1,0 +1,115 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/weir-gateway/weir/accounting"
+	"github.com/weir-gateway/weir/policy"
+	"github.com/weir-gateway/weir/server/auth"
+	"github.com/weir-gateway/weir/server/backend"
+)
+
+// A Call is what a face has understood of a request.
+type Call struct {
+	// RequestID is ours, a UUIDv7; ClientRequestID is the caller's own, if any.
+	RequestID       string
+	ClientRequestID string
+	Caller          auth.Caller
+	// Model is the name the caller uses for the model.
+	Model   string
+	Request backend.Request
+	// Labels, EndUser and Session are the caller's own words, for cost reports
+	// and policies.
+	Labels  map[string]string
+	EndUser string
+	Session string
+}
+
+func (c *Call) subject() policy.Subject {
+	return policy.Subject{
+		Tenant: c.Caller.Tenant, Project: c.Caller.Project, Key: c.Caller.Key, Model: c.Model,
+		EndUser: c.EndUser, Session: c.Session, Labels: c.Labels,
+	}
+}
+
+func (c *Call) account() accounting.Subject {
+	return accounting.Subject{
+		Tenant: c.Caller.Tenant, Project: c.Caller.Project, Key: c.Caller.Key,
+		EndUser: c.EndUser, Session: c.Session, Labels: c.Labels,
+	}
+}
+
+// A Target says what served a call.
+type Target struct {
+	Requested    string // the model that the caller asked for
+	Model        string // the backend's name for it
+	Backend      string
+	BackendModel string // name and version as the backend says them, empty where it says nothing
+	// InjectedMaxOutputTokens is the limit that the gateway set since the
+	// caller set none; 0 where the caller did.
+	InjectedMaxOutputTokens int
+}
+
+// A Delta is a piece of text that may be seen by the caller.
+type Delta struct {
+	Candidate int
+	Channel   backend.Channel
+	Text      string
+}
+
+// A Sink takes an answer as it is released. An error of a sink ends the call
+// as one that the caller has cancelled. The gateway calls it from one
+// goroutine.
+type Sink interface {
+	// Start comes once, before the first Delta. The answer's request id and
+	// target are set.
+	Start(*Answer) error
+	Delta(Delta) error
+}
+
+// An Answer is all of a call but its text.
+type Answer struct {
+	RequestID string
+	Target    Target
+	// Attempts counts the targets that were tried.
+	Attempts int
+	Outcome  accounting.Outcome
+	// Finish says why each candidate ended; "" where it never did.
+	Finish   []backend.FinishReason
+	Usage    accounting.Usage
+	Source   accounting.Source
+	Cost     *accounting.Cost // nil where no price is known
+	Verdicts []policy.Verdict
+	// FirstOutput is when the first text was released, zero where none was.
+	Start, FirstOutput, End time.Time
+}
+
+// Collector is a Sink that gathers an answer for a unary call.
+type Collector struct {
+	Candidates []Collected
+}
+
+// Collected is the text of one candidate, by channel.
+type Collected struct {
+	Content, Reasoning, Refusal string
+}
+
+// Start does nothing.
+func (c *Collector) Start(*Answer) error { return nil }
+
+// Delta appends a piece.
+func (c *Collector) Delta(d Delta) error {
+	for len(c.Candidates) <= d.Candidate {
+		c.Candidates = append(c.Candidates, Collected{})
+	}
+	to := &c.Candidates[d.Candidate]
+	switch d.Channel {
+	case backend.Content:
+		to.Content += d.Text
+	case backend.Reasoning:
+		to.Reasoning += d.Text
+	case backend.Refusal:
+		to.Refusal += d.Text
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+// Package gateway is the life of one call, from a resolved caller to a settled
+// bill. Read Generate from top to bottom: no step of a call happens anywhere
+// else. Faces turn wire forms into a Call and an Answer; what a guard finds,
+// what a price says and how a backend speaks is asked of the packages that
+// know it.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/weir-gateway/weir/accounting"
+	"github.com/weir-gateway/weir/accounting/ledger"
+	"github.com/weir-gateway/weir/policy"
+	"github.com/weir-gateway/weir/server/admit"
+	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/route"
+)
+
+// Gateway serves calls. Its fields are set once, before the first call; it is
+// safe for concurrent use.
+type Gateway struct {
+	// Policies and Router return what is in force now. A call asks once and
+	// keeps to the answer, so that it never sees two.
+	Policies func() *policy.Set
+	Router   func() *route.Router
+	Limiter  *admit.Limiter
+	Ledger   *ledger.Ledger
+
+	// MaxDuration bounds a call that sets no earlier deadline.
+	MaxDuration time.Duration
+	// Observe is told of every call that has ended, refused ones too.
+	Observe func(*Call, *Answer, error)
+	Log     *slog.Logger
+	Now     func() time.Time
+}
+
+// settleTime bounds the one write that a caller cannot cancel.
+const settleTime = 10 * time.Second
+
+// Generate answers a call. The text goes to the sink as it is released; the
+// rest (why each candidate ended, usage, cost, verdicts) is in the Answer,
+// which is returned after the ledger has it. Where the call fails the error is
+// an *Error, and the Answer is what is known all the same.
+func (g *Gateway) Generate(ctx context.Context, call *Call, sink Sink) (*Answer, error) {
+	answer := &Answer{RequestID: call.RequestID, Target: Target{Requested: call.Model}, Start: g.Now()}
+	err := g.generate(ctx, call, sink, answer)
+	answer.End = g.Now()
+	g.Observe(call, answer, err)
+	return answer, err
+}
+
+func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *Answer) error {
+	ctx, cancel := context.WithTimeout(ctx, g.MaxDuration)
+	defer cancel()
+
+	// 1 resolve: what holds for this caller and model, and who may serve it.
+	subject := call.subject()
+	rules := g.Policies().Resolve(subject)
+	model, known := g.Router().Plan(call.Model)
+	if !known {
+		return unknownModel(call.Model)
+	}
+
+	// 2 admit: a place in flight.
+	leave, err := g.Limiter.Admit(subject, rules.Rates)
+	if err != nil {
+		return refused(err)
+	}
+	defer leave()
+
+	// 3 guard in: what the caller says may be redacted, or blocked.
+	request, verdicts, err := guardInput(rules, call.Request)
+	answer.Verdicts = verdicts
+	if err != nil {
+		return err
+	}
+
+	// 5 attempt: targets in order, each with a hold of its own, until one has
+	// answered. Nothing is tried again once a byte is released.
+	var failure error
+	for i, target := range model.Targets {
+		a := attempt{
+			gateway: g, call: call, rules: rules, sink: sink, answer: answer,
+			target: target, number: answer.Attempts + 1, last: i == len(model.Targets)-1,
+		}
+		err := a.run(ctx, request, model.MaxOutputTokens)
+		if err == nil {
+			return nil
+		}
+		var e *Error
+		if failure == nil || !errors.As(err, &e) || e.Reason != BudgetExhausted {
+			failure = err
+		}
+		if a.released || ctx.Err() != nil || !elsewhereHelps(err) {
+			break
+		}
+		g.Log.WarnContext(ctx, "target failed", "request_id", call.RequestID, "backend", target.Name, "attempt", a.number, "error", Logged(err))
+	}
+	return failure
+}
+
+// guardInput shows every text of a request to the input rules. The request
+// that it returns is the one that may go to a backend.
+func guardInput(rules *policy.Effective, req backend.Request) (backend.Request, []policy.Verdict, error) {
+	var texts []policy.InputText
+	for m, message := range req.Messages {
+		for p, part := range message.Parts {
+			texts = append(texts, policy.InputText{Message: m, Part: p, Text: part.Text})
+		}
+	}
+	judged := rules.JudgeInput(texts)
+	if judged.Blocked {
+		return req, judged.Verdicts, inputBlocked(judged.Verdicts)
+	}
+	clean := make([]backend.Message, len(req.Messages))
+	i := 0
+	for m, message := range req.Messages {
+		clean[m] = message
+		clean[m].Parts = make([]backend.Part, len(message.Parts))
+		for p, part := range message.Parts {
+			clean[m].Parts[p] = backend.Part{Channel: part.Channel, Text: judged.Texts[i]}
+			i++
+		}
+	}
+	req.Messages = clean
+	return req, judged.Verdicts, nil
+}
+
