@@ -1,0 +1,106 @@
+# Weir: everything that a developer or CI runs. `make` alone tells what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+export CGO_ENABLED ?= 0
+CACHE := .cache
+TOOL := go tool -modfile=proto/tools.mod
+BUF := $(TOOL) buf
+BUF_IMAGE = $(BUF) build proto --path proto/weir
+
+.PHONY: help
+help: ## Tell what there is to make
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+## The two commands
+
+.PHONY: demo
+demo: build ## Show the main job on this machine, from the first call to the bill
+	@bin/weir demo
+
+.PHONY: test
+test: postgres ## Run all tests, on a real SQLite and a real PostgreSQL
+	go test ./...
+
+.PHONY: build
+build: ## Build bin/weir
+	@go build -o bin/weir ./cmd/weir
+
+## Checks that need more than Go
+
+.PHONY: test-race
+test-race: postgres ## Run all tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race ./...
+
+.PHONY: test-sdk
+test-sdk: ## Run real SDKs and grpcurl against a real weir serve (needs node and npm)
+	cd server/face/sdktest && go test ./...
+
+.PHONY: test-real
+test-real: ## Run a real model server behind Weir (needs python3 with venv)
+	.ci/test-real
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz each fuzz target for FUZZTIME (30s)
+	.ci/fuzz $${FUZZTIME:-30s}
+
+## Code and contract
+
+.PHONY: generate
+generate: ## Generate gen/ and proto/third_party from proto/
+	go run -modfile=proto/gen.mod proto/protodeps/main.go proto/third_party
+	$(BUF) generate --template proto/buf.gen.yaml
+
+.PHONY: format
+format: ## Format Go and proto files
+	gofmt -w $$(git ls-files '*.go' | grep -v '^gen/')
+	$(BUF) format -w --path proto/weir
+
+.PHONY: lint
+lint: ## Check form: Go, proto, breaking changes of the contract
+	@unformatted="$$(gofmt -l $$(git ls-files '*.go' | grep -v '^gen/'))"; \
+	if [ -n "$$unformatted" ]; then echo "run make format; not formatted:"; echo "$$unformatted"; exit 1; fi
+	$(TOOL) golangci-lint run ./...
+	$(BUF) lint
+	$(BUF) format -d --exit-code --path proto/weir
+	$(BUF_IMAGE) -o - | $(BUF) breaking - --exclude-imports --against proto/baseline.binpb
+
+.PHONY: check-generated
+check-generated: generate ## Prove that the generated code is fresh
+	git --no-pager diff --exit-code -- gen proto/third_party
+	@new="$$(git ls-files --others --exclude-standard -- gen proto/third_party)"; \
+	if [ -n "$$new" ]; then echo "not committed:"; echo "$$new"; exit 1; fi
+
+.PHONY: check-tidy
+check-tidy: ## Prove that go.mod and go.sum are tidy
+	go mod tidy -diff
+	cd server/face/sdktest && go mod tidy -diff
+
+.PHONY: baseline
+baseline: ## Move the contract that buf breaking compares with; at a release only
+	$(BUF_IMAGE) --exclude-source-info -o proto/baseline.binpb
+
+## What the machine needs
+
+.PHONY: postgres
+postgres:
+	@.ci/debian postgresql
+
+.PHONY: ci
+ci: ## Everything, from a clean machine
+	.ci/debian ci
+	$(MAKE) check-tidy
+	$(MAKE) check-generated
+	$(MAKE) lint
+	$(MAKE) test
+	$(MAKE) test-race
+	$(MAKE) test-sdk
+	$(MAKE) test-real
+	$(MAKE) demo
+	@dirty="$$(git status --porcelain)"; if [ -n "$$dirty" ]; then echo "the checks changed the tree:"; echo "$$dirty"; exit 1; fi

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+)
+
+type applyCommand struct {
+	connection
+	File         []string `short:"f" required:"" help:"YAML file, folder of .yaml and .yml files, or - for standard input; may be given more than once." placeholder:"FILE"`
+	ValidateOnly bool     `help:"Check and show what would change, and change nothing."`
+	Output       string   `short:"o" enum:"text,json" default:"text" help:"text or json."`
+}
+
+type applyResult struct {
+	Revision int64           `json:"revision"`
+	Changes  []appliedChange `json:"changes"`
+	Warnings []string        `json:"warnings"`
+}
+
+type appliedChange struct {
+	Kind   string `json:"kind"`
+	Tenant string `json:"tenant,omitempty"`
+	Name   string `json:"name"`
+	Action string `json:"action"`
+	Diff   string `json:"diff,omitempty"`
+}
+
+func (c *applyCommand) Run(ctx context.Context, t terminal) error {
+	sources, err := readSources(c.File, t.in)
+	if err != nil {
+		return usageError(err)
+	}
+	ctx, conn, err := c.dial(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	answer, err := weirv1.NewAdminServiceClient(conn).ApplyDocuments(ctx, &weirv1.ApplyDocumentsRequest{Sources: sources, ValidateOnly: c.ValidateOnly})
+	if err != nil {
+		return told(err)
+	}
+	result := applyResult{Revision: answer.Revision, Changes: []appliedChange{}, Warnings: append([]string{}, answer.Warnings...)}
+	changed := 0
+	for _, ch := range answer.Changes {
+		action := enumWord(ch.Action.String(), "CHANGE_ACTION_")
+		if action != "unchanged" {
+			changed++
+		}
+		result.Changes = append(result.Changes, appliedChange{ch.Kind, ch.Tenant, ch.Name, action, ch.Diff})
+	}
+	if c.Output == "json" {
+		return printJSON(t.out, result)
+	}
+	for _, ch := range result.Changes {
+		name := ch.Name
+		if ch.Tenant != "" {
+			name = ch.Tenant + "/" + name
+		}
+		fmt.Fprintf(t.out, "%-9s %s %s\n", ch.Action, ch.Kind, name)
+		for line := range strings.Lines(ch.Diff) {
+			fmt.Fprint(t.out, "          ", line)
+		}
+	}
+	for _, w := range result.Warnings {
+		fmt.Fprintln(t.err, "warning:", w)
+	}
+	switch {
+	case c.ValidateOnly:
+		fmt.Fprintf(t.out, "valid; %d of %d documents would change, nothing was applied\n", changed, len(result.Changes))
+	default:
+		fmt.Fprintf(t.out, "revision %d is in force; %d of %d documents changed\n", result.Revision, changed, len(result.Changes))
+	}
+	return nil
+}
+
+// readSources reads files, the YAML files of folders, and standard input.
+func readSources(names []string, in io.Reader) ([]*weirv1.DocumentSource, error) {
+	var files []string
+	for _, name := range names {
+		if name == "-" {
+			files = append(files, name)
+			continue
+		}
+		info, err := os.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("there is no file or folder %s: check the path given with -f", name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !info.IsDir() {
+			files = append(files, name)
+			continue
+		}
+		var found []string
+		err = filepath.WalkDir(name, func(path string, d fs.DirEntry, err error) error {
+			if ext := filepath.Ext(path); err == nil && !d.IsDir() && (ext == ".yaml" || ext == ".yml") {
+				found = append(found, path)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			return nil, fmt.Errorf("folder %s holds no .yaml file: check the path given with -f", name)
+		}
+		sort.Strings(found)
+		files = append(files, found...)
+	}
+	var sources []*weirv1.DocumentSource
+	for _, file := range files {
+		name := file
+		var data []byte
+		var err error
+		if file == "-" {
+			name = "standard input"
+			data, err = io.ReadAll(in)
+		} else {
+			data, err = os.ReadFile(file)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(data) == 0 {
+			return nil, fmt.Errorf("%s is empty: a document begins with its kind, such as kind: Tenant", name)
+		}
+		sources = append(sources, &weirv1.DocumentSource{Name: name, Content: string(data)})
+	}
+	return sources, nil
+}

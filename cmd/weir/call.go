@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+)
+
+type callCommand struct {
+	connection
+	Model     string            `short:"m" required:"" help:"Model to ask." placeholder:"NAME"`
+	System    string            `help:"What the model is told before the prompt." placeholder:"TEXT"`
+	MaxTokens int32             `help:"Most tokens of the answer." placeholder:"N"`
+	Seed      *int64            `help:"Seed of the sampling." placeholder:"N"`
+	Label     map[string]string `help:"Label for cost reports; may be given more than once." placeholder:"KEY=VALUE"`
+	EndUser   string            `help:"Pseudonym of whom the call is for." placeholder:"ID"`
+	Stream    bool              `help:"Print the answer as it comes."`
+	Output    string            `short:"o" enum:"text,json" default:"text" help:"text or json."`
+	Prompt    []string          `arg:"" optional:"" help:"What to ask; standard input where it is absent or -."`
+}
+
+// callResult is the answer as `weir call -o json` prints it.
+type callResult struct {
+	Text         string        `json:"text"`
+	Reasoning    string        `json:"reasoning,omitempty"`
+	Refusal      string        `json:"refusal,omitempty"`
+	Usage        usageResult   `json:"usage"`
+	Cost         *moneyResult  `json:"cost"` // null where no price is known
+	Verdicts     []verdictInfo `json:"verdicts"`
+	FinishReason string        `json:"finish_reason"`
+	Target       targetResult  `json:"target"`
+	RequestID    string        `json:"request_id"`
+}
+
+type usageResult struct {
+	InputTokens     *int64 `json:"input_tokens,omitempty"`
+	OutputTokens    *int64 `json:"output_tokens,omitempty"`
+	CacheReadTokens *int64 `json:"cache_read_tokens,omitempty"`
+	ReasoningTokens *int64 `json:"reasoning_tokens,omitempty"`
+	Source          string `json:"source"`
+}
+
+type moneyResult struct {
+	Amount   string `json:"amount"`
+	Currency string `json:"currency"`
+}
+
+type targetResult struct {
+	RequestedModel          string `json:"requested_model"`
+	Model                   string `json:"model"`
+	Backend                 string `json:"backend"`
+	BackendModel            string `json:"backend_model,omitempty"`
+	InjectedMaxOutputTokens *int32 `json:"injected_max_output_tokens,omitempty"`
+}
+
+type verdictInfo struct {
+	Guard    string `json:"guard"`
+	Rule     string `json:"rule"`
+	Policy   string `json:"policy"`
+	Revision int64  `json:"policy_revision"`
+	Category string `json:"category,omitempty"`
+	Severity string `json:"severity,omitempty"`
+	Action   string `json:"action"`
+	Stage    string `json:"stage"`
+	Channel  string `json:"channel,omitempty"`
+	Start    *int64 `json:"start,omitempty"`
+	End      *int64 `json:"end,omitempty"`
+}
+
+func (c *callCommand) Run(ctx context.Context, t terminal) error {
+	prompt := strings.Join(c.Prompt, " ")
+	if prompt == "" || prompt == "-" {
+		data, err := io.ReadAll(t.in)
+		if err != nil {
+			return err
+		}
+		prompt = strings.TrimSuffix(string(data), "\n")
+	}
+	if prompt == "" {
+		return usageError(errors.New("nothing to ask: write the prompt behind the flags, or into standard input"))
+	}
+	ctx, conn, err := c.dial(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	client := weirv1.NewGenerationServiceClient(conn)
+
+	var result callResult
+	if c.Stream {
+		result, err = c.stream(ctx, client, c.request(prompt), t)
+	} else {
+		result, err = c.unary(ctx, client, c.request(prompt))
+	}
+	if err != nil {
+		return told(err)
+	}
+	switch {
+	case c.Output == "json":
+		if err := printJSON(t.out, result); err != nil {
+			return err
+		}
+	case !c.Stream:
+		fmt.Fprintln(t.out, result.Text)
+	default:
+		fmt.Fprintln(t.out)
+	}
+	if result.FinishReason == "safety" {
+		return &codedError{exitBlocked, errors.New("the answer ends here: " + blockedBy(result.Verdicts))}
+	}
+	return nil
+}
+
+func (c *callCommand) request(prompt string) *weirv1.GenerateRequest {
+	say := func(role weirv1.Role, text string) *weirv1.Message {
+		return &weirv1.Message{Role: role, Parts: []*weirv1.Part{{Data: &weirv1.Part_Text{Text: text}}}}
+	}
+	r := &weirv1.GenerateRequest{
+		Model:   c.Model,
+		Config:  &weirv1.GenerationConfig{Seed: c.Seed},
+		Context: &weirv1.RequestContext{Labels: c.Label, EndUser: c.EndUser},
+	}
+	if c.System != "" {
+		r.Messages = append(r.Messages, say(weirv1.Role_ROLE_SYSTEM, c.System))
+	}
+	r.Messages = append(r.Messages, say(weirv1.Role_ROLE_USER, prompt))
+	if c.MaxTokens > 0 {
+		r.Config.MaxOutputTokens = &c.MaxTokens
+	}
+	return r
+}
+
+func (c *callCommand) unary(ctx context.Context, client weirv1.GenerationServiceClient, request *weirv1.GenerateRequest) (callResult, error) {
+	answer, err := client.Generate(ctx, request)
+	if err != nil {
+		return callResult{}, err
+	}
+	result := callResult{RequestID: answer.RequestId}
+	result.end(answer.Usage, answer.Cost, answer.Verdicts, answer.Target)
+	if len(answer.Candidates) > 0 {
+		first := answer.Candidates[0]
+		result.FinishReason = enumWord(first.FinishReason.String(), "FINISH_REASON_")
+		for _, part := range first.Message.GetParts() {
+			result.Text += part.GetText()
+			result.Reasoning += part.GetReasoning().GetText()
+			result.Refusal += part.GetRefusal().GetText()
+		}
+	}
+	return result, nil
+}
+
+func (c *callCommand) stream(ctx context.Context, client weirv1.GenerationServiceClient, request *weirv1.GenerateRequest, t terminal) (callResult, error) {
+	var result callResult
+	stream, err := client.StreamGenerate(ctx, request)
+	if err != nil {
+		return result, err
+	}
+	for {
+		message, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return result, nil
+		}
+		if err != nil {
+			return result, err
+		}
+		switch e := message.Event.(type) {
+		case *weirv1.StreamGenerateResponse_Started:
+			result.RequestID = e.Started.RequestId
+		case *weirv1.StreamGenerateResponse_Delta:
+			result.Text += e.Delta.GetText()
+			result.Reasoning += e.Delta.GetReasoningText()
+			result.Refusal += e.Delta.GetRefusalText()
+			if c.Output == "text" {
+				io.WriteString(t.out, e.Delta.GetText())
+			}
+		case *weirv1.StreamGenerateResponse_CandidateDone:
+			if e.CandidateDone.CandidateIndex == 0 {
+				result.FinishReason = enumWord(e.CandidateDone.FinishReason.String(), "FINISH_REASON_")
+			}
+		case *weirv1.StreamGenerateResponse_Completed:
+			result.end(e.Completed.Usage, e.Completed.Cost, e.Completed.Verdicts, e.Completed.Target)
+		}
+	}
+}
+
+// end fills in what comes with the end of an answer.
+func (r *callResult) end(u *weirv1.Usage, cost *weirv1.Cost, verdicts []*weirv1.Verdict, target *weirv1.Target) {
+	r.Usage = usageResult{
+		InputTokens: u.InputTokens, OutputTokens: u.OutputTokens, CacheReadTokens: u.CacheReadTokens, ReasoningTokens: u.ReasoningTokens,
+		Source: enumWord(u.GetSource().String(), "QUANTITY_SOURCE_"),
+	}
+	if cost != nil {
+		r.Cost = &moneyResult{moneyOf(cost.Total).Decimal(), cost.Total.GetCurrencyCode()}
+	}
+	r.Verdicts = make([]verdictInfo, len(verdicts))
+	for i, v := range verdicts {
+		r.Verdicts[i] = verdictInfo{
+			Guard: v.Guard, Rule: v.Rule, Policy: v.Policy, Revision: v.PolicyRevision, Category: v.Category,
+			Severity: enumWord(v.Severity.String(), "SEVERITY_"), Action: enumWord(v.Action.String(), "ACTION_"),
+			Stage: enumWord(v.Stage.String(), "STAGE_"), Channel: v.Channel, Start: v.Start, End: v.End,
+		}
+	}
+	r.Target = targetResult{
+		RequestedModel: target.GetRequestedModel(), Model: target.GetModel(), Backend: target.GetBackend(),
+		BackendModel: target.GetBackendModel(),
+	}
+	if target != nil {
+		r.Target.InjectedMaxOutputTokens = target.InjectedMaxOutputTokens
+	}
+}
+
+// enumWord is the word of an enum value: FINISH_REASON_STOP is "stop", and what
+// is not given is "".
+func enumWord(value, prefix string) string {
+	word := strings.ToLower(strings.TrimPrefix(value, prefix))
+	if word == "unspecified" {
+		return ""
+	}
+	return word
+}
+
+func blockedBy(verdicts []verdictInfo) string {
+	for _, v := range verdicts {
+		if v.Action == "block" {
+			return fmt.Sprintf("rule %s of policy %s blocked it (%s)", v.Rule, v.Policy, v.Guard)
+		}
+	}
+	return "a policy blocked it"
+}
+
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}

@@ -1,0 +1,334 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/weir-gateway/weir/policy"
+	"github.com/weir-gateway/weir/server/auth"
+	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/openai"
+	"github.com/weir-gateway/weir/server/backend/simulator"
+	"github.com/weir-gateway/weir/server/route"
+)
+
+// Config is weir.yaml: where Weir listens, what it keeps and what stands
+// behind it. Flags of `weir serve` override it. Tenants, policies, budgets and
+// prices are not in it: they are documents, applied with `weir apply`.
+type Config struct {
+	// Listen is where the three ports are.
+	Listen ListenConfig `yaml:"listen"`
+	// Data is the folder of the SQLite database and of the first keys.
+	Data string `yaml:"data"`
+	// Store is postgres://… where several replicas share one database; empty
+	// means SQLite in the data folder.
+	Store string `yaml:"store"`
+	// Grace is how long running calls may go on after SIGTERM.
+	Grace Duration `yaml:"grace"`
+	// MaxDuration bounds a call that sets no earlier deadline.
+	MaxDuration Duration `yaml:"max_duration"`
+	// Log is how the log is written: level debug, info, warn or error; format
+	// text or json.
+	Log LogConfig `yaml:"log"`
+
+	Backends []BackendConfig `yaml:"backends"`
+	Models   []ModelConfig   `yaml:"models"`
+}
+
+// ListenConfig holds addresses such as 127.0.0.1:8080. Port 0 picks a free one.
+type ListenConfig struct {
+	GRPC  string `yaml:"grpc"`
+	HTTP  string `yaml:"http"`
+	Admin string `yaml:"admin"`
+}
+
+// LogConfig is how the log is written.
+type LogConfig struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// BackendConfig is a server of models.
+type BackendConfig struct {
+	// Name is what targets call it by.
+	Name string `yaml:"name"`
+	// Kind is openai (any server that speaks the OpenAI HTTP API) or simulator.
+	Kind string `yaml:"kind"`
+	// URL is where it is, up to and with /v1.
+	URL string `yaml:"url"`
+	// Key is what it wants as a bearer token; empty for none.
+	Key string `yaml:"key"`
+	// Tags say what it is, for example private.
+	Tags []string `yaml:"tags"`
+	// Candidates is the most answers that it gives one call (kind openai); 1
+	// where nothing is said, since many servers ignore a wish for more.
+	Candidates int `yaml:"candidates"`
+}
+
+// ModelConfig is a name that callers use.
+type ModelConfig struct {
+	Name string `yaml:"name"`
+	// Targets are tried in order.
+	Targets []TargetConfig `yaml:"targets"`
+	// MaxOutputTokens is what a candidate may have where the caller sets no limit.
+	MaxOutputTokens int `yaml:"max_output_tokens"`
+}
+
+// TargetConfig is a backend and its name for the model.
+type TargetConfig struct {
+	Backend string `yaml:"backend"`
+	Model   string `yaml:"model"`
+}
+
+// Duration is a span of time as Go writes it, such as 30s or 10m.
+type Duration time.Duration
+
+// UnmarshalText reads a duration.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is not a duration: write it as 30s or 10m", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+const defaultMaxOutputTokens = 4096
+
+// defaultConfig is what holds where nothing is said: everything on loopback,
+// and no backend.
+func defaultConfig() Config {
+	return Config{
+		Listen:      ListenConfig{GRPC: "127.0.0.1:8443", HTTP: "127.0.0.1:8080", Admin: "127.0.0.1:8081"},
+		Data:        "weir-data",
+		Grace:       Duration(30 * time.Second),
+		MaxDuration: Duration(10 * time.Minute),
+		Log:         LogConfig{Level: "info", Format: "text"},
+	}
+}
+
+// demoModels is what stands behind a Weir without a configuration file: the
+// simulator, with one model that works and some that fail as backends do.
+func (c *Config) demoModels() {
+	c.Backends = []BackendConfig{{Name: "simulator", Kind: "simulator"}}
+	for _, name := range slices.Sorted(maps.Keys(simulator.DefaultModels())) {
+		c.Models = append(c.Models, ModelConfig{Name: name, Targets: []TargetConfig{{Backend: "simulator", Model: name}}})
+	}
+}
+
+// loadConfig reads a file over the defaults. Its errors name the file, the
+// line, the field and the way out. Warnings are for the log.
+func loadConfig(file string, getenv func(string) (string, bool)) (c Config, warnings []string, err error) {
+	c = defaultConfig()
+	data, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return c, nil, fmt.Errorf("there is no config file %s: check the path given with --config", file)
+	}
+	if err != nil {
+		return c, nil, fmt.Errorf("cannot read the config file: %w", err)
+	}
+	var root yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	if err := decoder.Decode(&root); err != nil && !errors.Is(err, io.EOF) {
+		return c, nil, fmt.Errorf("%s: not YAML: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if len(root.Content) == 0 {
+		return c, nil, fmt.Errorf("%s: the file is empty: name at least one backend and one model, or start without --config", file)
+	}
+	var problems policy.Problems
+	expand(root.Content[0], "", getenv, &problems, &warnings)
+	if len(problems) == 0 {
+		switch err := policy.Decode(root.Content[0], &c).(type) {
+		case nil:
+			problems = c.check(root.Content[0])
+		case policy.Problems:
+			problems = err
+		default:
+			return c, nil, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	if err := problems.Err(); err != nil {
+		return c, nil, fmt.Errorf("%s: %s", file, strings.ReplaceAll(err.Error(), "\n", "\n"+file+": "))
+	}
+	return c, warnings, nil
+}
+
+var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+
+// expand puts environment variables in the place of ${NAME}. One that is not
+// set is an error, but for a key: many servers want none.
+func expand(n *yaml.Node, field string, getenv func(string) (string, bool), problems *policy.Problems, warnings *[]string) {
+	if n.Kind == yaml.ScalarNode {
+		n.Value = variable.ReplaceAllStringFunc(n.Value, func(ref string) string {
+			name := variable.FindStringSubmatch(ref)[1]
+			value, set := getenv(name)
+			switch {
+			case set:
+			case field == "key":
+				*warnings = append(*warnings, fmt.Sprintf("line %d: key: environment variable %s is not set: calls to this backend go without a key", n.Line, name))
+			default:
+				*problems = append(*problems, policy.Fault(n, field, "environment variable %s is not set: set it, or write the value itself", name))
+			}
+			return value
+		})
+		return
+	}
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode {
+			if i%2 == 0 {
+				field = child.Value
+				continue
+			}
+		}
+		expand(child, field, getenv, problems, warnings)
+	}
+}
+
+// check tells what is wrong with a configuration beyond its form.
+func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
+	fault := func(field, format string, args ...any) {
+		problems = append(problems, policy.Fault(nodeAt(root, field), field, format, args...))
+	}
+	backends := map[string]bool{}
+	for i, b := range c.Backends {
+		at := fmt.Sprintf("backends[%d]", i)
+		switch {
+		case b.Name == "":
+			fault(at+".name", "missing: give the backend a name for targets to use")
+		case backends[b.Name]:
+			fault(at+".name", "%q is taken by another backend: choose another name", b.Name)
+		}
+		backends[b.Name] = true
+		switch b.Kind {
+		case "simulator":
+		case "openai":
+			if u, err := url.Parse(b.URL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+				fault(at+".url", "%q is no URL of a server: write it as http://127.0.0.1:8000/v1", b.URL)
+			}
+		default:
+			fault(at+".kind", "unknown kind %q: known are openai and simulator", b.Kind)
+		}
+	}
+	if len(c.Models) == 0 {
+		fault("models", "missing: name at least one model that callers can use")
+	}
+	models := map[string]bool{}
+	for i, m := range c.Models {
+		at := fmt.Sprintf("models[%d]", i)
+		switch {
+		case m.Name == "":
+			fault(at+".name", "missing: give the model a name for callers to use")
+		case models[m.Name]:
+			fault(at+".name", "%q is taken by another model: choose another name", m.Name)
+		}
+		models[m.Name] = true
+		if len(m.Targets) == 0 {
+			fault(at+".targets", "missing: name at least one backend that serves the model")
+		}
+		if m.MaxOutputTokens < 0 {
+			fault(at+".max_output_tokens", "%d is negative: leave it out for %d", m.MaxOutputTokens, defaultMaxOutputTokens)
+		}
+		for j, t := range m.Targets {
+			if !backends[t.Backend] {
+				fault(fmt.Sprintf("%s.targets[%d].backend", at, j), "there is no backend %q: add it under backends, or correct the name", t.Backend)
+			}
+		}
+	}
+	switch c.Log.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		fault("log.level", "unknown level %q: known are debug, info, warn and error", c.Log.Level)
+	}
+	switch c.Log.Format {
+	case "text", "json":
+	default:
+		fault("log.format", "unknown format %q: known are text and json", c.Log.Format)
+	}
+	return problems
+}
+
+// nodeAt finds the node at a path such as models[0].targets[1].backend, or the
+// nearest one above it that is there.
+func nodeAt(n *yaml.Node, path string) *yaml.Node {
+	for _, step := range strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' }) {
+		var next *yaml.Node
+		switch n.Kind {
+		case yaml.MappingNode:
+			for i := 0; i+1 < len(n.Content); i += 2 {
+				if n.Content[i].Value == step {
+					next = n.Content[i+1]
+				}
+			}
+		case yaml.SequenceNode:
+			var i int
+			if _, err := fmt.Sscan(step, &i); err == nil && i < len(n.Content) {
+				next = n.Content[i]
+			}
+		}
+		if next == nil {
+			return n
+		}
+		n = next
+	}
+	return n
+}
+
+// router makes the drivers and the models. It is the only place that knows
+// which drivers there are.
+func (c *Config) router() (*route.Router, error) {
+	backends := map[string]backend.Backend{}
+	tags := map[string][]string{}
+	for _, b := range c.Backends {
+		var made backend.Backend
+		var err error
+		switch b.Kind {
+		case "openai":
+			made, err = openai.New(openai.Config{Name: b.Name, URL: b.URL, Key: b.Key, Candidates: b.Candidates})
+		case "simulator":
+			made, err = simulator.New(simulator.Config{})
+		}
+		if err != nil {
+			return nil, fmt.Errorf("backend %q: %w", b.Name, err)
+		}
+		backends[b.Name], tags[b.Name] = made, b.Tags
+	}
+	var models []route.Model
+	for _, m := range c.Models {
+		model := route.Model{Name: m.Name, MaxOutputTokens: m.MaxOutputTokens}
+		if model.MaxOutputTokens == 0 {
+			model.MaxOutputTokens = defaultMaxOutputTokens
+		}
+		for _, t := range m.Targets {
+			name := t.Model
+			if name == "" {
+				name = m.Name
+			}
+			model.Targets = append(model.Targets, route.Target{Name: t.Backend, Backend: backends[t.Backend], Model: name, Tags: tags[t.Backend]})
+		}
+		models = append(models, model)
+	}
+	return route.New(models)
+}
+
+// adminSecret is the key in WEIR_ADMIN_KEY, checked, or "".
+func adminSecret(getenv func(string) (string, bool)) (string, error) {
+	secret, set := getenv("WEIR_ADMIN_KEY")
+	if !set || secret == "" {
+		return "", nil
+	}
+	if err := auth.CheckSecret(secret); err != nil {
+		return "", fmt.Errorf("WEIR_ADMIN_KEY: %w", err)
+	}
+	return secret, nil
+}

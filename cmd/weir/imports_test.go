@@ -1,0 +1,162 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// module is what our import paths begin with.
+const module = "github.com/weir-gateway/weir/"
+
+// mayImport is the architecture: which of our packages each of our packages
+// may import. A row ending in /* stands for the packages below that have no row
+// of their own. Whoever adds a package adds its row, with the thought that
+// belongs to it; docs/architecture.md says why the rows are as they are.
+var mayImport = map[string][]string{
+	"policy":       {},
+	"policy/guard": {"policy"},
+
+	"accounting":        {},
+	"accounting/price":  {"accounting"},
+	"accounting/lease":  {"accounting"},
+	"accounting/ledger": {"accounting", "accounting/price", "accounting/lease"},
+	"accounting/report": {"accounting", "accounting/price", "accounting/lease"},
+
+	"server/auth":      {},
+	"server/backend":   {"accounting"}, // Usage only
+	"server/backend/*": {"server/backend", "accounting"},
+	"server/tokens":    {"server/backend"},
+	"server/route":     {"server/backend", "policy"},
+	"server/admit":     {"accounting/lease", "policy", "server/auth"},
+	"server/gateway": {
+		"server/backend", "server/tokens", "server/route", "server/admit", "server/auth",
+		"policy", "accounting", "accounting/ledger",
+	},
+	"server/admin": {"policy", "accounting", "accounting/price", "accounting/lease", "server/auth"}, // accounting: amounts in documents
+	"server/face": {
+		"gen/weir/v1", "server/gateway", "server/backend", "server/auth", "server/admin", "policy", "accounting",
+	},
+	"server/face/weir": {
+		"gen/weir/v1", "server/face", "server/gateway", "server/backend", "server/auth", "server/route",
+		"policy", "accounting", "server/admin", "accounting/report", "accounting/price", "accounting/lease",
+	},
+	"server/face/openai": {
+		"server/face", "server/gateway", "server/backend", "server/auth", "server/route", "policy", "accounting",
+	},
+	"server/intercept": {"server/auth", "server/face"},
+	"server":           {"server/intercept"},
+	"server/store": {
+		"server/auth", "server/admin", "policy", "accounting", "accounting/price", "accounting/lease",
+		"accounting/ledger", "accounting/report",
+	},
+	"server/store/sqlite":   {"server/store"},
+	"server/store/postgres": {"server/store"},
+	"server/store/storetest": {
+		"server/store", "server/auth", "server/admin", "accounting", "accounting/ledger", "accounting/report",
+	},
+
+	"gen/weir/v1": {},
+	"cmd/weir":    {"*"},
+}
+
+// refusedNames say nothing of what a package is for.
+var refusedNames = []string{"util", "utils", "common", "helper", "helpers", "shared", "types", "models", "misc"}
+
+type listed struct {
+	ImportPath string
+	Name       string
+	Doc        string
+	Imports    []string
+}
+
+func packages(t *testing.T) []listed {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Name,Doc,Imports", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []listed
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestImportsFollowTheTable(t *testing.T) {
+	for _, p := range packages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module)
+		allowed, ok := row(path)
+		if !ok {
+			t.Errorf("package %s has no row in mayImport: say what it may import, and think whether it is a room of the house", path)
+			continue
+		}
+		for _, imported := range p.Imports {
+			target, ours := strings.CutPrefix(imported, module)
+			if ours && !slices.Contains(allowed, target) && !slices.Contains(allowed, "*") {
+				t.Errorf("%s imports %s, which its row does not allow", path, target)
+			}
+		}
+	}
+}
+
+func row(path string) ([]string, bool) {
+	if allowed, ok := mayImport[path]; ok {
+		return allowed, true
+	}
+	parent, _, _ := cutLast(path, "/")
+	allowed, ok := mayImport[parent+"/*"]
+	return allowed, ok
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+func TestEveryRowHasAPackage(t *testing.T) {
+	there := map[string]bool{}
+	for _, p := range packages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module)
+		there[path] = true
+		parent, _, _ := cutLast(path, "/")
+		there[parent+"/*"] = true
+	}
+	for path := range mayImport {
+		if !there[path] {
+			t.Errorf("mayImport has a row for %s, and there is no such package", path)
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
+	for _, p := range packages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module)
+		if strings.HasPrefix(path, "gen/") {
+			continue
+		}
+		want := "Package " + p.Name + " "
+		if p.Name == "main" {
+			want = "Command weir "
+		}
+		if !strings.HasPrefix(p.Doc, want) {
+			t.Errorf("package %s has no comment that begins with %q", path, want)
+		}
+		if slices.Contains(refusedNames, p.Name) {
+			t.Errorf("package %s is named %s, which says nothing: name it for its noun", path, p.Name)
+		}
+	}
+}

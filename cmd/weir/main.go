@@ -1,0 +1,97 @@
+// Command weir is the gateway and its command line. It is the one place that
+// knows which drivers and which stores there are, and wires everything; what
+// a call goes through is in server/gateway.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// The exit codes, for scripts.
+const (
+	exitOK          = 0
+	exitFailure     = 1 // anything that has no code of its own
+	exitUsage       = 2 // a wrong flag, configuration or document
+	exitBlocked     = 3 // a policy blocked the input or the output
+	exitExhausted   = 4 // a rate or a budget is exhausted
+	exitUnavailable = 5 // the server, its store or the backend is away
+)
+
+// command is the command line. Every subcommand has a file of its own.
+type command struct {
+	Serve   serveCommand   `cmd:"" help:"Run the gateway."`
+	Demo    demoCommand    `cmd:"" help:"Show the main job on this machine, from the first call to the bill, and end."`
+	Call    callCommand    `cmd:"" help:"Ask a model."`
+	Apply   applyCommand   `cmd:"" help:"Apply documents: tenants, prices, budgets, policies, lexicons."`
+	Key     keyCommand     `cmd:"" help:"Make API keys."`
+	Report  reportCommand  `cmd:"" help:"Tell what was spent."`
+	Version versionCommand `cmd:"" help:"Tell the version."`
+}
+
+// terminal is what a command can reach of the world.
+type terminal struct {
+	in     io.Reader
+	out    io.Writer
+	err    io.Writer
+	getenv func(string) (string, bool)
+}
+
+// A codedError ends the program with a code of its own.
+type codedError struct {
+	code int
+	error
+}
+
+func (e *codedError) Unwrap() error { return e.error }
+
+func usageError(err error) error { return &codedError{exitUsage, err} }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], terminal{os.Stdin, os.Stdout, os.Stderr, os.LookupEnv}))
+}
+
+// run is the whole program but the process around it.
+func run(ctx context.Context, args []string, t terminal) int {
+	var c command
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("weir"),
+		kong.Description("A gRPC gateway for generative models: policies in the middle of the stream, exact cost.\n\nWEIR_ADDR and WEIR_KEY say which Weir the commands talk to and as whom.\nExit codes: 1 failure, 2 wrong usage or document, 3 blocked by policy, 4 rate or budget exhausted, 5 unavailable."),
+		kong.Writers(t.out, t.err),
+		kong.Exit(func(code int) { exited = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(t),
+	)
+	if err != nil {
+		fmt.Fprintln(t.err, "weir:", err)
+		return exitFailure
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited // --help has been shown
+	}
+	if err != nil {
+		fmt.Fprintf(t.err, "weir: %v: see weir --help\n", err)
+		return exitUsage
+	}
+	if err := parsed.Run(); err != nil {
+		fmt.Fprintln(t.err, "weir:", err)
+		var coded *codedError
+		if errors.As(err, &coded) {
+			return coded.code
+		}
+		return exitFailure
+	}
+	return exitOK
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/weir-gateway/weir/accounting"
+	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+)
+
+type reportCommand struct {
+	connection
+	By     []string      `default:"tenant,model" help:"Dimensions: tenant, project, key, model, backend, outcome, end_user, session, labels.KEY." placeholder:"DIMENSION,…"`
+	Since  time.Duration `default:"24h" help:"How far back, such as 1h; days are 24h." placeholder:"DURATION"`
+	From   string        `help:"Instead of --since: from when on, such as 2026-01-01 or 2026-01-01T08:00:00Z." placeholder:"TIME"`
+	To     string        `help:"Until when, exclusive; now where it is absent." placeholder:"TIME"`
+	Tenant string        `help:"One tenant; all that the key may see where it is absent." placeholder:"NAME"`
+	Output string        `short:"o" enum:"table,json,csv" default:"table" help:"table, json or csv."`
+}
+
+// reportRow is a row in one currency. Cost is "" where no price is known.
+type reportRow struct {
+	dimensions     map[string]string
+	calls          int64
+	input, output  *int64
+	cost, currency string
+	unpriced       int64
+}
+
+func (c *reportCommand) Run(ctx context.Context, t terminal) error {
+	from, to, err := c.span(time.Now())
+	if err != nil {
+		return usageError(err)
+	}
+	ctx, conn, err := c.dial(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	parent := "tenants/-"
+	if c.Tenant != "" {
+		parent = "tenants/" + c.Tenant
+	}
+	client := weirv1.NewAccountingServiceClient(conn)
+	var rows []reportRow
+	totals := map[string]string{}
+	for page := ""; ; {
+		answer, err := client.QueryCosts(ctx, &weirv1.QueryCostsRequest{
+			Parent: parent, StartTime: timestamppb.New(from), EndTime: timestamppb.New(to), GroupBy: c.By, PageToken: page,
+		})
+		if err != nil {
+			return told(err)
+		}
+		for _, row := range answer.Rows {
+			rows = append(rows, reportRows(row)...)
+		}
+		for _, total := range answer.Totals {
+			totals[total.CurrencyCode] = moneyOf(total).Decimal()
+		}
+		if page = answer.NextPageToken; page == "" {
+			break
+		}
+	}
+	switch c.Output {
+	case "json":
+		return c.printJSON(t.out, rows, totals)
+	case "csv":
+		return c.printCSV(t.out, rows)
+	}
+	return c.printTable(t.out, rows, totals)
+}
+
+func (c *reportCommand) span(now time.Time) (from, to time.Time, err error) {
+	to = now.Add(time.Second) // what has just ended is in
+	from = now.Add(-c.Since)
+	read := func(s string) (time.Time, error) {
+		for _, layout := range []string{time.DateOnly, time.RFC3339} {
+			if at, err := time.Parse(layout, s); err == nil {
+				return at, nil
+			}
+		}
+		return time.Time{}, fmt.Errorf("%q is not a time: write it as 2026-01-01 or 2026-01-01T08:00:00Z", s)
+	}
+	if c.From != "" {
+		if from, err = read(c.From); err != nil {
+			return from, to, err
+		}
+	}
+	if c.To != "" {
+		if to, err = read(c.To); err != nil {
+			return from, to, err
+		}
+	}
+	if !from.Before(to) {
+		return from, to, errors.New("the report would cover no time: --from must be before --to")
+	}
+	return from, to, nil
+}
+
+// reportRows gives a row of the answer one line a currency.
+func reportRows(row *weirv1.CostRow) []reportRow {
+	one := reportRow{dimensions: row.Dimensions, calls: row.Calls, unpriced: row.UnpricedCalls, input: row.Usage.InputTokens, output: row.Usage.OutputTokens}
+	if len(row.Costs) == 0 {
+		return []reportRow{one}
+	}
+	var rows []reportRow
+	for _, cost := range row.Costs {
+		one.cost, one.currency = moneyOf(cost).Decimal(), cost.CurrencyCode
+		rows = append(rows, one)
+	}
+	return rows
+}
+
+func moneyOf(m *weirv1.Money) accounting.Money {
+	return accounting.Money{Currency: m.GetCurrencyCode(), Nanos: m.GetUnits()*1_000_000_000 + int64(m.GetNanos())}
+}
+
+func (c *reportCommand) printJSON(w io.Writer, rows []reportRow, totals map[string]string) error {
+	out := struct {
+		Rows  []map[string]any  `json:"rows"`
+		Total map[string]string `json:"total"`
+	}{Rows: []map[string]any{}, Total: totals}
+	for _, r := range rows {
+		row := map[string]any{"calls": r.calls, "cost": nil, "currency": nil}
+		for k, v := range r.dimensions {
+			row[k] = v
+		}
+		if r.input != nil {
+			row["input_tokens"] = *r.input
+		}
+		if r.output != nil {
+			row["output_tokens"] = *r.output
+		}
+		if r.currency != "" {
+			row["cost"], row["currency"] = r.cost, r.currency
+		}
+		if r.unpriced > 0 {
+			row["unpriced_calls"] = r.unpriced
+		}
+		out.Rows = append(out.Rows, row)
+	}
+	return printJSON(w, out)
+}
+
+func (c *reportCommand) header() []string {
+	return append(append([]string{}, c.By...), "calls", "input_tokens", "output_tokens", "cost", "currency")
+}
+
+func (c *reportCommand) cells(r reportRow) []string {
+	count := func(n *int64) string {
+		if n == nil {
+			return ""
+		}
+		return fmt.Sprint(*n)
+	}
+	var cells []string
+	for _, d := range c.By {
+		cells = append(cells, r.dimensions[d])
+	}
+	return append(cells, fmt.Sprint(r.calls), count(r.input), count(r.output), r.cost, r.currency)
+}
+
+func (c *reportCommand) printCSV(w io.Writer, rows []reportRow) error {
+	out := csv.NewWriter(w)
+	out.Write(c.header())
+	for _, r := range rows {
+		out.Write(c.cells(r))
+	}
+	out.Flush()
+	return out.Error()
+}
+
+func (c *reportCommand) printTable(w io.Writer, rows []reportRow, totals map[string]string) error {
+	if len(rows) == 0 {
+		fmt.Fprintln(w, "no calls in this time")
+		return nil
+	}
+	header := c.header()
+	for i, h := range header {
+		header[i] = strings.ToUpper(strings.ReplaceAll(h, "_", " "))
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, strings.Join(header, "\t"))
+	unpriced := int64(0)
+	for _, r := range rows {
+		unpriced += r.unpriced
+		fmt.Fprintln(table, strings.Join(c.cells(r), "\t"))
+	}
+	currencies := make([]string, 0, len(totals))
+	for currency := range totals {
+		currencies = append(currencies, currency)
+	}
+	sort.Strings(currencies)
+	for _, currency := range currencies {
+		fmt.Fprintf(table, "TOTAL%s%s\t%s\n", strings.Repeat("\t", len(c.By)+3), totals[currency], currency)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if unpriced > 0 {
+		fmt.Fprintf(w, "%d calls have no price and are not in the total: apply a document of kind Price for their models\n", unpriced)
+	}
+	return nil
+}
