@@ -22,13 +22,17 @@ import (
 // Config says where to listen and how to end.
 type Config struct {
 	// GRPC, HTTP and Admin are addresses such as 127.0.0.1:8080; port 0 picks a
-	// free one. Admin serves metrics and is meant for operators only.
+	// free one. Admin serves metrics and is meant for operators only; where it
+	// is empty it is DefaultAdmin, or a free port where that is taken.
 	GRPC  string
 	HTTP  string
 	Admin string
 	// Grace is how long running calls may go on after the order to end.
 	Grace time.Duration
 }
+
+// DefaultAdmin is where metrics are to be found where nothing else is said.
+const DefaultAdmin = "127.0.0.1:8081"
 
 // Server serves until it is told to end, then drains: it takes no new calls,
 // lets running ones finish within the grace, and cuts off what is left.
@@ -57,7 +61,7 @@ func (s *Server) Listen() error {
 		{"http", s.Config.HTTP, &s.listeners.http},
 		{"admin", s.Config.Admin, &s.listeners.admin},
 	} {
-		listener, err := net.Listen("tcp", l.address)
+		listener, err := listen(l.address)
 		if err != nil {
 			s.closeListeners()
 			if errors.Is(err, syscall.EADDRINUSE) {
@@ -68,6 +72,18 @@ func (s *Server) Listen() error {
 		*l.to = listener
 	}
 	return nil
+}
+
+// listen takes an address. Several Weirs on one machine are no mistake, so the
+// default of the admin port gives way.
+func listen(address string) (net.Listener, error) {
+	if address != "" {
+		return net.Listen("tcp", address)
+	}
+	if l, err := net.Listen("tcp", DefaultAdmin); err == nil {
+		return l, nil
+	}
+	return net.Listen("tcp", "127.0.0.1:0")
 }
 
 func (s *Server) closeListeners() {

@@ -87,6 +87,9 @@ func (e *UnpricedError) Error() string {
 // *accounting.ExhaustedError, *UnpricedError, or the store's error; then
 // nothing is held.
 func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound accounting.Usage) (*Hold, error) {
+	if !believable(bound) {
+		return nil, fmt.Errorf("the bound of call %s is negative or beyond all measure: %v", attempt.RequestID, bound)
+	}
 	h := &Hold{ledger: l, open: Open{Attempt: attempt, Bound: bound}}
 	if p, ok := l.Prices().Find(attempt.Backend, attempt.BackendModel, attempt.Model, attempt.Start); ok {
 		cost, err := p.Rate(bound)
@@ -136,6 +139,9 @@ func (h *Hold) Settle(ctx context.Context, r Result) (*accounting.Cost, error) {
 	defer h.mu.Unlock()
 	if h.settled {
 		return h.cost, nil
+	}
+	if !believable(r.Usage) {
+		r.Usage = accounting.Usage{}
 	}
 	if !r.Usage.Known() && r.Outcome.Charged() {
 		// Nobody counted, so the held amount stands, as for a call in doubt.
@@ -189,6 +195,19 @@ func (h *Hold) close(ctx context.Context, line accounting.Line) error {
 	return err
 }
 
+// believable tells whether a usage can be true. A backend that reports
+// negative tokens, or more than any model can make, has counted nothing; and
+// what is believed can be summed without overflow.
+func believable(u accounting.Usage) bool {
+	const most = 1 << 48
+	for _, m := range accounting.Meters() {
+		if n, _ := u.Get(m); n < 0 || n > most {
+			return false
+		}
+	}
+	return true
+}
+
 // amount is what a usage and its cost are worth in a window's unit.
 func (h *Hold) amount(w accounting.Window, u accounting.Usage, cost *accounting.Cost) (int64, error) {
 	switch w.Unit {
@@ -209,7 +228,8 @@ func (h *Hold) amount(w accounting.Window, u accounting.Usage, cost *accounting.
 
 // Recover settles the attempts that no replica has ended by their deadline,
 // as in doubt at the held amount. It returns how many it settled. Several
-// replicas may run it at once.
+// replicas may run it at once. An attempt that cannot be settled keeps no
+// other from being settled.
 func (l *Ledger) Recover(ctx context.Context, before time.Time) (int, error) {
 	const batch = 200
 	settled := 0
@@ -218,22 +238,25 @@ func (l *Ledger) Recover(ctx context.Context, before time.Time) (int, error) {
 		if err != nil {
 			return settled, err
 		}
+		var failed []error
 		for _, open := range opens {
 			h := &Hold{ledger: l, open: open}
 			err := h.close(ctx, accounting.Line{
 				Attempt: open.Attempt, End: l.Now(), Outcome: accounting.OutcomeInDoubt,
 				Usage: open.Bound, Source: accounting.SourceReservation, Cost: open.Cost,
 			})
-			if errors.Is(err, ErrSettledElsewhere) {
-				continue
+			switch {
+			case err == nil:
+				settled++
+			case errors.Is(err, ErrSettledElsewhere):
+			default:
+				failed = append(failed, fmt.Errorf("recover call %s, attempt %d: %w", open.Attempt.RequestID, open.Attempt.Number, err))
 			}
-			if err != nil {
-				return settled, err
-			}
-			settled++
 		}
-		if len(opens) < batch {
-			return settled, nil
+		// Those that failed come back in the next batch; where they are all of
+		// it, there is nothing more to do.
+		if len(opens) < batch || len(failed) == len(opens) || ctx.Err() != nil {
+			return settled, errors.Join(failed...)
 		}
 	}
 }

@@ -151,6 +151,9 @@ type Live struct {
 	Keys      auth.Store
 	Factories map[string]policy.Factory
 	Log       *slog.Logger
+	// Reachable, where set, is told by Poll when the store goes away and when
+	// it is back.
+	Reachable func(bool)
 
 	refresh sync.Mutex
 	current atomic.Pointer[Snapshot]
@@ -188,6 +191,12 @@ func (l *Live) Poll(ctx context.Context, every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	away := false
+	turn := func(now bool) {
+		away = now
+		if l.Reachable != nil {
+			l.Reachable(!away)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -198,10 +207,10 @@ func (l *Live) Poll(ctx context.Context, every time.Duration) {
 		switch {
 		case err != nil && ctx.Err() == nil && !away:
 			l.Log.ErrorContext(ctx, "cannot read the store; what was in force stays in force", "error", err)
-			away = true
+			turn(true)
 		case err == nil && away:
 			l.Log.InfoContext(ctx, "the store is back")
-			away = false
+			turn(false)
 		}
 	}
 }

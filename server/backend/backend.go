@@ -48,7 +48,7 @@ type Message struct {
 
 // Text joins the content of a message.
 func (m Message) Text() string {
-	if len(m.Parts) == 1 {
+	if len(m.Parts) == 1 && m.Parts[0].Channel == Content {
 		return m.Parts[0].Text
 	}
 	var all []byte
@@ -92,7 +92,7 @@ const (
 	FinishBackendFilter FinishReason = "backend_filter"
 	FinishRefusal       FinishReason = "refusal"
 	FinishUnknown       FinishReason = "unknown" // the backend gave a reason that has no name here
-	FinishSafety        FinishReason = "safety" // an output rule ended it
+	FinishSafety        FinishReason = "safety"  // an output rule ended it
 )
 
 // A Kind says which fields of an Event count.

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server/admit"
@@ -128,4 +127,3 @@ func guardInput(rules *policy.Effective, req backend.Request) (backend.Request, 
 	req.Messages = clean
 	return req, judged.Verdicts, nil
 }
-

@@ -1,0 +1,239 @@
+// Package lease is about room to spend: budgets, the windows of time they
+// count in, and the slices of those windows that replicas own. It knows no
+// prices and no database: it says which windows a use feeds, and the ledger's
+// store keeps what they hold.
+package lease
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weir-gateway/weir/accounting"
+)
+
+// A Scope says whose use one window of a budget counts together.
+type Scope string
+
+// The scopes. A budget per end user or session does not apply to calls that
+// name none.
+const (
+	PerTenant  Scope = "tenant"
+	PerProject Scope = "project"
+	PerKey     Scope = "key"
+	PerEndUser Scope = "end_user"
+	PerSession Scope = "session"
+)
+
+// A Period says how long a window of a budget lasts.
+type Period string
+
+// The periods. All but Total follow the calendar of the budget's time zone;
+// weeks begin on Monday.
+const (
+	Total Period = "total"
+	Hour  Period = "hour"
+	Day   Period = "day"
+	Week  Period = "week"
+	Month Period = "month"
+)
+
+// A Budget limits what one tenant may spend in each window of each scope.
+type Budget struct {
+	// Name is unique in its Tenant.
+	Name   string
+	Tenant string
+	// Project restricts the budget to one project; empty for all.
+	Project string
+	Per     Scope
+	// Limit is in the smallest part of Unit: nanos for money, one for others.
+	Limit int64
+	// Unit is the code of a currency, tokens or requests.
+	Unit   accounting.Unit
+	Window Period
+	// TimeZone is the IANA name by whose calendar windows begin; empty for UTC.
+	TimeZone string
+}
+
+// Validate tells what is wrong with a budget.
+func (b *Budget) Validate() error {
+	_, err := b.location()
+	if err != nil {
+		return err
+	}
+	wrong := func(format string, a ...any) error {
+		return fmt.Errorf("budget %q: %w", b.Name, fmt.Errorf(format, a...))
+	}
+	switch {
+	case b.Name == "":
+		return errors.New("a budget has no name: give it one")
+	case b.Tenant == "":
+		return wrong("it has no tenant: say whose budget it is")
+	case b.Limit < 0:
+		return wrong("its limit is negative: %s", accounting.FormatAmount(b.Unit, b.Limit))
+	}
+	switch b.Per {
+	case PerTenant, PerProject, PerKey, PerEndUser, PerSession:
+	default:
+		return wrong("%q is nothing to count per: use tenant, project, key, end_user or session", b.Per)
+	}
+	switch b.Window {
+	case Total, Hour, Day, Week, Month:
+	default:
+		return wrong("%q is not a window: use total, hour, day, week or month", b.Window)
+	}
+	switch b.Unit {
+	case accounting.UnitTokens, accounting.UnitRequests:
+	default:
+		if err := accounting.CheckCurrency(string(b.Unit)); err != nil {
+			return wrong("its limit is in %q: use a currency such as USD, tokens or requests", b.Unit)
+		}
+	}
+	return nil
+}
+
+func (b *Budget) location() (*time.Location, error) {
+	if b.TimeZone == "Local" {
+		return nil, fmt.Errorf("budget %q: time zone Local differs from machine to machine: write its name, such as Europe/Berlin", b.Name)
+	}
+	zone, err := time.LoadLocation(b.TimeZone)
+	if err != nil {
+		return nil, fmt.Errorf("budget %q: %q is not a time zone: use a name of the IANA database, such as Europe/Berlin", b.Name, b.TimeZone)
+	}
+	return zone, nil
+}
+
+// ParseLimit reads a limit such as "5 USD", "1M tokens" or "1000 requests" in
+// the smallest part of its unit. Counts may end in k, M or B.
+func ParseLimit(s string) (int64, accounting.Unit, error) {
+	number, unit, ok := strings.Cut(strings.TrimSpace(s), " ")
+	unit = strings.TrimSpace(unit)
+	if !ok {
+		return 0, "", fmt.Errorf("%q is not a limit: write it as 5 USD, 1M tokens or 1000 requests", s)
+	}
+	switch u := accounting.Unit(unit); u {
+	case accounting.UnitTokens, accounting.UnitRequests:
+		n, err := parseCount(number)
+		if err != nil {
+			return 0, "", fmt.Errorf("limit %q: %w", s, err)
+		}
+		return n, u, nil
+	}
+	m, err := accounting.ParseMoney(number, unit)
+	if err != nil {
+		return 0, "", fmt.Errorf("limit %q: %w; write it as 5 USD, 1M tokens or 1000 requests", s, err)
+	}
+	if m.Nanos < 0 {
+		return 0, "", fmt.Errorf("limit %q is negative", s)
+	}
+	return m.Nanos, accounting.Unit(unit), nil
+}
+
+// parseCount reads "1000", "20k" or "1.5M".
+func parseCount(s string) (int64, error) {
+	bad := fmt.Errorf("%q is not a whole number: write it as 1000, 20k, 1.5M or 1B", s)
+	places := 0
+	for suffix, n := range map[string]int{"k": 3, "M": 6, "B": 9} {
+		if cut, ok := strings.CutSuffix(s, suffix); ok {
+			s, places = cut, n
+			break
+		}
+	}
+	whole, frac, dotted := strings.Cut(s, ".")
+	if whole == "" || len(frac) > places || dotted && frac == "" {
+		return 0, bad
+	}
+	var n int64
+	for _, d := range whole + frac + strings.Repeat("0", places-len(frac)) {
+		if d < '0' || d > '9' {
+			return 0, bad
+		}
+		if n > (1<<63-1-int64(d-'0'))/10 {
+			return 0, accounting.ErrOverflow
+		}
+		n = n*10 + int64(d-'0')
+	}
+	return n, nil
+}
+
+// Book is a set of budgets that never changes, so it is safe to share. A nil
+// Book is empty.
+type Book struct {
+	budgets map[string][]entry // by tenant
+}
+
+type entry struct {
+	Budget
+	zone *time.Location
+}
+
+// NewBook makes a book of budgets. It fails where a budget is wrong, or where
+// a tenant has two of one name.
+func NewBook(budgets []Budget) (*Book, error) {
+	k := &Book{budgets: make(map[string][]entry)}
+	seen := make(map[[2]string]bool, len(budgets))
+	for _, b := range budgets {
+		if err := b.Validate(); err != nil {
+			return nil, err
+		}
+		name := [2]string{b.Tenant, b.Name}
+		if seen[name] {
+			return nil, fmt.Errorf("budget %q of tenant %q is there twice: give one of them another name", b.Name, b.Tenant)
+		}
+		seen[name] = true
+		zone, err := b.location()
+		if err != nil {
+			return nil, err
+		}
+		k.budgets[b.Tenant] = append(k.budgets[b.Tenant], entry{b, zone})
+	}
+	return k, nil
+}
+
+// Windows returns the windows that a use by s at a time feeds, sorted by id:
+// whoever claims several takes them in one order, so that two that claim the
+// same ones never wait for each other.
+func (k *Book) Windows(s accounting.Subject, at time.Time) []accounting.Window {
+	if k == nil {
+		return nil
+	}
+	var windows []accounting.Window
+	for _, b := range k.budgets[s.Tenant] {
+		scope, ok := b.scope(s)
+		if !ok {
+			continue
+		}
+		span := b.Window.span(at, b.zone)
+		windows = append(windows, accounting.Window{
+			ID:     escape(b.Tenant) + "/" + escape(b.Name) + "/" + scope + "/" + span.name,
+			Budget: b.Name, Tenant: b.Tenant, Scope: scope, Unit: b.Unit,
+			Start: span.start, End: span.end, Limit: b.Limit,
+		})
+	}
+	slices.SortFunc(windows, func(a, b accounting.Window) int { return cmp.Compare(a.ID, b.ID) })
+	return windows
+}
+
+// scope names whose use a window counts, and whether the budget applies to it.
+func (b *Budget) scope(s accounting.Subject) (string, bool) {
+	if b.Project != "" && b.Project != s.Project {
+		return "", false
+	}
+	switch b.Per {
+	case PerTenant:
+		return string(PerTenant), true
+	case PerProject:
+		return "project/" + escape(s.Project), true
+	case PerKey:
+		// Two projects may have keys of one name.
+		return "key/" + escape(s.Project) + "/" + escape(s.Key), true
+	case PerEndUser:
+		return "end_user/" + escape(s.EndUser), s.EndUser != ""
+	case PerSession:
+		return "session/" + escape(s.Session), s.Session != ""
+	}
+	return "", false
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/weir-gateway/weir/server/gateway"
+)
+
+// callMetrics is what calls leave in the metrics, beside what every RPC does.
+// Labels hold names of the configuration only: nothing that a caller writes,
+// and no tenants, whose number has no bound.
+type callMetrics struct {
+	calls       *prometheus.CounterVec
+	tokens      *prometheus.CounterVec
+	verdicts    *prometheus.CounterVec
+	firstOutput *prometheus.HistogramVec
+}
+
+func newCallMetrics(r prometheus.Registerer) *callMetrics {
+	f := promauto.With(r)
+	return &callMetrics{
+		calls: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_calls_total", Help: "Calls that have ended, by model, backend and outcome; a refused call's outcome is its error reason.",
+		}, []string{"model", "backend", "outcome"}),
+		tokens: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_tokens_total", Help: "Tokens of settled calls, by model, backend, direction and who counted them.",
+		}, []string{"model", "backend", "direction", "source"}),
+		verdicts: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_verdicts_total", Help: "Findings of guards, by guard, stage and action.",
+		}, []string{"guard", "stage", "action"}),
+		firstOutput: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "weir_time_to_first_output_seconds", Help: "Time from a call's arrival to the first text that was released.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"model", "backend"}),
+	}
+}
+
+func (m *callMetrics) observe(call *gateway.Call, answer *gateway.Answer, err error) {
+	model, outcome := call.Model, string(answer.Outcome)
+	var e *gateway.Error
+	if errors.As(err, &e) {
+		outcome = strings.ToLower(string(e.Reason))
+		if e.Reason == gateway.ModelNotFound {
+			model = ""
+		}
+	}
+	backend := answer.Target.Backend
+	m.calls.WithLabelValues(model, backend, outcome).Inc()
+	for _, v := range answer.Verdicts {
+		m.verdicts.WithLabelValues(v.Guard, v.Stage.String(), v.Action.String()).Inc()
+	}
+	if in, known := answer.Usage.InputTokens(); known {
+		m.tokens.WithLabelValues(model, backend, "input", string(answer.Source)).Add(float64(in))
+	}
+	if out, known := answer.Usage.OutputTokens(); known {
+		m.tokens.WithLabelValues(model, backend, "output", string(answer.Source)).Add(float64(out))
+	}
+	if !answer.FirstOutput.IsZero() {
+		m.firstOutput.WithLabelValues(model, backend).Observe(answer.FirstOutput.Sub(answer.Start).Seconds())
+	}
+}

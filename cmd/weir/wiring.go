@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/weir-gateway/weir/accounting/lease"
+	"github.com/weir-gateway/weir/accounting/ledger"
+	"github.com/weir-gateway/weir/accounting/price"
+	"github.com/weir-gateway/weir/policy"
+	"github.com/weir-gateway/weir/policy/guard"
+	"github.com/weir-gateway/weir/server"
+	"github.com/weir-gateway/weir/server/admin"
+	"github.com/weir-gateway/weir/server/admit"
+	"github.com/weir-gateway/weir/server/auth"
+	"github.com/weir-gateway/weir/server/face/openai"
+	faceweir "github.com/weir-gateway/weir/server/face/weir"
+	"github.com/weir-gateway/weir/server/gateway"
+	"github.com/weir-gateway/weir/server/intercept"
+	"github.com/weir-gateway/weir/server/route"
+	"github.com/weir-gateway/weir/server/store"
+	"github.com/weir-gateway/weir/server/store/postgres"
+	"github.com/weir-gateway/weir/server/store/sqlite"
+)
+
+const (
+	pollEvery    = 500 * time.Millisecond // how soon a change made elsewhere is in force here
+	recoverEvery = 15 * time.Second
+	// recoverAfter is how long past its deadline an attempt may still settle
+	// before it is taken to be in doubt.
+	recoverAfter = time.Minute
+	maxMessage   = 32 << 20
+)
+
+// weir is a whole Weir, wired and listening.
+type weir struct {
+	server *server.Server
+	store  *store.Store
+	live   *admin.Live
+	admin  *admin.Admin
+	ledger *ledger.Ledger
+	router atomic.Pointer[route.Router]
+	log    *slog.Logger
+	// undo is what close does, last first; a start that fails does the same.
+	undo []func()
+}
+
+// open wires a Weir and takes its ports. With demo it makes the tenant demo
+// where the store is new.
+func open(ctx context.Context, config Config, demo bool, t terminal, log *slog.Logger) (_ *weir, err error) {
+	w := &weir{log: log}
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
+	secret, err := adminSecret(t.getenv)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	if err := w.route(config); err != nil {
+		return nil, usageError(err)
+	}
+	if err := os.MkdirAll(config.Data, 0o700); err != nil {
+		return nil, usageError(fmt.Errorf("cannot make the data folder: %w: choose another with --data", err))
+	}
+	if err := w.openStore(ctx, config); err != nil {
+		return nil, err
+	}
+	w.live = &admin.Live{Store: w.store, Keys: w.store, Factories: guard.All(), Log: log}
+	if err := w.live.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	w.admin = &admin.Admin{Store: w.store, Live: w.live}
+	w.ledger = &ledger.Ledger{
+		Store:   w.store,
+		Prices:  func() *price.Catalogue { return w.live.Snapshot().Prices },
+		Budgets: func() *lease.Book { return w.live.Snapshot().Budgets },
+		Now:     time.Now,
+	}
+	if err := w.firstKeys(ctx, config.Data, secret, demo); err != nil {
+		return nil, err
+	}
+	if err := w.build(config); err != nil {
+		return nil, err
+	}
+	if err := w.server.Listen(); err != nil {
+		return nil, usageError(err)
+	}
+	return w, nil
+}
+
+func (w *weir) close() {
+	for len(w.undo) > 0 {
+		last := w.undo[len(w.undo)-1]
+		w.undo = w.undo[:len(w.undo)-1]
+		last()
+	}
+}
+
+// route makes the backends and models of a configuration those of the calls
+// that come.
+func (w *weir) route(config Config) error {
+	router, err := config.router()
+	if err != nil {
+		return err
+	}
+	w.router.Store(router)
+	return nil
+}
+
+func (w *weir) openStore(ctx context.Context, config Config) (err error) {
+	switch {
+	case config.Store == "":
+		w.store, err = sqlite.Open(ctx, filepath.Join(config.Data, "weir.db"))
+	case strings.HasPrefix(config.Store, "postgres://"), strings.HasPrefix(config.Store, "postgresql://"):
+		w.store, err = postgres.Open(ctx, config.Store)
+	default:
+		return usageError(errors.New("the store is no URL of PostgreSQL: write it as postgres://user:password@host:5432/weir, or leave it out for SQLite in the data folder"))
+	}
+	if err != nil {
+		return err
+	}
+	w.undo = append(w.undo, func() {
+		if err := w.store.Shutdown(); err != nil {
+			w.log.Error("the store did not close cleanly", "error", err)
+		}
+	})
+	if config.Store == "" {
+		// Nobody else has this folder, so what is open was left by a Weir that
+		// was killed.
+		lost, err := (&ledger.Ledger{Store: w.store, Now: time.Now}).Recover(ctx, time.Now().Add(100*365*24*time.Hour))
+		if err != nil {
+			return fmt.Errorf("settle the calls that the last run left open: %w", err)
+		}
+		if lost > 0 {
+			w.log.Warn("the last run ended in the middle of calls; they are charged at what was held, as in doubt", "calls", lost)
+		}
+	}
+	return nil
+}
+
+// build makes the servers of both ports.
+func (w *weir) build(config Config) error {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics, err := intercept.NewMetrics(registry)
+	if err != nil {
+		return err
+	}
+	chain := &intercept.Chain{
+		Keys:    &auth.Keys{Lookup: w.live.Lookup, Now: time.Now},
+		Metrics: metrics, Log: w.log, Now: time.Now,
+	}
+	g := &gateway.Gateway{
+		Policies: func() *policy.Set { return w.live.Snapshot().Policies },
+		Router:   w.router.Load,
+		Limiter:  admit.New(time.Now),
+		Ledger:   w.ledger, MaxDuration: time.Duration(config.MaxDuration),
+		Observe: newCallMetrics(registry).observe, Log: w.log, Now: time.Now,
+	}
+
+	calls := grpc.NewServer(append(chain.ServerOptions(),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.WaitForHandlers(true), // a call that is cut off still settles
+		// Real clients ping idle connections every 30 s; the default answers
+		// that with GOAWAY.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	)...)
+	faceweir.Register(calls, faceweir.Config{Gateway: g, Admin: w.admin, Reports: w.store, Keys: w.store, Live: w.live, Now: time.Now})
+	status := health.NewServer()
+	healthv1.RegisterHealthServer(calls, status)
+	reflection.Register(calls)
+	metrics.Methods(calls)
+	serving := func(up bool) {
+		state := healthv1.HealthCheckResponse_SERVING
+		if !up {
+			state = healthv1.HealthCheckResponse_NOT_SERVING
+		}
+		status.SetServingStatus("", state)
+		for name := range calls.GetServiceInfo() {
+			status.SetServingStatus(name, state)
+		}
+	}
+	serving(true)
+	w.live.Reachable = serving
+
+	w.server = &server.Server{
+		Config: server.Config{GRPC: config.Listen.GRPC, HTTP: config.Listen.HTTP, Admin: config.Listen.Admin, Grace: time.Duration(config.Grace)},
+		GRPC:   calls, Health: status, Log: w.log,
+	}
+	public := http.NewServeMux()
+	public.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { rw.Write([]byte("ok\n")) })
+	public.HandleFunc("GET /readyz", w.readyz)
+	public.Handle("/", openai.New(openai.Config{Gateway: g, Router: w.router.Load, Chain: chain}))
+	operators := http.NewServeMux()
+	operators.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(w.log.Handler(), slog.LevelError)}))
+	w.server.HTTP, w.server.Admin = public, operators
+	return nil
+}
+
+// readyz says whether calls are welcome here: not while the store is away,
+// since nothing could be held, nor on the way out.
+func (w *weir) readyz(rw http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	switch {
+	case w.server.Draining():
+		http.Error(rw, "draining", http.StatusServiceUnavailable)
+	case w.store.Ping(ctx) != nil:
+		http.Error(rw, "the store cannot be reached", http.StatusServiceUnavailable)
+	default:
+		rw.Write([]byte("ready\n"))
+	}
+}
+
+// serve answers until the context ends, and returns when every call has.
+func (w *weir) serve(ctx context.Context, ready func()) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx)) // goes on while the drain does
+	var running sync.WaitGroup
+	running.Go(func() { w.live.Poll(background, pollEvery) })
+	running.Go(func() { w.recover(background) })
+	ready()
+	err := w.server.Serve(ctx)
+	stop()
+	running.Wait()
+	return err
+}
+
+// recover settles what other replicas, or this one, have left open.
+func (w *weir) recover(ctx context.Context) {
+	ticker := time.NewTicker(recoverEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		lost, err := w.ledger.Recover(ctx, time.Now().Add(-recoverAfter))
+		switch {
+		case err != nil && ctx.Err() == nil:
+			w.log.Error("cannot settle calls in doubt; trying again", "error", err)
+		case lost > 0:
+			w.log.Warn("calls that nobody has ended are charged at what was held, as in doubt", "calls", lost)
+		}
+	}
+}

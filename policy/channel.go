@@ -1,0 +1,284 @@
+package policy
+
+import (
+	"cmp"
+	"slices"
+)
+
+// channel is the text of one channel of one candidate: the rules at work on it,
+// what they found, and how far it is released.
+type channel struct {
+	name  Channel
+	runes runes
+	lanes []lane // one a rule, in the order that settles ties
+
+	end  int64 // of the text that was read
+	hold int64 // the watermark: no enforcing rule has anything undecided before it
+
+	// Redactions that start at or behind what is released, by start, the longest
+	// first, then the first rule; and the end of the last one that was emitted.
+	redactions []redaction
+	cover      int64
+
+	done []finding
+}
+
+// lane is one rule at work on one channel.
+type lane struct {
+	rule   *rule
+	stream Stream
+	before Stream // of a blocking rule: where stream stood before this Write
+
+	// pending are the matches that no known match contains, but a coming one may.
+	// Starts and ends both increase.
+	pending []Span
+	settled int64 // the end of the last one that left pending
+
+	listed int   // findings of this lane in done
+	more   int64 // and those that are only counted
+}
+
+// maxListed bounds the findings that are listed of one rule on one channel, so
+// that an answer of nothing but matches cannot fill the memory.
+const maxListed = 256
+
+type redaction struct {
+	start, end int64
+	decided    int64 // the end when it was decided; it may have grown since
+	lane       int
+}
+
+type finding struct {
+	lane       int
+	start, end int64
+}
+
+// verdictAt is the match that ends a candidate.
+type verdictAt struct {
+	lane *lane
+	span Span
+}
+
+func newChannel(name Channel, rules []*rule) *channel {
+	ch := &channel{name: name}
+	if len(rules) == 0 {
+		return ch
+	}
+	ch.lanes = make([]lane, len(rules))
+	for i, r := range rules {
+		ch.lanes[i] = lane{rule: r, stream: r.guard.Open()}
+		if r.action == Block {
+			ch.lanes[i].before = r.guard.Open()
+		}
+	}
+	return ch
+}
+
+// scan lets all rules read text, or, where one blocks, exactly as much of it as
+// that decision took: what the others know then must not depend on how much
+// more happened to arrive in the same Write.
+func (ch *channel) scan(text string, found []Span) ([]Span, verdictAt) {
+	base := ch.end
+	ch.end += int64(len(text))
+	var first verdictAt
+	for i := range ch.lanes {
+		if l := &ch.lanes[i]; l.rule.action == Block {
+			l.before.Copy(l.stream)
+			found = l.stream.Scan(text, found[:0])
+			first.earliest(l, found)
+		}
+	}
+	if first.lane != nil {
+		text = text[:first.span.At-base]
+		for i := range ch.lanes {
+			if l := &ch.lanes[i]; l.rule.action == Block {
+				l.stream, l.before = l.before, l.stream
+				found = l.stream.Scan(text, found[:0])
+			}
+		}
+	}
+	for i := range ch.lanes {
+		if l := &ch.lanes[i]; l.rule.action != Block {
+			found = l.stream.Scan(text, found[:0])
+			ch.take(i, found)
+		}
+	}
+	ch.hold = ch.watermark()
+	return found, first
+}
+
+// close tells all rules that the text ends.
+func (ch *channel) close(found []Span) ([]Span, verdictAt) {
+	var first verdictAt
+	for i := range ch.lanes {
+		l := &ch.lanes[i]
+		found = l.stream.Close(found[:0])
+		if l.rule.action == Block {
+			first.earliest(l, found)
+		} else {
+			ch.take(i, found)
+		}
+	}
+	ch.hold = ch.end
+	return found, first
+}
+
+func (ch *channel) watermark() int64 {
+	hold := ch.end
+	for i := range ch.lanes {
+		if l := &ch.lanes[i]; l.rule.action.Enforcing() {
+			hold = min(hold, l.stream.Hold())
+		}
+	}
+	return hold
+}
+
+// earliest keeps the match that is decided first; of those, the one that starts
+// first; of those, that of the first rule; of those, the longest. Lanes are
+// offered in the order of their rules.
+func (v *verdictAt) earliest(l *lane, found []Span) {
+	for _, s := range found {
+		order := -1
+		if v.lane != nil {
+			order = cmp.Or(cmp.Compare(s.At, v.span.At), cmp.Compare(s.Start, v.span.Start))
+		}
+		if order < 0 || order == 0 && v.lane == l && s.End > v.span.End {
+			*v = verdictAt{l, s}
+		}
+	}
+}
+
+// take notes the matches of a rule that does not block.
+func (ch *channel) take(i int, found []Span) {
+	l := &ch.lanes[i]
+	for _, s := range found {
+		l.take(s)
+		if l.rule.action == Redact {
+			ch.redact(i, s)
+		}
+	}
+}
+
+func (l *lane) take(s Span) {
+	if s.End <= l.settled {
+		return // starts behind a settled one and ends with it
+	}
+	n := len(l.pending)
+	for n > 0 && l.pending[n-1].Start >= s.Start {
+		n-- // contained in s, for ends never decrease
+	}
+	if n > 0 && l.pending[n-1].End >= s.End {
+		return // contained; then nothing was dropped either
+	}
+	l.pending = append(l.pending[:n], s)
+}
+
+// redact notes a match in its place. One that grows stays one entry.
+func (ch *channel) redact(i int, s Span) {
+	r := redaction{s.Start, s.End, s.End, i}
+	for j := len(ch.redactions) - 1; j >= 0 && ch.redactions[j].start >= s.Start; j-- {
+		if old := ch.redactions[j]; old.lane == i && old.start == s.Start {
+			if r.end = max(s.End, old.end); s.Grown {
+				r.decided = old.decided
+			}
+			ch.redactions = slices.Delete(ch.redactions, j, j+1)
+			break
+		}
+	}
+	at, _ := slices.BinarySearchFunc(ch.redactions, r, func(a, b redaction) int {
+		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(b.decided, a.decided), cmp.Compare(a.lane, b.lane))
+	})
+	ch.redactions = slices.Insert(ch.redactions, at, r)
+}
+
+// emit appends text, which starts at an offset and stands before the watermark:
+// so every redaction that starts in it is known. Those that overlap are one
+// span with one placeholder, that of the first, the longest, the first rule's;
+// those that only touch are two.
+func (ch *channel) emit(dst []Piece, candidate int, start int64, text string) []Piece {
+	stop := start + int64(len(text))
+	plain := func(from, to int64) {
+		if from < to {
+			dst = append(dst, Piece{candidate, ch.name, text[from-start : to-start]})
+		}
+	}
+	used := 0
+	for _, r := range ch.redactions {
+		if r.start >= stop {
+			break
+		}
+		used++
+		if r.start < ch.cover {
+			ch.cover = max(ch.cover, r.end)
+			continue
+		}
+		plain(max(start, ch.cover), r.start)
+		if word := ch.lanes[r.lane].rule.placeholder; word != "" {
+			dst = append(dst, Piece{candidate, ch.name, word})
+		}
+		ch.cover = r.end
+	}
+	if used > 0 {
+		ch.redactions = slices.Delete(ch.redactions, 0, used)
+	}
+	plain(max(start, ch.cover), stop)
+	return dst
+}
+
+// settle turns the matches that nothing can contain any more into findings.
+func (ch *channel) settle() {
+	for i := range ch.lanes {
+		l := &ch.lanes[i]
+		if len(l.pending) > 0 {
+			ch.settleBefore(i, l.stream.Live())
+		}
+	}
+}
+
+func (ch *channel) settleBefore(i int, live int64) {
+	l := &ch.lanes[i]
+	n := 0
+	for n < len(l.pending) && l.pending[n].Start < live {
+		if l.listed < maxListed {
+			ch.done = append(ch.done, finding{i, l.pending[n].Start, l.pending[n].End})
+			l.listed++
+		} else {
+			l.more++
+		}
+		l.settled = l.pending[n].End
+		n++
+	}
+	l.pending = slices.Delete(l.pending, 0, n)
+}
+
+// finish ends the channel because a rule blocked, on this channel where
+// decision is given: what was found so far stays found.
+func (ch *channel) finish(decision *verdictAt) {
+	for i := range ch.lanes {
+		ch.settleBefore(i, ch.end+1)
+		if decision != nil && decision.lane == &ch.lanes[i] {
+			ch.done = append(ch.done, finding{i, decision.span.Start, decision.span.End})
+			ch.hold = min(ch.hold, decision.span.Start)
+		}
+	}
+}
+
+// verdicts returns the findings in the order of their places.
+func (ch *channel) verdicts(candidate int) []Verdict {
+	found := slices.Clone(ch.done)
+	slices.SortFunc(found, func(a, b finding) int {
+		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.end, b.end), cmp.Compare(a.lane, b.lane))
+	})
+	out := make([]Verdict, len(found))
+	left := make([]int, len(ch.lanes))
+	for i, f := range found {
+		l := &ch.lanes[f.lane]
+		v := l.rule.verdict
+		v.Candidate, v.Channel, v.Start, v.End = candidate, ch.name, f.start, f.end
+		if left[f.lane]++; left[f.lane] == maxListed {
+			v.More = l.more
+		}
+		out[i] = v
+	}
+	return out
+}

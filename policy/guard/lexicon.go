@@ -1,0 +1,318 @@
+package guard
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/weir-gateway/weir/policy"
+)
+
+// Lexicon makes a guard that finds terms. Its keys:
+//
+//	terms: [zorblatt, 测试词]   # and/or
+//	list: prohibited           # a kind: Lexicon, of the tenant, else the platform's
+//	case: fold                 # fold (default): letters match in either case; exact
+//	whole_word: true           # a term that begins or ends in a letter or digit
+//	                           # matches only where no other one adjoins
+//
+// All terms are found, overlapping ones too. Folding is rune by rune: ß is not
+// ss. whole_word knows the borders of Latin, Greek and Cyrillic words and of
+// numbers; there are none between Chinese characters, so Chinese terms match
+// anywhere. A whole word is held one rune longer, for that decides it.
+//
+// The hold-back is the length of the longest suffix of the text that begins a
+// term: no scheme that leaks nothing holds less.
+func Lexicon(rule *yaml.Node, env policy.Env) (policy.Guard, error) {
+	var raw struct {
+		Terms     []string `yaml:"terms"`
+		List      string   `yaml:"list"`
+		Case      string   `yaml:"case"`
+		WholeWord bool     `yaml:"whole_word"`
+	}
+	raw.Case = "fold"
+	if err := policy.Decode(rule, &raw); err != nil {
+		return nil, err
+	}
+	var ps policy.Problems
+	if raw.Case != "fold" && raw.Case != "exact" {
+		ps = append(ps, policy.Fault(rule, "case", "want fold or exact, got %q", raw.Case))
+	}
+	terms := raw.Terms
+	var list policy.Lexicon
+	if raw.List != "" {
+		var ok bool
+		if list, ok = env.Lexicon(raw.List); !ok {
+			ps = append(ps, policy.Fault(rule, "list", "no lexicon %q, of this tenant or of the platform: apply it with this policy", raw.List))
+		}
+		terms = slices.Concat(raw.Terms, list.Terms)
+	} else if len(terms) == 0 {
+		ps = append(ps, policy.Fault(rule, "terms", "no terms: give terms, or the name of a list"))
+	}
+	for i, t := range terms {
+		if t == "" || len(t) > maxTerm {
+			ps = append(ps, policy.Fault(rule, fmt.Sprintf("terms[%d]", i), "want from 1 to %d bytes, got %d", maxTerm, len(t)))
+		}
+	}
+	if err := ps.Err(); err != nil {
+		return nil, err
+	}
+	// A list is known by its name; terms written in the rule by what they are.
+	key := fmt.Sprintf("%s %t %q %x", raw.Case, raw.WholeWord, list.FullName(), sha256.Sum256([]byte(strings.Join(raw.Terms, "\x00"))))
+	return env.Share(key, func() (policy.Guard, error) {
+		l := newLexicon(terms, raw.Case == "exact", raw.WholeWord)
+		l.category, l.severity = list.Category, list.Severity
+		return l, nil
+	})
+}
+
+// lexicon is the automaton of the folded terms.
+type lexicon struct {
+	terms        *automaton
+	exact, whole bool
+	bound        int
+	category     string
+	severity     policy.Severity
+
+	fold [utf8.RuneSelf]byte // of ASCII
+	raw  [256]bool           // bytes that begin a rune that folds to itself
+	idle [256]bool           // bytes that leave the root at the root
+}
+
+// border is the byte that whole words put, in terms and text alike, between a
+// rune that is part of a word and one that is not. It is in no UTF-8.
+const border = 0xFF
+
+func newLexicon(terms []string, exact, whole bool) *lexicon {
+	l := &lexicon{exact: exact, whole: whole}
+	for b := range l.fold {
+		l.fold[b] = byte(b)
+		if !exact {
+			l.fold[b] = byte(foldRune(rune(b)))
+		}
+	}
+	folded := make([]string, len(terms))
+	var buf []byte
+	for i, term := range terms {
+		buf = buf[:0]
+		held, word := 0, false
+		for j, r := range term {
+			last := j+utf8.RuneLen(r) == len(term)
+			if !exact {
+				r = foldRune(r)
+			}
+			if whole && isWord(r) != word {
+				word = !word
+				buf = append(buf, border)
+			}
+			buf = utf8.AppendRune(buf, r)
+			if !last || word {
+				held += widest(r, exact)
+			}
+		}
+		if word {
+			buf = append(buf, border)
+		}
+		folded[i] = string(buf)
+		l.bound = max(l.bound, held)
+	}
+	l.terms = newAutomaton(folded)
+	for b := range l.raw {
+		l.raw[b] = exact || b < utf8.RuneSelf || caseless(byte(b))
+		switch {
+		case b < utf8.RuneSelf:
+			l.idle[b] = l.terms.root[l.fold[b]] == 0
+		case utf8.RuneStart(byte(b)):
+			l.idle[b] = l.raw[b] && l.terms.root[b] == 0
+		default:
+			l.idle[b] = true // the rest of a rune goes the way of its first byte
+		}
+	}
+	return l
+}
+
+func (l *lexicon) Class() (string, policy.Severity) { return l.category, l.severity }
+
+// Bound is the longest term less its last rune (whole words: with it), each
+// rune in its widest form.
+func (l *lexicon) Bound() (int, bool) { return l.bound, true }
+
+func (l *lexicon) Open() policy.Stream { return &lexiconStream{lexicon: l} }
+
+// lexiconStream walks the automaton over the folded text. Where a rune and its
+// folded form differ in bytes, and at the borders of words, folded offsets
+// drift from those of the source: shifts remembers by how much, as far back as
+// a match can start.
+type lexiconStream struct {
+	*lexicon
+	state  uint32
+	word   bool  // the last rune was part of one
+	pos    int64 // in the source
+	folded int64 // in the folded text
+	shifts []shift
+}
+
+// shift is a place in the folded text, and how much longer than there its rune
+// is in the source.
+type shift struct{ at, by int64 }
+
+func (s *lexiconStream) Scan(text string, found []policy.Span) []policy.Span {
+	for i := 0; i < len(text); {
+		if s.state == 0 {
+			n := s.idling(text[i:])
+			s.skip(int64(n))
+			if i += n; i == len(text) {
+				break
+			}
+		}
+		b := text[i]
+		switch {
+		case s.whole || !s.raw[b]:
+			r, n := utf8.DecodeRuneInString(text[i:])
+			found = s.rune(r, n, found)
+			i += n
+		case b < utf8.RuneSelf:
+			s.advance(s.fold[b])
+			s.pos++
+			found = s.found(found, s.pos)
+			i++
+		default:
+			s.advance(b)
+			for i++; i < len(text) && !utf8.RuneStart(text[i]); i++ {
+				s.advance(text[i])
+				s.pos++
+			}
+			s.pos++
+			found = s.found(found, s.pos)
+		}
+	}
+	return found
+}
+
+// idling is how many bytes at the beginning of text begin no term, nor the
+// border of a word.
+func (s *lexiconStream) idling(text string) int {
+	for i := range len(text) {
+		b := text[i]
+		switch {
+		case !s.idle[b]:
+			return i
+		case !s.whole:
+		case b < utf8.RuneSelf:
+			if isWord(rune(b)) != s.word {
+				return i
+			}
+		case s.word || utf8.RuneStart(b) && !caseless(b):
+			return i // what has no case is no part of a word
+		}
+	}
+	return len(text)
+}
+
+// skip passes text that begins no term.
+func (s *lexiconStream) skip(n int64) {
+	s.pos += n
+	s.folded += n
+	s.shifts = s.shifts[:0] // nothing starts before here any more
+}
+
+// rune reads one rune the long way: with its border and its folded form.
+func (s *lexiconStream) rune(r rune, n int, found []policy.Span) []policy.Span {
+	if !s.exact {
+		r = foldRune(r)
+	}
+	if s.whole && isWord(r) != s.word {
+		s.word = !s.word
+		s.shifted(-1)
+		s.advance(border)
+		found = s.found(found, s.pos+int64(n))
+	}
+	var buf [utf8.UTFMax]byte
+	form := buf[:utf8.EncodeRune(buf[:], r)]
+	if len(form) != n {
+		s.shifted(int64(n - len(form)))
+	}
+	for _, b := range form {
+		s.advance(b)
+	}
+	s.pos += int64(n)
+	return s.found(found, s.pos)
+}
+
+// advance reads a byte of the folded text.
+func (s *lexiconStream) advance(b byte) {
+	s.folded++
+	s.state = s.terms.step(s.state, b)
+}
+
+// found appends the longest term that ends here: it contains the others. It
+// leaves a state that nothing continues, for that holds nothing.
+func (s *lexiconStream) found(found []policy.Span, at int64) []policy.Span {
+	if n := s.terms.match[s.state]; n != 0 {
+		found = append(found, policy.Span{Start: s.source(s.folded - int64(n)), End: s.pos, At: at})
+	}
+	if s.terms.leaf(s.state) {
+		s.state = s.terms.fail[s.state]
+	}
+	return found
+}
+
+// shifted notes that the next rune of the folded text is shorter by so much
+// than in the source.
+func (s *lexiconStream) shifted(by int64) {
+	if len(s.shifts) == cap(s.shifts) {
+		s.forget()
+	}
+	s.shifts = append(s.shifts, shift{s.folded, by})
+}
+
+// forget drops the shifts before anything that is live.
+func (s *lexiconStream) forget() {
+	live := s.folded - int64(s.terms.depth[s.state])
+	n := 0
+	for n < len(s.shifts) && s.shifts[n].at < live {
+		n++
+	}
+	s.shifts = s.shifts[:copy(s.shifts, s.shifts[n:])]
+}
+
+// source is the offset in the source of one in the folded text, not before the
+// earliest live start.
+func (s *lexiconStream) source(folded int64) int64 {
+	at := s.pos - s.folded + folded
+	for i := len(s.shifts) - 1; i >= 0 && s.shifts[i].at >= folded; i-- {
+		at -= s.shifts[i].by
+	}
+	return at
+}
+
+func (s *lexiconStream) Close(found []policy.Span) []policy.Span {
+	if s.word {
+		s.word = false
+		s.shifted(-1)
+		s.advance(border)
+		found = s.found(found, s.pos)
+	}
+	s.state = 0
+	return found
+}
+
+func (s *lexiconStream) Hold() int64 {
+	if s.state == 0 {
+		return s.pos
+	}
+	return s.source(s.folded - int64(s.terms.depth[s.state]))
+}
+
+func (s *lexiconStream) Live() int64 { return s.Hold() }
+
+func (s *lexiconStream) Copy(from policy.Stream) {
+	f := from.(*lexiconStream)
+	shifts := append(s.shifts[:0], f.shifts...)
+	*s = *f
+	s.shifts = shifts
+}

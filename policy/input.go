@@ -1,0 +1,61 @@
+package policy
+
+// InputText is one text that a caller sent: the part of a message.
+type InputText struct {
+	Message, Part int
+	Text          string
+}
+
+// InputResult is what became of the texts of a call.
+type InputResult struct {
+	// Texts are the given ones, in their order, with placeholders where they
+	// were redacted. They are valid UTF-8. Where the call is blocked they must
+	// not be used: the one that decided is cut, the later ones are empty.
+	Texts    []string
+	Verdicts []Verdict
+	Blocked  bool
+}
+
+// JudgeInput judges what a caller sends by the input rules that apply. Every
+// text stands for itself: no match spans two. The first text that is blocked
+// ends the judgement.
+func (e *Effective) JudgeInput(texts []InputText) InputResult {
+	res := InputResult{Texts: make([]string, len(texts))}
+	if len(e.input) == 0 {
+		for i, t := range texts {
+			res.Texts[i] = validText(t.Text)
+		}
+		return res
+	}
+	var pieces []Piece
+	for i, t := range texts {
+		s := newScreen(e.input)
+		pieces = s.Write(pieces[:0], Piece{Text: t.Text})
+		pieces = s.End(pieces, 0)
+		res.Texts[i] = join(pieces)
+		for _, v := range s.Verdicts() {
+			v.Message, v.Part, v.Candidate, v.Channel = t.Message, t.Part, 0, ""
+			res.Verdicts = append(res.Verdicts, v)
+		}
+		if s.Blocked(0) {
+			res.Blocked = true
+			break
+		}
+	}
+	return res
+}
+
+func join(pieces []Piece) string {
+	if len(pieces) == 1 {
+		return pieces[0].Text
+	}
+	var n int
+	for _, p := range pieces {
+		n += len(p.Text)
+	}
+	b := make([]byte, 0, n)
+	for _, p := range pieces {
+		b = append(b, p.Text...)
+	}
+	return string(b)
+}

@@ -1,0 +1,156 @@
+package openai
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+
+	"github.com/weir-gateway/weir/server/backend"
+)
+
+var noSecrets = strings.NewReplacer()
+
+// A text that is written as JSON in any way and cut anywhere, between the
+// halves of a surrogate pair and inside UTF-8 too, comes out as it was.
+func TestJoinerPutsRunesTogether(t *testing.T) {
+	runes := rapid.OneOf(rapid.Rune(), rapid.RuneFrom([]rune("a\"\\/\n\t\x00é水😀𠜎\U0010FFFF\uFFFD")))
+	rapid.Check(t, func(t *rapid.T) {
+		want := rapid.StringOf(runes).Draw(t, "text")
+		var units []string // what may not be cut
+		for _, r := range want {
+			switch {
+			case rapid.Bool().Draw(t, "escaped"):
+				if r > 0xFFFF {
+					high, low := utf16.EncodeRune(r)
+					units = append(units, fmt.Sprintf(`\u%04x`, high), fmt.Sprintf(`\u%04X`, low))
+					continue
+				}
+				units = append(units, fmt.Sprintf(`\u%04x`, r))
+			case r < ' ' || r == '"' || r == '\\':
+				q, _ := json.Marshal(string(r))
+				units = append(units, string(q[1:len(q)-1]))
+			default:
+				for _, b := range []byte(string(r)) {
+					units = append(units, string([]byte{b}))
+				}
+			}
+		}
+		var j joiner
+		got := ""
+		for len(units) > 0 {
+			n := rapid.IntRange(0, min(4, len(units))).Draw(t, "cut")
+			piece := j.add([]byte(`"` + strings.Join(units[:n], "") + `"`))
+			if !utf8.ValidString(piece) {
+				t.Fatalf("piece %q is cut through a rune", piece)
+			}
+			got += piece
+			units = units[n:]
+		}
+		if got += j.flush(); got != want {
+			t.Fatalf("text is %q, want %q", got, want)
+		}
+	})
+}
+
+// For a string that is not cut the joiner says what encoding/json says.
+func TestJoinerReadsAsJSONDoes(t *testing.T) {
+	for _, s := range []string{`""`, `"a"`, `"\u0041\n\/\b\f\r\t\"\\"`, `"\ud83d\ude00"`, `"\ud83dx"`, `"x\ude00"`, `"\ud83d\ud83d\ude00"`, `"\ud83d\n"`, "\"a\xffb\"", "\"\xe6\xb0x\"", `"\uD83D\u0041"`, `"\ud83d"`, "\"\xe6\xb0\""} {
+		var want string
+		if err := json.Unmarshal([]byte(s), &want); err != nil {
+			t.Fatal(err)
+		}
+		var j joiner
+		if got := j.add([]byte(s)) + j.flush(); got != want {
+			// encoding/json has one U+FFFD for each bad byte, the joiner one
+			// for the rune that was cut off.
+			if strings.TrimSuffix(got, "\uFFFD")+"\uFFFD" != strings.TrimRight(want, "\uFFFD")+"\uFFFD" {
+				t.Errorf("%s is %q, want %q", s, got, want)
+			}
+		}
+	}
+}
+
+func TestDecodeErrorShowsNoText(t *testing.T) {
+	for _, data := range []string{`{"choices":[{"delta":{"content":"secret words"}}`, `secret words`, `{"choices":"secret words"}`, `{"choices":[{"delta":{"content":["secret words"]}}]}`, `{"choices":[{"index":"secret words"}]}`} {
+		err := newDecoder(1, noSecrets).decode([]byte(data))
+		if err == nil || backend.ClassOf(err) != backend.Protocol || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", data, err)
+		}
+	}
+}
+
+// decodeAll checks the events of any chunks against the contract.
+func decodeAll(t interface{ Fatalf(string, ...any) }, chunks []string, candidates int) error {
+	d := newDecoder(candidates, noSecrets)
+	var err error
+	for _, c := range chunks {
+		if err = d.decode([]byte(c)); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = d.close(true)
+	}
+	var e *backend.Error
+	if err != nil && (!errors.As(err, &e) || e.Detail == "" || e.Class == "") {
+		t.Fatalf("error is %#v", err)
+	}
+	finished := map[int]bool{}
+	for i, e := range d.events {
+		switch {
+		case (e.Kind == backend.Started) != (i == 0):
+			t.Fatalf("event %d is %+v", i, e)
+		case e.Kind == backend.Delta && (e.Text == "" || !utf8.ValidString(e.Text)):
+			t.Fatalf("event %d is %+v", i, e)
+		case e.Kind == backend.Used && (i != len(d.events)-1 || e.Usage.Check() != nil):
+			t.Fatalf("event %d is %+v", i, e)
+		case e.Candidate < 0 || e.Candidate >= candidates || finished[e.Candidate] && e.Kind != backend.Used:
+			t.Fatalf("event %d is %+v", i, e)
+		}
+		finished[e.Candidate] = finished[e.Candidate] || e.Kind == backend.Finished
+	}
+	if err == nil && len(finished) < candidates {
+		t.Fatalf("%d of %d candidates finished", len(finished), candidates)
+	}
+	return err
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(`{"choices":[{"index":0,"delta":{"content":"a\ud83d"}}]}`, `{"choices":[{"index":0,"delta":{"content":"\ude00"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}`)
+	f.Fuzz(func(t *testing.T, one, two string) {
+		decodeAll(t, []string{one, two}, 2)
+		parseFailure([]byte(one), noSecrets)
+	})
+}
+
+// Chunks of known fields in any order and shape break no rule.
+func TestDecodeKeepsTheContract(t *testing.T) {
+	value := rapid.SampledFrom([]string{`null`, `""`, `"hi"`, `"\ud83d"`, `"\ude00"`, "\"\xe6\xb0\"", "\"\xb4\"", `"stop"`, `0`, `1`, `-1`, `[]`, `{}`, `true`})
+	rapid.Check(t, func(t *rapid.T) {
+		var chunks []string
+		for range rapid.IntRange(0, 6).Draw(t, "chunks") {
+			index := rapid.SampledFrom([]string{"0", "0", "1", "2", "-1"}).Draw(t, "index")
+			chunks = append(chunks, fmt.Sprintf(`{"model":%s,"choices":[{"index":%s,"delta":{"content":%s,"reasoning":%s,"refusal":%s},"finish_reason":%s}],"usage":{"prompt_tokens":%s,"completion_tokens":%s}}`,
+				value.Draw(t, "model"), index, value.Draw(t, "content"), value.Draw(t, "reasoning"), value.Draw(t, "refusal"), value.Draw(t, "finish"), value.Draw(t, "prompt"), value.Draw(t, "completion")))
+		}
+		decodeAll(t, chunks, 2)
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	data := []byte(`{"id":"chatcmpl-123","object":"chat.completion.chunk","created":1700000000,"model":"m","choices":[{"index":0,"delta":{"content":" river"},"logprobs":null,"finish_reason":null}],"usage":null}`)
+	d := newDecoder(1, noSecrets)
+	b.ReportAllocs()
+	for b.Loop() {
+		d.events = d.events[:0]
+		if err := d.decode(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

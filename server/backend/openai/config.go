@@ -1,0 +1,118 @@
+package openai
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config configures one server.
+type Config struct {
+	// Name is how errors call the server.
+	Name string
+	// URL is where its API begins, such as https://api.openai.com/v1. The
+	// driver adds /chat/completions and /models.
+	URL string
+	// Key is sent as the bearer token. Empty sends none.
+	Key string
+	// Header is sent with every request, beside what the driver sets itself.
+	Header http.Header
+
+	// DialTimeout bounds the time to a connection, TLS included. 0 is ten seconds.
+	DialTimeout time.Duration
+	// HeaderTimeout bounds the time from a request to the first byte of its
+	// answer. 0 leaves that to the call's own deadline. Many servers send the
+	// first byte with the first token, after they have queued the call.
+	HeaderTimeout time.Duration
+
+	// Candidates is the most answers of one call. 0 is 1: some servers ignore
+	// a wish for more, and a call that gets fewer than it asked for fails.
+	Candidates int
+	// MaxOutputTokens is the most that one candidate can have. 0 is unknown.
+	MaxOutputTokens int
+	// Quirks are the ways in which the server differs from the others.
+	Quirks Quirks
+}
+
+// Quirks are what servers of this API do not agree on. The zero value suits
+// vLLM, SGLang, llama.cpp, Ollama and most clouds.
+type Quirks struct {
+	// MaxCompletionTokens sends the output limit as max_completion_tokens:
+	// OpenAI's reasoning models refuse max_tokens.
+	MaxCompletionTokens bool
+	// DeveloperRole tells that the server knows the role developer. Otherwise
+	// it is said as system, which every chat template has.
+	DeveloperRole bool
+	// NoSeed tells that the server refuses a seed.
+	NoSeed bool
+	// TopK tells that the server takes top_k; the API itself has no such field.
+	TopK bool
+}
+
+const defaultDialTimeout = 10 * time.Second
+
+// reserved are the headers that the driver sets itself.
+var reserved = []string{"Accept", "Authorization", "Content-Length", "Content-Type", "Host"}
+
+// Validate names the first field that makes no sense.
+func (c Config) Validate() error {
+	if c.Name == "" {
+		return errors.New("backend of kind openai has no name: name it")
+	}
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("backend %q: %s", c.Name, fmt.Sprintf(format, args...))
+	}
+	const example = "write it like http://127.0.0.1:8000/v1"
+	u, err := url.Parse(c.URL)
+	switch {
+	case c.URL == "":
+		return bad("url is empty: %s", example)
+	case err != nil:
+		// The parser's error repeats the text, which may hold a password.
+		return bad("url cannot be read: %s", example)
+	case u.User != nil:
+		return bad("url holds a user: put the secret into key")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return bad("url %q does not start with http:// or https://: %s", c.URL, example)
+	case u.Host == "":
+		return bad("url %q has no host: %s", c.URL, example)
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return bad("url of host %s has a query or a fragment, which the API does not: %s", u.Host, example)
+	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/chat/completions"):
+		return bad("url %q names one method: leave out /chat/completions", c.URL)
+	}
+	if strings.ContainsFunc(c.Key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return bad("key has a space, a line break or a letter that a header cannot hold: copy it again")
+	}
+	names := make([]string, 0, len(c.Header))
+	for name := range c.Header {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if slices.Contains(reserved, http.CanonicalHeaderKey(name)) {
+			return bad("header %s is set by the driver: use key for a credential", http.CanonicalHeaderKey(name))
+		}
+	}
+	switch {
+	case c.DialTimeout < 0:
+		return bad("dial timeout is %v: it must not be negative", c.DialTimeout)
+	case c.HeaderTimeout < 0:
+		return bad("header timeout is %v: it must not be negative", c.HeaderTimeout)
+	case c.Candidates < 0 || c.Candidates > maxCandidates:
+		return bad("candidates are %d: write a number from 1 to %d", c.Candidates, maxCandidates)
+	case c.MaxOutputTokens < 0:
+		return bad("max output tokens are %d: write a number above 0, or 0 where it is unknown", c.MaxOutputTokens)
+	}
+	return nil
+}
+
+// String names the server and nothing that is secret.
+func (c Config) String() string { return "openai backend " + c.Name }
+
+// GoString is String, so that %#v does not show the key either.
+func (c Config) GoString() string { return c.String() }

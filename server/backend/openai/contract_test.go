@@ -1,0 +1,130 @@
+package openai_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/backendtest"
+	"github.com/weir-gateway/weir/server/backend/openai"
+	"github.com/weir-gateway/weir/server/backend/simulator"
+)
+
+// endings waits for calls that have ended at the server.
+type endings struct {
+	mu    sync.Mutex
+	calls map[string]chan simulator.Ending
+}
+
+func (e *endings) of(id string) chan simulator.Ending {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.calls == nil {
+		e.calls = map[string]chan simulator.Ending{}
+	}
+	if e.calls[id] == nil {
+		e.calls[id] = make(chan simulator.Ending, 64)
+	}
+	return e.calls[id]
+}
+
+func (e *endings) tell(id string, how simulator.Ending) { e.of(id) <- how }
+
+func (e *endings) await(ctx context.Context, id string) error {
+	select {
+	case how := <-e.of(id):
+		if how != simulator.EndedCancelled {
+			return fmt.Errorf("it ended %s", how)
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+const testKey = "sk-test-0123456789abcdef"
+
+// serve starts a server on the simulator, and a driver for it.
+func serve(t *testing.T, w wire, tls bool) (*openai.Backend, *simulator.Backend, *endings) {
+	t.Helper()
+	var ended endings
+	models := simulator.DefaultModels()
+	for name, p := range models {
+		p.TimeToFirstToken, p.TokensPerSecond = 0, 0
+		models[name] = p
+	}
+	models["sim-small"] = simulator.Profile{ContextTokens: 10}
+	sim, err := simulator.New(simulator.Config{Models: models, Ended: ended.tell})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(&server{sim: sim, key: testKey, wire: w})
+	s.Config.ErrorLog = discard
+	s.EnableHTTP2 = tls
+	if tls {
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
+	t.Cleanup(s.Close)
+	b, err := openai.New(openai.Config{Name: "sim", URL: s.URL + "/v1/", Key: testKey, Candidates: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tls {
+		openai.Trust(b, s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b, sim, &ended
+}
+
+func TestContract(t *testing.T) {
+	for name, w := range map[string]struct {
+		wire
+		tls bool
+	}{
+		"plain":        {},
+		"http2":        {tls: true},
+		"openai":       {wire: wire{roleChunk: true, nulls: true}},
+		"vllm":         {wire: wire{roleChunk: true, usageEvery: true, reasoningName: "reasoning"}},
+		"crlf":         {wire: wire{newline: "\r\n", comments: true}},
+		"cr":           {wire: wire{newline: "\r", events: true}},
+		"many data":    {wire: wire{manyData: true, emptyReason: true, both: true}},
+		"pieces of 1":  {wire: wire{pieces: 1, newline: "\r\n"}},
+		"pieces of 7":  {wire: wire{pieces: 7, usageInLast: true}},
+		"surrogates":   {wire: wire{surrogates: true, nulls: true}},
+		"raw halves":   {wire: wire{rawHalves: true, roleChunk: true}},
+		"no done":      {wire: wire{noDone: true}},
+		"no last line": {wire: wire{noLastNewline: true, usageInLast: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			backendtest.Run(t, func(t *testing.T) backendtest.Harness {
+				b, sim, ended := serve(t, w.wire, w.tls)
+				return backendtest.Harness{
+					Backend: b, Model: "sim-text", Simulated: sim, Stalls: "sim-stall", Cuts: "sim-cut",
+					Fails: map[string]backend.Class{
+						"sim-error":      backend.Failed,
+						"sim-overloaded": backend.Overloaded,
+						"sim-small":      backend.ContextExceeded,
+						"no-such-model":  backend.ModelMissing,
+					},
+					Ended: ended.await,
+				}
+			})
+		})
+	}
+}
+
+func TestModels(t *testing.T) {
+	b, sim, _ := serve(t, wire{}, false)
+	got, err := b.Models(context.Background())
+	want, _ := sim.Models(context.Background())
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("models are %v, %v, want %v", got, err, want)
+	}
+}

@@ -1,0 +1,43 @@
+//go:build realserver
+
+package openai_test
+
+import (
+	"context"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/backendtest"
+	"github.com/weir-gateway/weir/server/backend/openai"
+)
+
+// TestRealServer runs the contract against the server at WEIR_TEST_OPENAI_URL
+// with the model WEIR_TEST_OPENAI_MODEL and the key WEIR_TEST_OPENAI_KEY, if
+// it wants one. Make test-real starts one; nothing here is skipped.
+func TestRealServer(t *testing.T) {
+	url, model := os.Getenv("WEIR_TEST_OPENAI_URL"), os.Getenv("WEIR_TEST_OPENAI_MODEL")
+	if url == "" || model == "" {
+		t.Fatal("set WEIR_TEST_OPENAI_URL and WEIR_TEST_OPENAI_MODEL to a server of OpenAI's API and one of its models")
+	}
+	open := func(t *testing.T) *openai.Backend {
+		b, err := openai.New(openai.Config{Name: "real", URL: url, Key: os.Getenv("WEIR_TEST_OPENAI_KEY")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { b.Close() })
+		return b
+	}
+	names, err := open(t).Models(context.Background())
+	if err != nil || !slices.Contains(names, model) {
+		t.Errorf("models are %v, %v, want %s among them", names, err, model)
+	}
+	backendtest.Run(t, func(t *testing.T) backendtest.Harness {
+		h := backendtest.Harness{Backend: open(t), Model: model}
+		if os.Getenv("WEIR_TEST_OPENAI_ONE_MODEL") == "" { // a server of one model takes any name
+			h.Fails = map[string]backend.Class{"no-such-model": backend.ModelMissing}
+		}
+		return h
+	})
+}

@@ -1,0 +1,179 @@
+package simulator
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/weir-gateway/weir/server/backend"
+)
+
+// maxProseTokens bounds what "tokens: N" may ask for, so that a prompt cannot
+// make the simulator build an endless text.
+const maxProseTokens = 1 << 17
+
+// chance is splitmix64. It is written out so that the same seed gives the same
+// answer with every version of Go.
+type chance uint64
+
+func (c *chance) next() uint64 {
+	*c += 0x9e3779b97f4a7c15
+	z := uint64(*c)
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// below returns a number from 0 to n-1.
+func (c *chance) below(n int) int { return int(c.next() % uint64(n)) }
+
+// share returns a number from 0 to just below 1.
+func (c *chance) share() float64 { return float64(c.next()>>11) / (1 << 53) }
+
+// seedOf returns the request's seed, or a hash of the model and the messages.
+func seedOf(req *backend.Request) uint64 {
+	if req.Seed != nil {
+		return uint64(*req.Seed)
+	}
+	h := sha256.New()
+	// Each string is preceded by its length, so that no two requests run
+	// together into one.
+	write := func(s string) {
+		h.Write(binary.AppendUvarint(nil, uint64(len(s))))
+		io.WriteString(h, s)
+	}
+	write(req.Model)
+	for _, m := range req.Messages {
+		write(string(m.Role))
+		write(m.Name)
+		h.Write(binary.AppendUvarint(nil, uint64(len(m.Parts))))
+		for _, p := range m.Parts {
+			write(string(p.Channel))
+			write(p.Text)
+		}
+	}
+	return binary.BigEndian.Uint64(h.Sum(nil))
+}
+
+// script is what the last user message asks for.
+type script struct {
+	think   string
+	text    string // what to say, where given is true
+	given   bool
+	refusal bool
+	tokens  int // how many tokens of prose, 0 for a few sentences
+	prompt  string
+}
+
+func read(req *backend.Request) script {
+	var last string
+	for i := len(req.Messages) - 1; i >= 0; i-- {
+		if m := req.Messages[i]; m.Role == backend.User {
+			last = m.Text()
+			break
+		}
+	}
+	var s script
+	var prompt strings.Builder
+	for rest := last; rest != ""; {
+		line, after, _ := strings.Cut(rest, "\n")
+		word, value, found := strings.Cut(rest, ":")
+		value = strings.TrimPrefix(value, " ")
+		if !found {
+			word = ""
+		}
+		switch strings.ToLower(word) {
+		case "say", "refuse":
+			s.text, s.given, s.refusal = value, true, strings.EqualFold(word, "refuse")
+			s.prompt = prompt.String()
+			return s
+		case "think":
+			s.think, _, _ = strings.Cut(value, "\n")
+			s.think = strings.TrimSuffix(s.think, "\r")
+		case "tokens":
+			n, _, _ := strings.Cut(value, "\n")
+			if n, err := strconv.Atoi(strings.TrimSpace(n)); err == nil && n > 0 {
+				s.tokens = min(n, maxProseTokens)
+			}
+		default:
+			prompt.WriteString(line)
+			prompt.WriteByte('\n')
+		}
+		rest = after
+	}
+	s.prompt = prompt.String()
+	return s
+}
+
+// answer is one candidate: all that it will say, and how far it is.
+type answer struct {
+	reasoning, text string
+	channel         backend.Channel // of text
+	finish          backend.FinishReason
+	finished        bool
+
+	reasoningTokens, outputTokens int
+}
+
+// perform makes an answer of at most limit tokens, reasoning included, that
+// ends before the first stop sequence.
+func (s script) perform(c chance, limit int, stop []string) answer {
+	a := answer{channel: backend.Content, finish: backend.FinishStop, text: s.text}
+	switch {
+	case s.refusal:
+		a.channel, a.finish = backend.Refusal, backend.FinishRefusal
+	case !s.given:
+		a.text = prose(&c, s.prompt, s.tokens)
+	}
+	var more bool
+	a.reasoning, a.reasoningTokens, more = firstTokens(s.think, limit)
+	if more || (a.reasoningTokens == limit && a.text != "") {
+		a.text, a.finish = "", backend.FinishLength
+		return a
+	}
+	a.text, a.outputTokens, more = firstTokens(a.text, limit-a.reasoningTokens)
+	if more {
+		a.finish = backend.FinishLength
+	}
+	if at := firstStop(a.text, stop); at >= 0 {
+		// The cut can go through a token, so the rest is counted anew.
+		a.text, a.finish = a.text[:at], backend.FinishStop
+		a.outputTokens = countTokens(a.text)
+	}
+	return a
+}
+
+func firstStop(text string, stop []string) int {
+	first := -1
+	for _, s := range stop {
+		if s == "" {
+			continue
+		}
+		if at := strings.Index(text, s); at >= 0 && (first < 0 || at < first) {
+			first = at
+		}
+	}
+	return first
+}
+
+// peek returns the next token.
+func (a *answer) peek() (backend.Channel, string, bool) {
+	switch {
+	case a.reasoning != "":
+		return backend.Reasoning, a.reasoning[:firstToken(a.reasoning)], true
+	case a.text != "":
+		return a.channel, a.text[:firstToken(a.text)], true
+	}
+	return "", "", false
+}
+
+// take goes past the token that peek returned.
+func (a *answer) take(token string) {
+	if a.reasoning != "" {
+		a.reasoning = a.reasoning[len(token):]
+		return
+	}
+	a.text = a.text[len(token):]
+}

@@ -1,0 +1,124 @@
+package openai
+
+import (
+	"time"
+
+	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/gateway"
+)
+
+// chunks is a sink that writes what is released as chat.completion.chunk.
+type chunks struct {
+	events       *events
+	call         *gateway.Call
+	includeUsage bool
+
+	created time.Time    // of every chunk
+	begun   map[int]bool // choices that have told their role
+}
+
+func newChunks(events *events, call *gateway.Call, includeUsage bool) *chunks {
+	return &chunks{events: events, call: call, includeUsage: includeUsage, begun: map[int]bool{}}
+}
+
+// chunk must never have a key `error`: SDKs end the stream at one, null or not.
+type chunk struct {
+	head
+	Choices []chunkChoice `json:"choices"`
+	// Usage is absent where it was not asked for, null in all chunks but the last.
+	Usage **usage    `json:"usage,omitempty"`
+	Weir  *extension `json:"weir,omitempty"`
+}
+
+type chunkChoice struct {
+	Index        int       `json:"index"`
+	Delta        delta     `json:"delta"`
+	Logprobs     *struct{} `json:"logprobs"`
+	FinishReason *string   `json:"finish_reason"`
+}
+
+type delta struct {
+	Role             string `json:"role,omitempty"`
+	Content          string `json:"content,omitempty"`
+	ReasoningContent string `json:"reasoning_content,omitempty"`
+	Refusal          string `json:"refusal,omitempty"`
+}
+
+func (c *chunks) chunk(choices ...chunkChoice) chunk {
+	out := chunk{head: headOf("chat.completion.chunk", c.call.RequestID, c.call.Model, c.created), Choices: choices}
+	if c.includeUsage {
+		out.Usage = new(*usage)
+	}
+	return out
+}
+
+// Start implements gateway.Sink. The header waits for the first delta.
+func (c *chunks) Start(a *gateway.Answer) error {
+	c.created = a.Start
+	return nil
+}
+
+// Delta implements gateway.Sink.
+func (c *chunks) Delta(d gateway.Delta) error {
+	if d.Text == "" {
+		return nil
+	}
+	var piece delta
+	switch d.Channel {
+	case backend.Content:
+		piece.Content = d.Text
+	case backend.Reasoning:
+		piece.ReasoningContent = d.Text
+	case backend.Refusal:
+		piece.Refusal = d.Text
+	}
+	c.role(d.Candidate, &piece)
+	return c.events.send(c.chunk(chunkChoice{Index: d.Candidate, Delta: piece}))
+}
+
+// role puts the role into the first delta of a choice.
+func (c *chunks) role(candidate int, piece *delta) {
+	if !c.begun[candidate] {
+		c.begun[candidate] = true
+		piece.Role = "assistant"
+	}
+}
+
+// finish tells what is known when the ledger has the call.
+func (c *chunks) finish(a *gateway.Answer) error {
+	c.created = a.Start // nothing may have been released
+	u := usageOf(a.Usage)
+	for i, f := range a.Finish {
+		if !c.begun[i] {
+			var first delta
+			c.role(i, &first)
+			if err := c.events.send(c.chunk(chunkChoice{Index: i, Delta: first})); err != nil {
+				return gone(err)
+			}
+		}
+		reason := finishReason(f)
+		last := c.chunk(chunkChoice{Index: i, FinishReason: &reason})
+		if i == len(a.Finish)-1 && (!c.includeUsage || u == nil) {
+			last.Weir = extensionOf(a)
+		}
+		if err := c.events.send(last); err != nil {
+			return gone(err)
+		}
+	}
+	if c.includeUsage && u != nil {
+		sum := c.chunk()
+		sum.Choices, sum.Usage, sum.Weir = []chunkChoice{}, &u, extensionOf(a)
+		if err := c.events.send(sum); err != nil {
+			return gone(err)
+		}
+	}
+	if err := c.events.data("[DONE]"); err != nil {
+		return gone(err)
+	}
+	return nil
+}
+
+// gone is what a failed write means once the call is settled.
+func gone(err error) error {
+	return &gateway.Error{Reason: gateway.Cancelled, Message: "the caller was gone before the end of its answer", Err: err}
+}

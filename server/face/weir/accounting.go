@@ -1,0 +1,152 @@
+package weir
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+
+	"github.com/weir-gateway/weir/accounting/report"
+	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/server/auth"
+	"github.com/weir-gateway/weir/server/face"
+)
+
+// Accounting answers weir.v1.AccountingService.
+type Accounting struct {
+	weirv1.UnimplementedAccountingServiceServer
+
+	// Sum is that of a report.Store. Where the store is away it fails with
+	// *face.UnavailableError.
+	Sum func(context.Context, report.Query) (report.Report, error)
+	// HasTenant tells whether there is a tenant of that name.
+	HasTenant func(name string) bool
+}
+
+// everyTenant is what AIP-159 calls all tenants.
+const everyTenant = "-"
+
+// QueryCosts sums what calls cost.
+func (a *Accounting) QueryCosts(ctx context.Context, req *weirv1.QueryCostsRequest) (*weirv1.QueryCostsResponse, error) {
+	caller, err := callerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	q := report.Query{
+		From: req.GetStartTime().AsTime(), To: req.GetEndTime().AsTime(),
+		GroupBy: req.GetGroupBy(), Limit: int(req.GetPageSize()),
+	}
+	if q.Tenant, err = a.tenant(caller, segment(req.GetParent(), 1)); err != nil {
+		return nil, err
+	}
+	if q.After, err = readPage(req); err != nil {
+		return nil, err
+	}
+	if err := q.Validate(); err != nil {
+		return nil, face.Invalid("group_by", "%v", err)
+	}
+	sums, err := a.Sum(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	out := &weirv1.QueryCostsResponse{}
+	for _, r := range sums.Rows {
+		out.Rows = append(out.Rows, row(q.GroupBy, r))
+	}
+	for _, m := range sums.Totals {
+		out.Totals = append(out.Totals, face.Money(m))
+	}
+	if sums.Next != nil {
+		if out.NextPageToken, err = writePage(req, sums.Next); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// tenant is whose costs a caller may see: its own, and the platform everyone's.
+// Empty means all.
+func (a *Accounting) tenant(caller auth.Caller, asked string) (string, error) {
+	switch {
+	case !caller.IsPlatform():
+		if asked == everyTenant {
+			return "", &face.DeniedError{Why: fmt.Sprintf("only the platform's key may ask for all tenants: ask for tenants/%s", caller.Tenant)}
+		}
+		if asked != caller.Tenant {
+			return "", missing(tenantType, "tenants/"+asked)
+		}
+	case asked == everyTenant:
+		return "", nil
+	case !a.HasTenant(asked):
+		return "", missing(tenantType, "tenants/"+asked)
+	}
+	return asked, nil
+}
+
+func row(groupBy []string, r report.Row) *weirv1.CostRow {
+	out := &weirv1.CostRow{
+		Dimensions: map[string]string{}, Calls: r.Calls, Attempts: r.Attempts,
+		Usage: face.Usage(r.Usage, ""), UnpricedCalls: r.Unpriced,
+	}
+	for i, name := range groupBy {
+		if r.Dimensions[i] != "" {
+			out.Dimensions[name] = r.Dimensions[i]
+		}
+	}
+	for _, m := range r.Costs {
+		out.Costs = append(out.Costs, face.Money(m))
+	}
+	return out
+}
+
+// page is what a page token says: where to go on, in which report.
+type page struct {
+	After  []string `json:"after"`
+	Report []byte   `json:"report"`
+}
+
+// reportID tells reports apart, since a token of one makes no sense in another.
+func reportID(req *weirv1.QueryCostsRequest) ([]byte, error) {
+	text, err := json.Marshal([]any{req.GetParent(), req.GetStartTime().AsTime(), req.GetEndTime().AsTime(), req.GetGroupBy()})
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(text)
+	return sum[:8], nil
+}
+
+func writePage(req *weirv1.QueryCostsRequest, after []string) (string, error) {
+	id, err := reportID(req)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(page{After: after, Report: id})
+	if err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(text), nil
+}
+
+func readPage(req *weirv1.QueryCostsRequest) ([]string, error) {
+	if req.GetPageToken() == "" {
+		return nil, nil
+	}
+	foreign := face.Invalid("page_token", "it is not of this report: send next_page_token of the page before, with all other fields the same")
+	text, err := base64.RawURLEncoding.DecodeString(req.GetPageToken())
+	if err != nil {
+		return nil, foreign
+	}
+	var p page
+	if err := json.Unmarshal(text, &p); err != nil {
+		return nil, foreign
+	}
+	id, err := reportID(req)
+	if err != nil {
+		return nil, err
+	}
+	if string(id) != string(p.Report) || len(p.After) != len(req.GetGroupBy()) {
+		return nil, foreign
+	}
+	return p.After, nil
+}

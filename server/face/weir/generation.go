@@ -1,0 +1,213 @@
+package weir
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/face"
+	"github.com/weir-gateway/weir/server/gateway"
+)
+
+// Generation answers weir.v1.GenerationService.
+type Generation struct {
+	weirv1.UnimplementedGenerationServiceServer
+
+	Gateway *gateway.Gateway
+}
+
+// Generate answers at once. The model streams all the same, so that holds,
+// guards and cuts work alike.
+func (g *Generation) Generate(ctx context.Context, req *weirv1.GenerateRequest) (*weirv1.GenerateResponse, error) {
+	call, err := callOf(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	var said gateway.Collector
+	answer, err := g.Gateway.Generate(ctx, call, &said)
+	if err != nil {
+		return nil, err
+	}
+	return &weirv1.GenerateResponse{
+		RequestId:  answer.RequestID,
+		Candidates: candidates(answer, said.Candidates),
+		Usage:      face.Usage(answer.Usage, answer.Source),
+		Cost:       face.Cost(answer.Cost),
+		Verdicts:   face.Verdicts(answer.Verdicts),
+		Target:     face.Target(answer),
+		Timing:     face.Timing(answer),
+	}, nil
+}
+
+// StreamGenerate answers as the text is released.
+func (g *Generation) StreamGenerate(req *weirv1.GenerateRequest, stream grpc.ServerStreamingServer[weirv1.StreamGenerateResponse]) error {
+	call, err := callOf(stream.Context(), req)
+	if err != nil {
+		return err
+	}
+	events := &events{stream: stream}
+	answer, err := g.Gateway.Generate(stream.Context(), call, events)
+	if err != nil {
+		return err
+	}
+	return events.end(answer)
+}
+
+// events is a sink that numbers what it sends. It sends nothing before there is
+// something to say: an answer that has begun cannot be tried again.
+type events struct {
+	stream  grpc.ServerStreamingServer[weirv1.StreamGenerateResponse]
+	sent    int64
+	started bool
+}
+
+func (e *events) send(event *weirv1.StreamGenerateResponse) error {
+	e.sent++
+	event.Sequence = e.sent
+	return e.stream.Send(event)
+}
+
+// Start implements gateway.Sink.
+func (e *events) Start(a *gateway.Answer) error {
+	e.started = true
+	return e.send(&weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_Started{
+		Started: &weirv1.StartedEvent{RequestId: a.RequestID, Target: face.Target(a)},
+	}})
+}
+
+// Delta implements gateway.Sink.
+func (e *events) Delta(d gateway.Delta) error {
+	if d.Text == "" {
+		return nil
+	}
+	delta := &weirv1.DeltaEvent{CandidateIndex: int32(d.Candidate)}
+	switch d.Channel {
+	case backend.Content:
+		delta.Piece = &weirv1.DeltaEvent_Text{Text: d.Text}
+	case backend.Reasoning:
+		delta.Piece = &weirv1.DeltaEvent_ReasoningText{ReasoningText: d.Text}
+	case backend.Refusal:
+		delta.Piece = &weirv1.DeltaEvent_RefusalText{RefusalText: d.Text}
+	}
+	return e.send(&weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_Delta{Delta: delta}})
+}
+
+// end tells what is known when the ledger has the call.
+func (e *events) end(a *gateway.Answer) error {
+	if !e.started { // nothing was released, and yet the call is answered
+		if err := e.Start(a); err != nil {
+			return err
+		}
+	}
+	for c, finish := range a.Finish {
+		if err := e.send(&weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_CandidateDone{
+			CandidateDone: &weirv1.CandidateDoneEvent{CandidateIndex: int32(c), FinishReason: finishReasons[finish]},
+		}}); err != nil {
+			return err
+		}
+	}
+	return e.send(&weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_Completed{
+		Completed: &weirv1.CompletedEvent{
+			Usage: face.Usage(a.Usage, a.Source), Cost: face.Cost(a.Cost), Verdicts: face.Verdicts(a.Verdicts),
+			Target: face.Target(a), Timing: face.Timing(a),
+		},
+	}})
+}
+
+var finishReasons = map[backend.FinishReason]weirv1.FinishReason{
+	backend.FinishStop:          weirv1.FinishReason_FINISH_REASON_STOP,
+	backend.FinishLength:        weirv1.FinishReason_FINISH_REASON_LENGTH,
+	backend.FinishBackendFilter: weirv1.FinishReason_FINISH_REASON_BACKEND_FILTER,
+	backend.FinishRefusal:       weirv1.FinishReason_FINISH_REASON_REFUSAL,
+	backend.FinishSafety:        weirv1.FinishReason_FINISH_REASON_SAFETY,
+	backend.FinishUnknown:       weirv1.FinishReason_FINISH_REASON_UNSPECIFIED,
+}
+
+var roles = map[weirv1.Role]backend.Role{
+	weirv1.Role_ROLE_SYSTEM:    backend.System,
+	weirv1.Role_ROLE_DEVELOPER: backend.Developer,
+	weirv1.Role_ROLE_USER:      backend.User,
+	weirv1.Role_ROLE_ASSISTANT: backend.Assistant,
+}
+
+// callOf reads a request that the proto file has checked.
+func callOf(ctx context.Context, req *weirv1.GenerateRequest) (*gateway.Call, error) {
+	headers, _ := metadata.FromIncomingContext(ctx)
+	about := req.GetContext()
+	call, err := face.NewCall(ctx, headers, face.About{Labels: about.GetLabels(), EndUser: about.GetEndUser(), Session: about.GetSession()})
+	if err != nil {
+		return nil, err
+	}
+	call.Model, call.Request = req.GetModel(), request(req)
+	return call, nil
+}
+
+func request(req *weirv1.GenerateRequest) backend.Request {
+	config := req.GetConfig()
+	if config == nil {
+		config = &weirv1.GenerationConfig{}
+	}
+	out := backend.Request{
+		Temperature: config.Temperature, TopP: config.TopP, TopK: number(config.TopK),
+		FrequencyPenalty: config.FrequencyPenalty, PresencePenalty: config.PresencePenalty,
+		MaxOutputTokens: number(config.MaxOutputTokens), Stop: config.GetStopSequences(), Seed: config.Seed,
+		Candidates: 1,
+	}
+	if config.CandidateCount != nil {
+		out.Candidates = int(config.GetCandidateCount())
+	}
+	for _, m := range req.GetMessages() {
+		message := backend.Message{Role: roles[m.GetRole()], Name: m.GetName()}
+		for _, p := range m.GetParts() {
+			message.Parts = append(message.Parts, part(p))
+		}
+		out.Messages = append(out.Messages, message)
+	}
+	return out
+}
+
+func part(p *weirv1.Part) backend.Part {
+	switch data := p.GetData().(type) {
+	case *weirv1.Part_Reasoning:
+		return backend.Part{Channel: backend.Reasoning, Text: data.Reasoning.GetText()}
+	case *weirv1.Part_Refusal:
+		return backend.Part{Channel: backend.Refusal, Text: data.Refusal.GetText()}
+	}
+	return backend.Part{Channel: backend.Content, Text: p.GetText()}
+}
+
+func number(n *int32) *int {
+	if n == nil {
+		return nil
+	}
+	wide := int(*n)
+	return &wide
+}
+
+func candidates(a *gateway.Answer, said []gateway.Collected) []*weirv1.Candidate {
+	out := make([]*weirv1.Candidate, len(a.Finish))
+	for i, finish := range a.Finish {
+		message := &weirv1.Message{Role: weirv1.Role_ROLE_ASSISTANT}
+		if i < len(said) {
+			message.Parts = parts(said[i])
+		}
+		out[i] = &weirv1.Candidate{Index: int32(i), Message: message, FinishReason: finishReasons[finish]}
+	}
+	return out
+}
+
+func parts(said gateway.Collected) (all []*weirv1.Part) {
+	if said.Reasoning != "" {
+		all = append(all, &weirv1.Part{Data: &weirv1.Part_Reasoning{Reasoning: &weirv1.Reasoning{Text: said.Reasoning}}})
+	}
+	if said.Content != "" {
+		all = append(all, &weirv1.Part{Data: &weirv1.Part_Text{Text: said.Content}})
+	}
+	if said.Refusal != "" {
+		all = append(all, &weirv1.Part{Data: &weirv1.Part_Refusal{Refusal: &weirv1.Refusal{Text: said.Refusal}}})
+	}
+	return all
+}

@@ -1,0 +1,104 @@
+package weir
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/server/face"
+)
+
+// validation checks requests by the rules of their proto files and tells what
+// is wrong as google.rpc.BadRequest, field by field, as AIP-193 wants it.
+type validation struct{ protovalidate.Validator }
+
+// newValidation compiles the rules of all requests, so that the first call does
+// not wait for it.
+func newValidation() (validation, error) {
+	v, err := protovalidate.New(protovalidate.WithMessages(
+		&weirv1.GenerateRequest{}, &weirv1.ApplyDocumentsRequest{}, &weirv1.QueryCostsRequest{}, &weirv1.CreateKeyRequest{},
+	))
+	return validation{v}, err
+}
+
+// checked is a registrar whose services see valid requests alone. The check
+// comes behind the interceptors of the server, since who may not call is not
+// told what is wrong with a request; and it comes with the services, so that no
+// server can forget it.
+type checked struct {
+	grpc.ServiceRegistrar
+	validation validation
+}
+
+// RegisterService implements grpc.ServiceRegistrar.
+func (c checked) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	with := *desc
+	with.Methods = make([]grpc.MethodDesc, len(desc.Methods))
+	for i, m := range desc.Methods {
+		with.Methods[i] = grpc.MethodDesc{MethodName: m.MethodName, Handler: c.unary(m.Handler)}
+	}
+	with.Streams = make([]grpc.StreamDesc, len(desc.Streams))
+	for i, s := range desc.Streams {
+		with.Streams[i] = s
+		with.Streams[i].Handler = func(srv any, stream grpc.ServerStream) error {
+			return s.Handler(srv, &validated{stream, c.validation})
+		}
+	}
+	c.ServiceRegistrar.RegisterService(&with, impl)
+}
+
+func (c checked) unary(handle grpc.MethodHandler) grpc.MethodHandler {
+	return func(srv any, ctx context.Context, decode func(any) error, outer grpc.UnaryServerInterceptor) (any, error) {
+		return handle(srv, ctx, decode, func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+			inner := func(ctx context.Context, req any) (any, error) {
+				if err := c.validation.check(req); err != nil {
+					return nil, err
+				}
+				return next(ctx, req)
+			}
+			if outer == nil {
+				return inner(ctx, req)
+			}
+			return outer(ctx, req, info, inner)
+		})
+	}
+}
+
+type validated struct {
+	grpc.ServerStream
+	validation validation
+}
+
+// RecvMsg implements grpc.ServerStream.
+func (s *validated) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return s.validation.check(m)
+}
+
+func (v validation) check(req any) error {
+	message, ok := req.(proto.Message)
+	if !ok {
+		return nil
+	}
+	err := v.Validate(message)
+	var broken *protovalidate.ValidationError
+	if !errors.As(err, &broken) {
+		return err
+	}
+	fields := &face.FieldsError{}
+	for _, violation := range broken.Violations {
+		fields.Fields = append(fields.Fields, face.Field{
+			Path:        protovalidate.FieldPathString(violation.Proto.GetField()),
+			Description: violation.Proto.GetMessage(),
+			Rule:        strings.ToUpper(strings.ReplaceAll(violation.Proto.GetRuleId(), ".", "_")),
+		})
+	}
+	return fields
+}

@@ -1,0 +1,99 @@
+// Package weir is the face that speaks our own API, weir.v1 over gRPC: it turns
+// messages into the neutral form and back, and checks what the proto files say
+// of a request. What a call does is the gateway's business and what a document
+// means is package admin's; here are only words.
+//
+// Handlers return the errors of the packages below as they are. The chain of
+// package intercept turns them into statuses.
+package weir
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/weir-gateway/weir/accounting/report"
+	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/server/admin"
+	"github.com/weir-gateway/weir/server/auth"
+	"github.com/weir-gateway/weir/server/face"
+	"github.com/weir-gateway/weir/server/gateway"
+)
+
+// Config is what stands behind the services.
+type Config struct {
+	Gateway *gateway.Gateway
+	Admin   *admin.Admin
+	Reports report.Store
+	Keys    auth.Store
+	Live    *admin.Live
+	Now     func() time.Time
+	// Away tells whether an error means that the store cannot be asked. It is
+	// a func since only cmd knows which store there is; nil is never.
+	Away func(error) bool
+}
+
+// Register registers all services, each behind the check of its requests. The
+// interceptors of the server must put a caller into the context. It fails where
+// a rule of a proto file does not compile.
+func Register(server grpc.ServiceRegistrar, c Config) error {
+	v, err := newValidation()
+	if err != nil {
+		return err
+	}
+	s := checked{server, v}
+	weirv1.RegisterGenerationServiceServer(s, &Generation{Gateway: c.Gateway})
+	weirv1.RegisterAdminServiceServer(s, &Admin{
+		Apply: func(ctx context.Context, caller auth.Caller, sources []admin.Source, validateOnly bool) (admin.Result, error) {
+			result, err := c.Admin.Apply(ctx, caller, sources, validateOnly)
+			return result, c.away("the configuration", err)
+		},
+	})
+	weirv1.RegisterAccountingServiceServer(s, &Accounting{
+		Sum: func(ctx context.Context, q report.Query) (report.Report, error) {
+			sums, err := c.Reports.Sum(ctx, q)
+			return sums, c.away("the ledger", err)
+		},
+		HasTenant: func(name string) bool { return c.Live.Snapshot().HasTenant(name) },
+	})
+	weirv1.RegisterTenantServiceServer(s, &Tenants{
+		Create: func(ctx context.Context, key auth.Key) error { return c.away("the keys", c.Keys.CreateKey(ctx, key)) },
+		Now:    c.Now,
+	})
+	return nil
+}
+
+// away marks what the caller should try again.
+func (c Config) away(what string, err error) error {
+	if err != nil && c.Away != nil && c.Away(err) {
+		return &face.UnavailableError{What: what, Err: err}
+	}
+	return err
+}
+
+func callerOf(ctx context.Context) (auth.Caller, error) {
+	caller, ok := auth.FromContext(ctx)
+	if !ok {
+		return auth.Caller{}, errors.New("the call reached a service without a caller: the chain lacks authentication")
+	}
+	return caller, nil
+}
+
+const (
+	tenantType  = "weir.v1/Tenant"
+	projectType = "weir.v1/Project"
+	keyType     = "weir.v1/Key"
+)
+
+// missing says that a resource is not there. A caller who may not see it gets
+// the same.
+func missing(kind, name string) error {
+	return &face.NotFoundError{Resource: face.Resource{Type: kind, Name: name}}
+}
+
+// segment returns the n-th segment of a resource name, whose form the proto
+// file has checked.
+func segment(name string, n int) string { return strings.Split(name, "/")[n] }

@@ -1,0 +1,576 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+
+	"github.com/weir-gateway/weir/accounting"
+	"github.com/weir-gateway/weir/accounting/lease"
+	"github.com/weir-gateway/weir/accounting/ledger"
+	"github.com/weir-gateway/weir/accounting/price"
+	"github.com/weir-gateway/weir/policy"
+	"github.com/weir-gateway/weir/policy/guard"
+	"github.com/weir-gateway/weir/server/admin"
+	"github.com/weir-gateway/weir/server/admit"
+	"github.com/weir-gateway/weir/server/auth"
+	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/simulator"
+	"github.com/weir-gateway/weir/server/gateway"
+	"github.com/weir-gateway/weir/server/route"
+	"github.com/weir-gateway/weir/server/store"
+	"github.com/weir-gateway/weir/server/store/sqlite"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// basics are what every test's Weir has; prices are such that sums are easy:
+// a token in is 1 micro-USD, a token out 2.
+const basics = `
+kind: Tenant
+name: acme
+---
+kind: Price
+model: sim
+currency: USD
+effective: 2026-01-01
+per_million: {input: 1, output: 2}
+---
+`
+
+// house is a gateway on a real store and a real, if simulated, backend.
+type house struct {
+	*gateway.Gateway
+	t     *testing.T
+	store *store.Store
+	admin *admin.Admin
+	sim   *simulator.Backend
+	ended chan simulator.Ending
+	seen  atomic.Int64 // calls that Observe was told of
+}
+
+// newHouse makes a house with documents and a model "sim" whose targets behave
+// by the profiles, in order.
+func newHouse(t *testing.T, documents string, profiles ...simulator.Profile) *house {
+	t.Helper()
+	ctx := context.Background()
+	h := &house{t: t, ended: make(chan simulator.Ending, 1000)}
+	var err error
+	if h.store, err = sqlite.Open(ctx, t.TempDir()+"/weir.db"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.store.Shutdown() })
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	live := &admin.Live{Store: h.store, Keys: h.store, Factories: guard.All(), Log: log}
+	if err := live.Refresh(ctx); err != nil {
+		t.Fatal(err)
+	}
+	h.admin = &admin.Admin{Store: h.store, Live: live}
+	h.apply(basics + documents)
+
+	if len(profiles) == 0 {
+		profiles = []simulator.Profile{{}}
+	}
+	models := map[string]simulator.Profile{}
+	for i, p := range profiles {
+		models[fmt.Sprintf("sim%d", i)] = p
+	}
+	h.sim, err = simulator.New(simulator.Config{Models: models, Ended: func(_ string, how simulator.Ending) { h.ended <- how }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	model := route.Model{Name: "sim", MaxOutputTokens: 100}
+	for i := range profiles {
+		model.Targets = append(model.Targets, route.Target{Name: fmt.Sprintf("b%d", i), Backend: h.sim, Model: fmt.Sprintf("sim%d", i)})
+	}
+	router, err := route.New([]route.Model{model})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Gateway = &gateway.Gateway{
+		Policies: func() *policy.Set { return live.Snapshot().Policies },
+		Router:   func() *route.Router { return router },
+		Limiter:  admit.New(time.Now),
+		Ledger: &ledger.Ledger{
+			Store:   h.store,
+			Prices:  func() *price.Catalogue { return live.Snapshot().Prices },
+			Budgets: func() *lease.Book { return live.Snapshot().Budgets },
+			Now:     time.Now,
+		},
+		MaxDuration: time.Minute,
+		Observe:     func(*gateway.Call, *gateway.Answer, error) { h.seen.Add(1) },
+		Log:         log, Now: time.Now,
+	}
+	return h
+}
+
+func (h *house) apply(documents string) {
+	h.t.Helper()
+	if _, err := h.admin.Apply(context.Background(), auth.Caller{Role: auth.Platform}, []admin.Source{{Name: "test", Content: documents}}, false); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func newCall(prompt string) *gateway.Call {
+	return &gateway.Call{
+		RequestID: uuid.Must(uuid.NewV7()).String(),
+		Caller:    auth.Caller{Tenant: "acme", Project: "default", Key: "k1", Role: auth.Member},
+		Model:     "sim",
+		Request: backend.Request{Messages: []backend.Message{
+			{Role: backend.User, Parts: []backend.Part{{Channel: backend.Content, Text: prompt}}},
+		}},
+	}
+}
+
+// ask runs a call and gathers its text.
+func (h *house) ask(ctx context.Context, call *gateway.Call) (string, *gateway.Answer, error) {
+	var c gateway.Collector
+	answer, err := h.Generate(ctx, call, &c)
+	if len(c.Candidates) == 0 {
+		return "", answer, err
+	}
+	return c.Candidates[0].Content, answer, err
+}
+
+// lines are the ledger's rows of a call. Nothing may be left open, and the
+// ledger must be sound.
+func (h *house) lines(call *gateway.Call) []accounting.Line {
+	h.t.Helper()
+	ctx := context.Background()
+	if open, err := h.store.Abandoned(ctx, time.Now().Add(time.Hour), 10); err != nil || len(open) > 0 {
+		h.t.Fatalf("holds are left open: %v %v", open, err)
+	}
+	if wrong, err := h.store.Audit(ctx); err != nil || len(wrong) > 0 {
+		h.t.Fatalf("the ledger is not sound: %v %v", wrong, err)
+	}
+	lines, err := h.store.Lines(ctx, call.RequestID)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return lines
+}
+
+func reason(err error) gateway.Reason {
+	var e *gateway.Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ""
+}
+
+func TestAnAnswerCarriesWhatTheLedgerHas(t *testing.T) {
+	h := newHouse(t, "")
+	call := newCall("say: The river is calm today.")
+	call.Labels = map[string]string{"team": "search"}
+	text, answer, err := h.ask(context.Background(), call)
+	if err != nil || text != "The river is calm today." {
+		t.Fatalf("%q %v", text, err)
+	}
+	lines := h.lines(call)
+	if len(lines) != 1 {
+		t.Fatalf("%d lines, want 1", len(lines))
+	}
+	l := lines[0]
+	if l.Outcome != accounting.OutcomeCompleted || l.Source != accounting.SourceProvider || l.Usage != answer.Usage || l.Subject.Labels["team"] != "search" {
+		t.Errorf("line %+v does not say what the answer says: %+v", l, answer)
+	}
+	in, _ := l.Usage.InputTokens()
+	out, _ := l.Usage.OutputTokens()
+	if want := in*1_000 + out*2_000; l.Cost == nil || l.Cost.Charge.Nanos != want || answer.Cost.Charge != l.Cost.Charge {
+		t.Errorf("%d tokens in and %d out cost %v, want %d nanos", in, out, l.Cost, want)
+	}
+	if own, _ := l.OwnUsage.OutputTokens(); own != out {
+		t.Errorf("our own count is %d, the backend's %d", own, out)
+	}
+	if answer.Target.InjectedMaxOutputTokens != 100 {
+		t.Errorf("the answer does not tell of the limit that was injected: %+v", answer.Target)
+	}
+	if answer.Finish[0] != backend.FinishStop || h.seen.Load() != 1 {
+		t.Errorf("finish %v, observed %d times", answer.Finish, h.seen.Load())
+	}
+}
+
+func TestNoByteOfABlockedTermLeaves(t *testing.T) {
+	h := newHouse(t, `
+kind: Policy
+name: base
+tenant: acme
+safety: {output: [{guard: lexicon, terms: [zorblatt, 佐布拉特], action: block}]}
+`, simulator.Profile{})
+	for _, c := range []struct{ prompt, want string }{
+		{"say: Behold the zorblatt, " + strings.Repeat("it goes on and on ", 500), "Behold the "},
+		{"say: 这就是佐布拉特，" + strings.Repeat("还有很多话要说", 200), "这就是"},
+	} {
+		call := newCall(c.prompt)
+		limit := 5000
+		call.Request.MaxOutputTokens = &limit
+		text, answer, err := h.ask(context.Background(), call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text != c.want {
+			t.Errorf("%q was released, want %q", text, c.want)
+		}
+		if answer.Finish[0] != backend.FinishSafety || len(answer.Verdicts) != 1 || answer.Verdicts[0].Action != policy.Block {
+			t.Errorf("finish %v, verdicts %+v", answer.Finish, answer.Verdicts)
+		}
+		if how := <-h.ended; how != simulator.EndedCancelled {
+			t.Errorf("the backend ended %s: it should have been cancelled at the block", how)
+		}
+		l := h.lines(call)[0]
+		if out, _ := l.Usage.OutputTokens(); l.Outcome != accounting.OutcomeBlocked || l.Source != accounting.SourceGateway || out == 0 || l.Cost.Charge.Nanos == 0 {
+			t.Errorf("a blocked answer pays for what was generated: %+v", l)
+		}
+		if generated := h.sim.Account().Requests[call.RequestID].Tokens; generated > 1000 {
+			t.Errorf("the backend generated %d tokens of an answer that was blocked at its beginning", generated)
+		}
+	}
+}
+
+func TestRedactionInTheStream(t *testing.T) {
+	h := newHouse(t, `
+kind: Policy
+name: base
+tenant: acme
+safety: {output: [{guard: pattern, builtin: email, action: redact}]}
+`)
+	text, answer, err := h.ask(context.Background(), newCall("say: 请联系张三zhang.san@example.com谢谢"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(text, "@") || strings.Contains(text, "example") || !strings.HasPrefix(text, "请联系张三") || !strings.HasSuffix(text, "谢谢") {
+		t.Errorf("released %q", text)
+	}
+	if answer.Finish[0] != backend.FinishStop || len(answer.Verdicts) != 1 || answer.Verdicts[0].Category != "pii/email" {
+		t.Errorf("finish %v, verdicts %+v", answer.Finish, answer.Verdicts)
+	}
+}
+
+func TestInputRules(t *testing.T) {
+	h := newHouse(t, `
+kind: Policy
+name: base
+tenant: acme
+rates: [{per: key, concurrent: 1}]
+safety:
+  input:
+    - {guard: lexicon, terms: [forbidden], action: block}
+    - {guard: pattern, builtin: email, action: redact}
+`)
+	call := newCall("tell me the forbidden thing")
+	_, answer, err := h.ask(context.Background(), call)
+	var e *gateway.Error
+	if !errors.As(err, &e) || e.Reason != gateway.InputBlocked || len(e.Verdicts) != 1 || e.Verdicts[0].Message != 0 {
+		t.Fatalf("%v", err)
+	}
+	if strings.Contains(err.Error(), "forbidden") {
+		t.Errorf("the error repeats what it blocks: %v", err)
+	}
+	if lines := h.lines(call); len(lines) != 0 || answer.Attempts != 0 {
+		t.Errorf("a blocked input was accounted: %+v", lines)
+	}
+	// The place was given back, or this call would find none.
+	text, _, err := h.ask(context.Background(), newCall("say: write to ada@example.org"))
+	if err != nil || strings.Contains(text, "@") {
+		t.Errorf("the backend got an address that should have been redacted: it says %q, %v", text, err)
+	}
+}
+
+func TestAnotherTargetAnswersWhereOneFails(t *testing.T) {
+	h := newHouse(t, "", simulator.Profile{Fault: simulator.FaultError}, simulator.Profile{Fault: simulator.FaultOverloaded}, simulator.Profile{})
+	call := newCall("say: third time lucky")
+	text, answer, err := h.ask(context.Background(), call)
+	if err != nil || text != "third time lucky" || answer.Target.Backend != "b2" || answer.Attempts != 3 {
+		t.Fatalf("%q %+v %v", text, answer, err)
+	}
+	lines := h.lines(call)
+	if len(lines) != 3 {
+		t.Fatalf("%d lines, want one for each attempt", len(lines))
+	}
+	for i, want := range []accounting.Outcome{accounting.OutcomeFailed, accounting.OutcomeFailed, accounting.OutcomeCompleted} {
+		if l := lines[i]; l.Outcome != want || l.Attempt.Number != i+1 || l.Backend != fmt.Sprintf("b%d", i) {
+			t.Errorf("line %d: %+v, want outcome %s", i, l, want)
+		}
+	}
+	if lines[0].Cost.Charge.Nanos != 0 || lines[0].Cost.ProviderCost.Nanos != 0 || lines[0].Usage.Known() {
+		t.Errorf("a failed attempt is charged: %v", lines[0].Cost.Charge)
+	}
+}
+
+func TestNothingIsTriedAgainAfterTheFirstReleasedByte(t *testing.T) {
+	h := newHouse(t, "", simulator.Profile{Fault: simulator.FaultCut, FaultAfter: 3}, simulator.Profile{})
+	call := newCall("say: one two three four five six")
+	text, answer, err := h.ask(context.Background(), call)
+	if reason(err) != gateway.StreamBroken || answer.Attempts != 1 || text == "" {
+		t.Fatalf("%q %+v %v", text, answer, err)
+	}
+	l := h.lines(call)[0]
+	if l.Outcome != accounting.OutcomeBroken || l.Cost.Charge.Nanos != 0 || l.Cost.ProviderCost.Nanos == 0 {
+		t.Errorf("we pay for a broken answer, the caller does not: %+v %+v", l, l.Cost)
+	}
+}
+
+func TestHeldBytesDoNotCount(t *testing.T) {
+	// All that the first target says is held back when it breaks off, so the
+	// caller has seen nothing and the second target may answer.
+	h := newHouse(t, `
+kind: Policy
+name: base
+tenant: acme
+safety: {output: [{guard: lexicon, terms: ["one two three four zorb"], action: block}]}
+`, simulator.Profile{Fault: simulator.FaultCut, FaultAfter: 3}, simulator.Profile{})
+	call := newCall("say: one two three four five six")
+	text, answer, err := h.ask(context.Background(), call)
+	if err != nil || text != "one two three four five six" || answer.Attempts != 2 {
+		t.Fatalf("%q %+v %v", text, answer, err)
+	}
+	if l := h.lines(call); l[0].Outcome != accounting.OutcomeBroken || l[1].Outcome != accounting.OutcomeCompleted {
+		t.Errorf("lines %+v", l)
+	}
+}
+
+// sink is a Sink made of a func.
+type sink func(gateway.Delta) error
+
+func (sink) Start(*gateway.Answer) error   { return nil }
+func (s sink) Delta(d gateway.Delta) error { return s(d) }
+
+func TestACancelledCallPaysForWhatWasGenerated(t *testing.T) {
+	h := newHouse(t, "", simulator.Profile{Fault: simulator.FaultStall, FaultAfter: 5})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	call := newCall("say: one two three four five six seven eight nine ten")
+	got := 0
+	answer, err := h.Generate(ctx, call, sink(func(d gateway.Delta) error {
+		if got += len(d.Text); got > 10 {
+			cancel()
+		}
+		return nil
+	}))
+	if reason(err) != gateway.Cancelled {
+		t.Fatalf("%+v %v", answer, err)
+	}
+	if how := <-h.ended; how != simulator.EndedCancelled {
+		t.Errorf("the backend ended %s", how)
+	}
+	l := h.lines(call)[0]
+	out, _ := l.Usage.OutputTokens()
+	if generated := h.sim.Account().Requests[call.RequestID].Tokens; l.Outcome != accounting.OutcomeCancelled || out == 0 || out > generated || l.Cost.Charge.Nanos == 0 {
+		t.Errorf("%d tokens charged of %d generated: %+v", out, generated, l)
+	}
+}
+
+func TestACallerThatIsGoneCancels(t *testing.T) {
+	h := newHouse(t, "", simulator.Profile{Fault: simulator.FaultStall, FaultAfter: 5})
+	call := newCall("say: one two three four five six seven")
+	_, err := h.Generate(context.Background(), call, sink(func(gateway.Delta) error { return io.ErrClosedPipe }))
+	if reason(err) != gateway.Cancelled {
+		t.Fatal(err)
+	}
+	if how := <-h.ended; how != simulator.EndedCancelled {
+		t.Errorf("the backend ended %s", how)
+	}
+	if l := h.lines(call)[0]; l.Outcome != accounting.OutcomeCancelled {
+		t.Errorf("%+v", l)
+	}
+}
+
+func TestTheDeadlineEndsAStalledBackend(t *testing.T) {
+	h := newHouse(t, "", simulator.Profile{Fault: simulator.FaultStall, FaultAfter: 3})
+	h.MaxDuration = 50 * time.Millisecond
+	call := newCall("say: one two three four five six seven")
+	text, _, err := h.ask(context.Background(), call)
+	if reason(err) != gateway.DeadlineExceeded || text == "" {
+		t.Fatalf("%q %v", text, err)
+	}
+	if l := h.lines(call)[0]; l.Outcome != accounting.OutcomeDeadline || l.Cost.Charge.Nanos == 0 {
+		t.Errorf("%+v", l)
+	}
+}
+
+const cap = `
+kind: Budget
+name: cap
+tenant: acme
+limit: %s
+window: total
+`
+
+func TestABudgetRefusesBeforeTheBackendIsCalled(t *testing.T) {
+	h := newHouse(t, fmt.Sprintf(cap, "0.0001 USD"))
+	call := newCall("say: too dear")
+	_, _, err := h.ask(context.Background(), call)
+	var e *gateway.Error
+	if !errors.As(err, &e) || e.Reason != gateway.BudgetExhausted || e.RetryAfter != 0 || !strings.Contains(e.Message, `budget "cap"`) {
+		t.Fatal(err)
+	}
+	if served := h.sim.Account().Calls; served != 0 || len(h.lines(call)) != 0 {
+		t.Errorf("the backend served %d calls", served)
+	}
+	limit := 10
+	call = newCall("say: cheap")
+	call.Request.MaxOutputTokens = &limit
+	if _, _, err := h.ask(context.Background(), call); err != nil {
+		t.Errorf("a call that fits was refused: %v", err)
+	}
+}
+
+func TestNoPriceUnderABudgetOfMoney(t *testing.T) {
+	h := newHouse(t, "---\n"+fmt.Sprintf(cap, "5 CNY")+`
+---
+kind: Price
+model: other
+currency: CNY
+effective: 2026-01-01
+per_million: {input: 1, output: 1}
+`)
+	if _, _, err := h.ask(context.Background(), newCall("hello")); reason(err) != gateway.UnpricedModel || !strings.Contains(err.Error(), "priced in USD") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestARateRefuses(t *testing.T) {
+	h := newHouse(t, `
+kind: Policy
+name: base
+tenant: acme
+rates: [{per: key, requests: 1/min}]
+`)
+	if _, _, err := h.ask(context.Background(), newCall("hello")); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := h.ask(context.Background(), newCall("hello"))
+	var e *gateway.Error
+	if !errors.As(err, &e) || e.Reason != gateway.RateLimitExceeded || e.RetryAfter <= 0 || e.RetryAfter > time.Minute {
+		t.Errorf("%+v", err)
+	}
+}
+
+func TestAnUnknownModelIsNamed(t *testing.T) {
+	h := newHouse(t, "")
+	call := newCall("hello")
+	call.Model = "nope"
+	if _, _, err := h.ask(context.Background(), call); reason(err) != gateway.ModelNotFound || !strings.Contains(err.Error(), `"nope"`) {
+		t.Errorf("%v", err)
+	}
+}
+
+// failing is a real store whose Close fails while it is told to.
+type failing struct {
+	ledger.Store
+	closes atomic.Bool
+}
+
+func (f *failing) Close(ctx context.Context, c ledger.Closing) (bool, error) {
+	if f.closes.Load() {
+		return false, errors.New("the disk is gone")
+	}
+	return f.Store.Close(ctx, c)
+}
+
+func TestNoOKWithoutTheLedger(t *testing.T) {
+	h := newHouse(t, "---\n"+fmt.Sprintf(cap, "5 USD"))
+	broken := &failing{Store: h.store}
+	broken.closes.Store(true)
+	h.Ledger.Store = broken
+	call := newCall("say: nobody will pay for this")
+	if _, _, err := h.ask(context.Background(), call); reason(err) != gateway.StreamBroken || strings.Contains(err.Error(), "disk") {
+		t.Fatalf("%v", err)
+	}
+	// The hold stands until it is settled in doubt, at what was held.
+	broken.closes.Store(false)
+	if n, err := h.Ledger.Recover(context.Background(), time.Now().Add(time.Hour)); n != 1 || err != nil {
+		t.Fatalf("recovered %d: %v", n, err)
+	}
+	l := h.lines(call)[0]
+	if l.Outcome != accounting.OutcomeInDoubt || l.Source != accounting.SourceReservation || l.Cost.Charge.Nanos < 100*2_000 {
+		t.Errorf("%+v %+v", l, l.Cost)
+	}
+}
+
+func TestAPanicSettles(t *testing.T) {
+	h := newHouse(t, "")
+	call := newCall("say: boom")
+	func() {
+		defer func() { recover() }()
+		h.Generate(context.Background(), call, sink(func(gateway.Delta) error { panic("boom") }))
+		t.Error("the panic was swallowed")
+	}()
+	if l := h.lines(call); len(l) != 1 || l[0].Outcome != accounting.OutcomeBroken || l[0].Cost.Charge.Nanos != 0 {
+		t.Errorf("%+v", l)
+	}
+}
+
+func TestSeveralCandidates(t *testing.T) {
+	h := newHouse(t, "")
+	call := newCall("what is a weir?")
+	call.Request.Candidates = 3
+	var c gateway.Collector
+	answer, err := h.Generate(context.Background(), call, &c)
+	if err != nil || len(c.Candidates) != 3 || len(answer.Finish) != 3 {
+		t.Fatalf("%+v %+v %v", c, answer, err)
+	}
+	call.Request.Candidates = simulator.MaxCandidates + 1
+	call.RequestID = uuid.Must(uuid.NewV7()).String()
+	_, err = h.Generate(context.Background(), call, &c)
+	var e *gateway.Error
+	if !errors.As(err, &e) || e.Reason != gateway.UnsupportedFeature || e.Field != "config.candidate_count" {
+		t.Errorf("%v", err)
+	}
+}
+
+// The failure that gave gateways their name for overshooting: a cap, and many
+// more calls at once than it can pay for.
+func TestTheClassicOvershoot(t *testing.T) {
+	h := newHouse(t, "---\n"+fmt.Sprintf(cap, "0.005 USD"))
+	// Each call costs exactly 0.0001 USD: 10 tokens in, 45 out, exact counts.
+	const calls, fit = 300, 50
+	limit := 45
+	var won, refused atomic.Int64
+	var all sync.WaitGroup
+	for range calls {
+		all.Go(func() {
+			call := newCall("tokens: 400")
+			call.Request.MaxOutputTokens = &limit
+			_, answer, err := h.ask(context.Background(), call)
+			switch reason(err) {
+			case "":
+				won.Add(1)
+				if answer.Finish[0] != backend.FinishLength {
+					t.Errorf("finish %v", answer.Finish)
+				}
+			case gateway.BudgetExhausted:
+				refused.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	in := h.sim.Account()
+	if won.Load() != in.Calls || won.Load()+refused.Load() != calls {
+		t.Errorf("%d won, %d were refused, the backend served %d", won.Load(), refused.Load(), in.Calls)
+	}
+	state, ok, err := h.store.Window(context.Background(), "acme/cap/tenant/total")
+	if err != nil || !ok {
+		t.Fatalf("no such window: %v", err)
+	}
+	if state.Spent > state.Limit || state.Overrun != 0 || state.Held != 0 {
+		t.Errorf("the budget was overspent: %+v", state)
+	}
+	each := state.Spent / won.Load()
+	if room := state.Limit - state.Spent; room >= each {
+		t.Errorf("%d calls won of at most %d and there was room for another: %+v", won.Load(), fit, state)
+	}
+	h.lines(newCall(""))
+}

@@ -1,0 +1,102 @@
+// Package postgres opens the store in a PostgreSQL, which several Weirs share.
+// It knows how PostgreSQL is reached, locked and migrated, and what its errors
+// mean; what is kept is server/store's business.
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+
+	"github.com/weir-gateway/weir/server/store"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// The pool of one Weir. Transactions are short, so more connections would wait
+// for each other in the server rather than here.
+const (
+	connections = 16
+	idle        = 8
+	lifetime    = 30 * time.Minute
+	idleTime    = 5 * time.Minute
+	dialTime    = 5 * time.Second
+)
+
+// Open opens the store at a URL, such as
+// postgres://user:password@host:5432/database?sslmode=verify-full, and brings
+// its schema up to date. Several may do that at once. Its errors say what is
+// wrong and what to do, and never the password.
+func Open(ctx context.Context, url string) (*store.Store, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		// The error of pgx quotes the URL, which is not for a log.
+		return nil, errURL
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = dialTime
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "weir"
+	}
+	db := stdlib.OpenDB(*config)
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(idle)
+	db.SetConnMaxLifetime(lifetime)
+	db.SetConnMaxIdleTime(idleTime)
+
+	err = db.PingContext(ctx)
+	if err == nil {
+		err = migrate(ctx, db)
+	}
+	if err != nil {
+		db.Close()
+		return nil, explain(config, err)
+	}
+	return store.New(store.Engine{
+		Name: "PostgreSQL", Write: db, Read: db,
+		Snapshot: sql.LevelRepeatableRead,
+		Collate:  ` COLLATE "C"`,
+		Again:    again, Class: class, Close: db.Close,
+	}), nil
+}
+
+func migrate(ctx context.Context, db *sql.DB) error {
+	folder, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	return store.Migrate(ctx, db, goose.DialectPostgres, folder, goose.WithSessionLocker(migrating{}))
+}
+
+// migrating lets one process migrate at a time; the others wait, and then find
+// nothing to do.
+type migrating struct{}
+
+// migrationLock names the lock among the database's advisory locks: "weir".
+const migrationLock = 0x77656972
+
+// SessionLock implements goose's lock.SessionLocker. It waits in the server
+// and does not ask again and again, as goose's own does.
+func (migrating) SessionLock(ctx context.Context, conn *sql.Conn) error {
+	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, int64(migrationLock)); err != nil {
+		return fmt.Errorf("lock the schema: %w", err)
+	}
+	return nil
+}
+
+// SessionUnlock implements goose's lock.SessionLocker.
+func (migrating) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
+	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, int64(migrationLock)); err != nil {
+		return fmt.Errorf("unlock the schema: %w", err)
+	}
+	return nil
+}
