@@ -120,7 +120,7 @@ func (p Pico) Times(quantity int64) (int64, error) {
 		return 0, fmt.Errorf("price %d and quantity %d must not be negative", int64(p), quantity)
 	}
 	hi, lo := bits.Mul64(uint64(p), uint64(quantity))
-	if hi >= picosPerNano {
+	if hi >= picosPerNano/2 { // the quotient has 64 bits or more
 		return 0, ErrOverflow
 	}
 	quo, rem := bits.Div64(hi, lo, picosPerNano)

@@ -154,6 +154,7 @@ func TestAnItemIsRoundedOnceHalfEven(t *testing.T) {
 		{1000 << 31, 1 << 32},       // one nano too many
 		{1000 << 32, 1 << 32},       // one bit too many
 		{9209557700304319329, 2003}, // rounding up leaves 64 bits, unsigned too
+		{9204962112629516774, 1002}, // rounding up leaves 63 bits
 		{math.MaxInt64, math.MaxInt64},
 	} {
 		if got, err := accounting.Pico(c[0]).Times(c[1]); !errors.Is(err, accounting.ErrOverflow) {

@@ -131,6 +131,9 @@ func ParseDocument(node *yaml.Node) (Document, error) {
 	ids := map[string]string{}
 	rules := func(stage Stage, nodes []*yaml.Node) (out []Rule) {
 		for i, n := range nodes {
+			if n == nil {
+				continue // Decode has said why
+			}
 			r, faults := parseRule(n, stage, i)
 			ps = append(ps, faults...)
 			ps = append(ps, claim(ids, n, r.Field, r.ID)...)
@@ -141,6 +144,9 @@ func ParseDocument(node *yaml.Node) (Document, error) {
 	d.Safety.Input = rules(Input, raw.Safety.Input)
 	d.Safety.Output = rules(Output, raw.Safety.Output)
 	for i, n := range raw.Rates {
+		if n == nil {
+			continue
+		}
 		field := fmt.Sprintf("rates[%d]", i)
 		r, faults := parseRate(n, field)
 		ps = append(ps, faults...)

@@ -205,8 +205,10 @@ func TestUsageThatNobodyCountedIsTheHeldAmount(t *testing.T) {
 		})
 	}
 	l := newLedger(t, openStore(t))
-	if _, err := l.Hold(t.Context(), attempt("call"), tokens(-1, 0)); err == nil {
-		t.Error("a negative bound was held")
+	for _, bound := range []accounting.Usage{tokens(-1, 0), tokens(0, 1<<62)} {
+		if _, err := l.Hold(t.Context(), attempt("call"), bound); err == nil {
+			t.Errorf("a bound of %d tokens was held", bound.Tokens())
+		}
 	}
 }
 

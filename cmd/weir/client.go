@@ -22,7 +22,7 @@ const defaultAddress = "127.0.0.1:8443"
 // connection is how a command finds its Weir; every command that talks to one
 // embeds it.
 type connection struct {
-	Addr string `help:"Address of Weir's gRPC port (WEIR_ADDR; default ${default_addr})." placeholder:"HOST:PORT"`
+	Addr string `help:"Address of Weir's gRPC port (WEIR_ADDR; default 127.0.0.1:8443)." placeholder:"HOST:PORT"`
 	Key  string `help:"API key (WEIR_KEY). As a flag it shows in the process list: prefer the variable or --key-file." placeholder:"KEY"`
 	// KeyFile is for the keys that weir serve writes.
 	KeyFile string `help:"File that holds the API key, such as weir-data/admin.key." placeholder:"FILE"`

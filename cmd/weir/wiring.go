@@ -185,7 +185,13 @@ func (w *weir) build(config Config) error {
 		// that with GOAWAY.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	)...)
-	faceweir.Register(calls, faceweir.Config{Gateway: g, Admin: w.admin, Reports: w.store, Keys: w.store, Live: w.live, Now: time.Now})
+	err = faceweir.Register(calls, faceweir.Config{
+		Gateway: g, Admin: w.admin, Reports: w.store, Keys: w.store, Live: w.live, Now: time.Now,
+		Away: func(err error) bool { return errors.Is(err, store.ErrUnavailable) },
+	})
+	if err != nil {
+		return err
+	}
 	status := health.NewServer()
 	healthv1.RegisterHealthServer(calls, status)
 	reflection.Register(calls)

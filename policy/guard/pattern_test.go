@@ -15,6 +15,7 @@ func TestPatternProblems(t *testing.T) {
 		"{expr: 'a*'}":                   "expr: the expression can match without any text, so it would match everywhere: make a part of it mandatory",
 		`{expr: '\b'}`:                   "expr: the expression can match without any text, so it would match everywhere: make a part of it mandatory",
 		"{expr: 'a|b?'}":                 "expr: the expression can match without any text, so it would match everywhere: make a part of it mandatory",
+		"{expr: '(?:b?|a)'}":             "expr: the expression can match without any text, so it would match everywhere: make a part of it mandatory",
 		"{expr: 'ab+'}":                  "expr: the expression has no longest match that could be held back: bound its repetitions, such as {1,64}, or give max_length (in bytes)",
 		"{expr: 'ab+c', max_length: 2}":  "expr: max_length 2 is less than the 3 bytes of its shortest match",
 		"{expr: 'ab', max_length: 0}":    "max_length: want from 1 to 65536 bytes, got 0",
@@ -133,6 +134,9 @@ func TestPatternAgainstRegexp(t *testing.T) {
 		{`(?m)^.{1,3}$`, "a\nbcd\n\nabcd\nxy"},
 		{`x{2,3}?y{0,2}?`, "xxxxyyy"},
 		{`[a-c]{2,4}b`, "abcbcbab"},
+		{`[ab]{2,3}[@c]b`, "aac@b aacb a@b"},
+		{`abc|c\b`, "abc abcd"},
+		{`(?ms).^b`, "a\nb ab\n\nb"},
 		{`\Bab|ab\B`, "ab abab xab abx"},
 		{`(?s).{3}$`, "ab\ncd"},
 		{`\A.b|b\z`, "abab"},
@@ -149,6 +153,24 @@ func TestPatternAgainstRegexp(t *testing.T) {
 			if got := maximal(t, g, c.text, func(i int) bool { return i%n == 0 }); !slices.Equal(got, want) {
 				t.Errorf("%s in %q by %d: got %v, want %v", c.expr, c.text, n, got, want)
 			}
+		}
+	}
+}
+
+// TestHopelessBeginningIsNotHeld: no text makes a match of it, for borders
+// forbid it.
+func TestHopelessBeginningIsNotHeld(t *testing.T) {
+	for _, c := range []struct{ expr, text string }{
+		{`[a-](?:b\bb|\bx)`, "a"}, {`[ac]b\bb|aa`, "cb"}, {`[a-]\bb`, "a"}, {`x\Ba|x\b-`, "x-"}, {`a$b|aa`, "b"},
+	} {
+		g, err := open(fmt.Sprintf("{expr: %q}", c.expr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := g.Open()
+		s.Scan(c.text, nil)
+		if s.Hold() != int64(len(c.text)) {
+			t.Errorf("%s: %q is held from %d", c.expr, c.text, s.Hold())
 		}
 	}
 }

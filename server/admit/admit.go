@@ -29,7 +29,7 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("rule %q of policy %q allows %s %s: try again in %s", e.Rule, e.Policy, e.Subject, e.Limit, e.RetryAfter.Round(time.Millisecond))
+	return fmt.Sprintf("rule %q of policy %q limits %s to %s: try again in %s", e.Rule, e.Policy, e.Subject, e.Limit, e.RetryAfter.Round(time.Millisecond))
 }
 
 // busyRetry is the guess of when a running call ends.
@@ -94,13 +94,13 @@ func (l *Limiter) Admit(s policy.Subject, rates []policy.BoundRate) (leave func(
 			return &LimitError{Subject: describe(s, r.Per), Policy: r.Policy, Rule: r.ID, Limit: limit, RetryAfter: after}
 		}
 		if r.Concurrent != nil && c.inFlight >= *r.Concurrent {
-			return nil, refuse(fmt.Sprintf("%d calls at a time", *r.Concurrent), busyRetry)
+			return nil, refuse(fmt.Sprintf("%d running calls", *r.Concurrent), busyRetry)
 		}
 		if c.requests != nil {
 			reservation := c.requests.ReserveN(now, 1)
 			if wait := reservation.DelayFrom(now); wait > 0 {
 				reservation.CancelAt(now)
-				return nil, refuse(r.Requests.String()+" requests", wait)
+				return nil, refuse("a request rate of "+r.Requests.String(), wait)
 			}
 			reserved = append(reserved, reservation)
 		}

@@ -50,7 +50,10 @@ func (e *FieldsError) Error() string {
 	if len(e.Fields) == 0 {
 		return "the request is not valid"
 	}
-	first := e.Fields[0].Path + ": " + e.Fields[0].Description
+	first := e.Fields[0].Description
+	if path := e.Fields[0].Path; path != "" {
+		first = path + ": " + first
+	}
 	if more := len(e.Fields) - 1; more > 0 {
 		return fmt.Sprintf("%s (and %d more)", first, more)
 	}

@@ -58,22 +58,20 @@ func (s *Store) Open(ctx context.Context, open ledger.Open) error {
 
 // hold claims room in one window, or fails with *accounting.ExhaustedError.
 func hold(ctx context.Context, tx *sql.Tx, c accounting.Claim) error {
-	if c.Amount < 0 {
-		return fmt.Errorf("claim on window %s is negative: %d", c.Window.ID, c.Amount)
+	if c.Amount < 0 || c.Window.Limit < 0 { // below, their difference cannot overflow
+		return fmt.Errorf("claim on window %s is negative: %d of %d", c.Window.ID, c.Amount, c.Window.Limit)
 	}
 	w := c.Window
 	refusal := &accounting.ExhaustedError{Claim: c}
 	for {
-		if c.Amount <= w.Limit { // so that nothing below can overflow
-			// The only guard. The limit is the claim's: the newest that its
-			// replica knows of.
-			n, err := exec(ctx, tx, `UPDATE windows SET held = held + $1, limit_amount = $2 WHERE id = $3 AND spent + held <= $4`,
-				c.Amount, w.Limit, w.ID, w.Limit-c.Amount)
-			if err != nil || n == 1 {
-				return err
-			}
+		// The only guard. The limit is the claim's: the newest that its replica
+		// knows of.
+		n, err := exec(ctx, tx, `UPDATE windows SET held = held + $1, limit_amount = $2 WHERE id = $3 AND spent + held <= $4`,
+			c.Amount, w.Limit, w.ID, w.Limit-c.Amount)
+		if err != nil || n == 1 {
+			return err
 		}
-		err := tx.QueryRowContext(ctx, `SELECT spent, held FROM windows WHERE id = $1`, w.ID).Scan(&refusal.Spent, &refusal.Held)
+		err = tx.QueryRowContext(ctx, `SELECT spent, held FROM windows WHERE id = $1`, w.ID).Scan(&refusal.Spent, &refusal.Held)
 		missing := errors.Is(err, sql.ErrNoRows)
 		if err != nil && !missing {
 			return err
@@ -83,7 +81,7 @@ func hold(ctx context.Context, tx *sql.Tx, c accounting.Claim) error {
 		// numbers it gives: while they show room, try again, now with the
 		// window made or locked.
 		switch taken, fits := accounting.AddInt64(refusal.Spent, refusal.Held); {
-		case c.Amount > w.Limit || !fits || taken > w.Limit-c.Amount:
+		case !fits || taken > w.Limit-c.Amount:
 			return refusal
 		case missing:
 			_, err = insertWindow(ctx, tx, w)

@@ -242,7 +242,14 @@ func TestEndlessLineIsCutShort(t *testing.T) {
 }
 
 func TestConnectionIsUsedAgain(t *testing.T) {
-	b := to(t, says(content(`"hi"`)+stop+"data: [DONE]\n\n"), nil)
+	// The response ends only when its reader has all of the answer, so the
+	// connection is free only for one who waits for that.
+	whole := make(chan struct{})
+	b := to(t, func(w http.ResponseWriter, r *http.Request) {
+		says(content(`"hi"`)+stop+"data: [DONE]\n\n")(w, r)
+		w.(http.Flusher).Flush()
+		<-whole
+	}, nil)
 	var again atomic.Int32
 	for range 4 {
 		ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
@@ -257,6 +264,7 @@ func TestConnectionIsUsedAgain(t *testing.T) {
 		if _, err := backendtest.Read(s, 1); err != io.EOF {
 			t.Fatal(err)
 		}
+		whole <- struct{}{}
 		s.Close()
 	}
 	if again.Load() != 3 {
@@ -297,6 +305,21 @@ func TestUnreachable(t *testing.T) {
 		if _, err = b.Models(context.Background()); err == nil || backend.ClassOf(err) != class {
 			t.Errorf("%s: models: %v, want class %s", url, err, class)
 		}
+	}
+}
+
+// What has been read and not been asked for is gone after Close.
+func TestCloseDropsWhatIsLeft(t *testing.T) {
+	s, err := to(t, says(content(`"hi"`)+stop), nil).Generate(context.Background(), hello())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err := s.Recv(); err != nil || e.Kind != backend.Started { // the text of the same chunk waits
+		t.Fatalf("first event is %+v, %v", e, err)
+	}
+	s.Close()
+	if e, err := s.Recv(); err == nil || !strings.Contains(err.Error(), "do not call Recv after Close") {
+		t.Errorf("event after Close is %+v, %v", e, err)
 	}
 }
 
@@ -348,6 +371,7 @@ func TestNoErrorShowsASecret(t *testing.T) {
 		"ok":      echo(200, "application/json", `{"error":"`, `"}`),
 		"stream":  echo(200, "text/event-stream", `data: {"error":{"message":"`+filler, `"}}`+"\n\n"),
 		"event":   echo(200, "text/event-stream", "event: error\ndata: "+filler, "\n\n"),
+		"kind":    echo(200, "text/t0ps3cret", "", ""),
 		"chunk":   echo(200, "text/event-stream", "data: ", "\n\n"),
 	} {
 		_, err := hear(t, to(t, h, func(c *openai.Config) { c.Header = http.Header{"X-Token": {"Token t0ps3cret"}} }))

@@ -173,6 +173,11 @@ func TestInstructions(t *testing.T) {
 			}
 		}
 	}
+	stopped := ask("m", "say: one two")
+	stopped.Stop = []string{"", " two"}
+	if events, _ := listen(t, b, stopped); content(events) != "one" {
+		t.Errorf("answer is %q: an empty stop sequence stops nothing", content(events))
+	}
 	// Only the last user message steers; a word inside a line does not.
 	req := ask("m", "what did I say: nothing")
 	req.Messages = append([]backend.Message{{Role: backend.System, Parts: []backend.Part{{Channel: backend.Content, Text: "say: no"}}}}, req.Messages...)

@@ -393,8 +393,13 @@ func TestAWriteThatFailsEndsTheCall(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(request(t, "sim", "tokens: 50", streamed)))
 	r.Header.Set("Authorization", "Bearer "+h.secret)
 	h.handler.ServeHTTP(refusing{httptest.NewRecorder()}, r)
-	if how := <-h.ended; how != simulator.EndedCancelled {
-		t.Errorf("the call ended %s at the backend", how)
+	select {
+	case how := <-h.ended:
+		if how != simulator.EndedCancelled {
+			t.Errorf("the call ended %s at the backend", how)
+		}
+	default:
+		t.Error("the handler returned before the call ended at the backend")
 	}
 	if log := h.log.String(); !strings.Contains(log, "reason=CANCELLED") {
 		t.Errorf("the log says %s", log)

@@ -69,6 +69,9 @@ func claimWithoutRoom(t *testing.T, open Opener) {
 	if err := s.Open(t.Context(), opening("less", claim(w, -1))); err == nil {
 		t.Error("a negative claim was granted")
 	}
+	if err := s.Open(t.Context(), opening("none", claim(window("w", -1), 0))); err == nil {
+		t.Error("a claim on a negative limit was granted")
+	}
 }
 
 func allOrNothing(t *testing.T, open Opener) {
@@ -333,14 +336,23 @@ func overrun(t *testing.T, open Opener) {
 	// Above its claim, and the free room covers it.
 	mustClose(t, s, closing(a, 6), true)
 	expect(t, s, "w", 6, 4, 0)
-	// Above its claim, and only a part of it lies past the limit.
+	// Above its claim, and only a part of what no claim covers is past the limit.
 	c := opening("c", claim(w, 0))
 	must(t, s.Open(t.Context(), c))
-	mustClose(t, s, closing(c, 3), true)
-	expect(t, s, "w", 9, 4, 3)
-	// Past the limit, and its claim covers it: no overrun of its own.
-	mustClose(t, s, closing(b, 4), true)
+	mustClose(t, s, closing(b, 3), true)
+	expect(t, s, "w", 9, 0, 0)
+	mustClose(t, s, closing(c, 4), true)
 	expect(t, s, "w", 13, 0, 3)
+
+	// All of it is.
+	d, e := opening("d", claim(window("v", 10), 4)), opening("e", claim(window("v", 10), 6))
+	must(t, s.Open(t.Context(), d))
+	must(t, s.Open(t.Context(), e))
+	mustClose(t, s, closing(d, 9), true)
+	expect(t, s, "v", 9, 6, 5)
+	// Past the limit, and its claim covers it: no overrun of its own.
+	mustClose(t, s, closing(e, 6), true)
+	expect(t, s, "v", 15, 0, 5)
 }
 
 func loweredLimit(t *testing.T, open Opener) {

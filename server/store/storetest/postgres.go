@@ -23,6 +23,7 @@ import (
 	embedded "github.com/fergusstrange/embedded-postgres"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
+	"go.uber.org/goleak"
 )
 
 // serverVariable names a PostgreSQL in which tests may make databases.
@@ -66,12 +67,17 @@ func Postgres(t testing.TB) string {
 	return u.String()
 }
 
-// Main runs the tests of a package that uses Postgres, and stops the server
-// afterwards. TestMain passes its result to os.Exit.
+// Main runs the tests of a package that uses Postgres, stops the server and
+// looks for goroutines that were left behind. TestMain passes its result to
+// os.Exit.
 func Main(m *testing.M) int {
 	code := m.Run()
 	if server.stop != nil {
 		server.stop()
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
 	return code
 }

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// fails runs weir as a process that must end by itself with one clear line.
+func fails(t *testing.T, code int, want []string, env []string, args ...string) {
+	t.Helper()
+	cmd := weirCommand(args...)
+	cmd.Env = append(cmd.Env, env...)
+	cmd.Dir = t.TempDir()
+	out, err := cmd.CombinedOutput()
+	if err == nil || cmd.ProcessState.ExitCode() != code {
+		t.Errorf("weir %s: exit code %d, want %d: %s", strings.Join(args, " "), cmd.ProcessState.ExitCode(), code, out)
+	}
+	for _, w := range want {
+		if !strings.Contains(string(out), w) {
+			t.Errorf("weir %s does not say %q: %s", strings.Join(args, " "), w, out)
+		}
+	}
+	if lines := strings.Count(strings.TrimSpace(string(out)), "\n") + 1; lines != 1 {
+		t.Errorf("weir %s says it in %d lines:\n%s", strings.Join(args, " "), lines, out)
+	}
+}
+
+func file(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestWrongConfigurations(t *testing.T) {
+	const backend = "backends:\n  - {name: local, kind: openai, url: \"http://127.0.0.1:9901/v1\"}\n"
+	const model = "models:\n  - {name: m1, targets: [{backend: local, model: m1}]}\n"
+	for name, c := range map[string]struct {
+		text string
+		want []string
+	}{
+		"not YAML":        {"backends: [\n", []string{"not YAML", "line"}},
+		"empty":           {"", []string{"empty", "backend"}},
+		"unknown field":   {backend + "models:\n  - {name: m1, tragets: [{backend: local}]}\n", []string{"line 4", "tragets", `"targets"`}},
+		"no model":        {backend, []string{"models: missing"}},
+		"unknown backend": {backend + "models:\n  - {name: m1, targets: [{backend: locla, model: m1}]}\n", []string{"line 4", "models[0].targets[0].backend", `"locla"`}},
+		"unknown kind":    {"backends:\n  - {name: local, kind: openia, url: \"http://x/v1\"}\n" + model, []string{"line 2", "backends[0].kind", "openia", "openai"}},
+		"bad URL":         {"backends:\n  - {name: local, kind: openai, url: \"127.0.0.1:9901\"}\n" + model, []string{"backends[0].url", "http://"}},
+		"unset variable":  {"backends:\n  - {name: local, kind: openai, url: \"${NO_SUCH_URL}\"}\n" + model, []string{"line 2", "NO_SUCH_URL", "not set"}},
+		"bad duration":    {"grace: soon\n" + backend + model, []string{"line 1", "grace", "30s"}},
+		"name taken":      {backend + "models:\n  - {name: m1, targets: [{backend: local, model: m1}]}\n  - {name: m1, targets: [{backend: local, model: m1}]}\n", []string{"line 5", "taken"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fails(t, exitUsage, c.want, nil, "serve", "--config", file(t, "weir.yaml", c.text), "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
+		})
+	}
+	fails(t, exitUsage, []string{"no config file", "nowhere.yaml"}, nil, "serve", "--config", "nowhere.yaml")
+}
+
+func TestAConfigurationAsTheReadmeHasIt(t *testing.T) {
+	c, warnings, err := loadConfig(file(t, "weir.yaml", `
+backends:
+  - {name: local, kind: openai, url: "http://127.0.0.1:9901/v1", key: "${LOCAL_KEY}", tags: [private]}
+models:
+  - {name: m1, targets: [{backend: local, model: m1}]}
+`), func(name string) (string, bool) { return "sk-" + name, name == "LOCAL_KEY" })
+	if err != nil || len(warnings) != 0 || c.Backends[0].Key != "sk-LOCAL_KEY" || c.Backends[0].Tags[0] != "private" || c.Models[0].Targets[0].Model != "m1" {
+		t.Errorf("%+v %v %v", c, warnings, err)
+	}
+	if _, err := c.router(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAServerThatCannotStart(t *testing.T) {
+	taken, l := freePort(t)
+	defer l.Close()
+	fails(t, exitUsage, []string{"grpc address " + taken, "in use", "--grpc"}, nil, "serve", "--grpc", taken, "--http", "127.0.0.1:0")
+	fails(t, exitUsage, []string{"http address " + taken, "in use", "--http"}, nil, "serve", "--grpc", "127.0.0.1:0", "--http", taken)
+	fails(t, exitUsage, []string{"WEIR_ADMIN_KEY", "too short"}, []string{"WEIR_ADMIN_KEY=short"}, "serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	fails(t, exitUsage, []string{"postgres://"}, nil, "serve", "--store", "mysql://x", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	away, l := freePort(t)
+	l.Close()
+	fails(t, exitUnavailable, []string{away}, nil, "serve", "--store", "postgres://weir:hunter2@"+away+"/weir", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	fails(t, exitUsage, []string{"flag"}, nil, "serve", "--no-such-flag")
+
+	p := serve(t, t.TempDir())
+	fails(t, exitUnavailable, []string{"in use"}, nil, "serve", "--data", p.data, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
+}
+
+func TestACallThatCannotSucceed(t *testing.T) {
+	p := serve(t, t.TempDir())
+	demo := p.key(demoKeyFile)
+	env := func(key string) []string { return []string{"WEIR_ADDR=" + p.grpc, "WEIR_KEY=" + key} }
+	fails(t, exitUsage, []string{"no API key", "WEIR_KEY"}, nil, "call", "-m", "sim-text", "hello")
+	fails(t, exitFailure, []string{"unknown API key"}, env("weir_wrong"), "call", "-m", "sim-text", "hello")
+	fails(t, exitFailure, []string{`no model "nope"`}, env(demo), "call", "-m", "nope", "hello")
+	fails(t, exitUnavailable, []string{"cannot be reached at the moment"}, env(demo), "call", "-m", "sim-error", "hello")
+	fails(t, exitUnavailable, []string{"no free capacity"}, env(demo), "call", "-m", "sim-overloaded", "hello")
+	fails(t, exitUsage, []string{"nothing to ask"}, env(demo), "call", "-m", "sim-text")
+	fails(t, exitUsage, []string{"there is no file or folder nowhere"}, env(p.key(adminKeyFile)), "apply", "-f", "nowhere")
+	fails(t, exitUsage, []string{"line 2", "nmae"}, env(p.key(adminKeyFile)), "apply", "-f", file(t, "t.yaml", "kind: Tenant\nnmae: x\nname: x\n"))
+	fails(t, exitFailure, []string{"may not apply"}, env(demo), "apply", "-f", file(t, "t.yaml", "kind: Tenant\nname: x\n"))
+	fails(t, exitFailure, []string{"ghost"}, env(p.key(adminKeyFile)), "key", "create", "--tenant", "ghost", "--name", "k")
+	p.end(syscall.SIGKILL)
+	fails(t, exitUnavailable, []string{"cannot reach Weir", "WEIR_ADDR"}, env(demo), "call", "-m", "sim-text", "hello")
+}
+
+func TestTheDemoEndsWell(t *testing.T) {
+	code, out, failed := runWith(nil, "", "demo")
+	if code != exitOK || !strings.Contains(out, "Equal, to the nano.") {
+		t.Errorf("exit code %d\n%s\n%s", code, out, failed)
+	}
+	if strings.Contains(out, "佐布拉特") && strings.Contains(out, "> The secret ingredient is called zorb") {
+		t.Error("the blocked word was shown")
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	if code, out, _ := runWith(nil, "", "version"); code != exitOK || !strings.HasPrefix(out, "weir ") {
+		t.Errorf("%d %q", code, out)
+	}
+	if code, out, _ := runWith(nil, "", "--help"); code != exitOK || !strings.Contains(out, "serve") {
+		t.Errorf("%d %q", code, out)
+	}
+	if code, _, failed := runWith(nil, "", "srve"); code != exitUsage || failed == "" {
+		t.Errorf("%d %q", code, failed)
+	}
+}

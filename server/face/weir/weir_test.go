@@ -1,0 +1,536 @@
+package weir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/weir-gateway/weir/accounting/report"
+	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/server/auth"
+	"github.com/weir-gateway/weir/server/backend/simulator"
+)
+
+func TestGenerate(t *testing.T) {
+	h := newHouse(t, "")
+	client := weirv1.NewGenerationServiceClient(h.conn)
+	var header metadata.MD
+	a, err := client.Generate(h.as("member"), ask("sim", "noted\nthink: 想\nsay: 写给 a.b@example.com 吧"), grpc.Header(&header))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.RequestId == "" || header.Get("x-weir-request-id")[0] != a.RequestId {
+		t.Errorf("ids are %q and %v", a.RequestId, header)
+	}
+	c := a.Candidates[0]
+	if len(a.Candidates) != 1 || c.FinishReason != weirv1.FinishReason_FINISH_REASON_STOP || c.Message.Role != weirv1.Role_ROLE_ASSISTANT {
+		t.Errorf("candidates are %v", a.Candidates)
+	}
+	if len(c.Message.Parts) != 2 || c.Message.Parts[0].GetReasoning().GetText() != "想" || c.Message.Parts[1].GetText() != "写给 [EMAIL] 吧" {
+		t.Errorf("parts are %v", c.Message.Parts)
+	}
+	u := a.Usage
+	if u.GetInputTokens() == 0 || u.GetReasoningTokens() != 1 || u.GetOutputTokens() != u.GetTextOutputTokens()+1 || u.CacheWrite_5MTokens != nil || u.Source != weirv1.QuantitySource_QUANTITY_SOURCE_PROVIDER {
+		t.Errorf("usage is %v", u)
+	}
+	nanos := 1000*u.GetInputTokens() + 2000*u.GetOutputTokens()
+	if a.Cost.GetTotal().GetCurrencyCode() != "USD" || a.Cost.Total.Units != 0 || int64(a.Cost.Total.Nanos) != nanos || a.Cost.PriceVersion == "" {
+		t.Errorf("cost is %v for %v", a.Cost, u)
+	}
+	var sum int64
+	for _, l := range a.Cost.GetLines() {
+		sum += int64(l.Amount.Nanos)
+	}
+	if sum != nanos || a.Cost.Lines[0].Meter != "uncached_input_tokens" || a.Cost.Lines[0].UnitPrice != "0.000001" {
+		t.Errorf("lines are %v", a.Cost.Lines)
+	}
+	if len(a.Verdicts) != 2 || a.Verdicts[0].Stage != weirv1.Stage_STAGE_INPUT || a.Verdicts[0].Action != weirv1.Action_ACTION_FLAG ||
+		a.Verdicts[1].Action != weirv1.Action_ACTION_REDACT || a.Verdicts[1].GetChannel() != "content" {
+		t.Errorf("verdicts are %v", a.Verdicts)
+	}
+	tg := a.Target
+	if tg.RequestedModel != "sim" || tg.Model != "sim" || tg.Backend != "b" || tg.Attempt != 1 || tg.GetInjectedMaxOutputTokens() != 100 {
+		t.Errorf("target is %v", tg)
+	}
+	if a.Timing.GetTimeToFirstOutput() == nil || a.Timing.GetTotal() == nil || a.Timing.TimeToFirstOutput.AsDuration() > a.Timing.Total.AsDuration() {
+		t.Errorf("timing is %v", a.Timing)
+	}
+
+	// A model without a price has no cost, and a blocked answer may have no text.
+	a, err = client.Generate(h.as("member"), ask("cached", "say: zorblatt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Cost != nil || a.Candidates[0].FinishReason != weirv1.FinishReason_FINISH_REASON_SAFETY || len(a.Candidates[0].Message.Parts) != 0 || a.Timing.TimeToFirstOutput != nil {
+		t.Errorf("answer is %v", a)
+	}
+}
+
+// readEvents reads a stream and proves what holds for every one: gapless numbers
+// from 1, started first, completed last, no delta behind its candidate's end.
+func readEvents(t *testing.T, stream grpc.ServerStreamingClient[weirv1.StreamGenerateResponse]) (texts map[int32]string, finish map[int32]weirv1.FinishReason, completed *weirv1.CompletedEvent, err error) {
+	t.Helper()
+	texts, finish = map[int32]string{}, map[int32]weirv1.FinishReason{}
+	for n := int64(1); ; n++ {
+		e, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			if completed == nil {
+				t.Error("the stream ended well without completed")
+			}
+			return texts, finish, completed, nil
+		}
+		if err != nil {
+			return texts, finish, completed, err
+		}
+		if e.Sequence != n || (e.GetStarted() != nil) != (n == 1) || completed != nil {
+			t.Errorf("event %d is %v", n, e)
+		}
+		switch event := e.Event.(type) {
+		case *weirv1.StreamGenerateResponse_Started:
+			if event.Started.RequestId == "" || event.Started.Target.GetBackend() != "b" {
+				t.Errorf("started is %v", event.Started)
+			}
+		case *weirv1.StreamGenerateResponse_Delta:
+			d := event.Delta
+			if _, over := finish[d.CandidateIndex]; over || d.GetText()+d.GetReasoningText()+d.GetRefusalText() == "" {
+				t.Errorf("delta is %v", d)
+			}
+			texts[d.CandidateIndex] += d.GetText() + d.GetReasoningText() + d.GetRefusalText()
+		case *weirv1.StreamGenerateResponse_CandidateDone:
+			finish[event.CandidateDone.CandidateIndex] = event.CandidateDone.FinishReason
+		case *weirv1.StreamGenerateResponse_Completed:
+			completed = event.Completed
+		}
+	}
+}
+
+func TestStreamGenerate(t *testing.T) {
+	h := newHouse(t, "")
+	client := weirv1.NewGenerationServiceClient(h.conn)
+	var spent int64
+	for _, c := range []struct {
+		name       string
+		req        *weirv1.GenerateRequest
+		texts      []string
+		finish     weirv1.FinishReason
+		candidates int
+	}{
+		{"text", ask("sim", "say: 你好 world"), []string{"你好 world"}, weirv1.FinishReason_FINISH_REASON_STOP, 1},
+		{"channels", ask("sim", "think: 想 \nrefuse: no"), []string{"想 no"}, weirv1.FinishReason_FINISH_REASON_REFUSAL, 1},
+		{"blocked", ask("sim", "say: 之前 测试词 之后"), []string{"之前 "}, weirv1.FinishReason_FINISH_REASON_SAFETY, 1},
+		{"blocked whole", ask("sim", "say: zorblatt"), nil, weirv1.FinishReason_FINISH_REASON_SAFETY, 1},
+		{"two", &weirv1.GenerateRequest{
+			Model: "sim", Messages: []*weirv1.Message{say(weirv1.Role_ROLE_USER, "tokens: 3")},
+			Config: &weirv1.GenerationConfig{CandidateCount: proto.Int32(2), Seed: proto.Int64(1)},
+		}, nil, weirv1.FinishReason_FINISH_REASON_STOP, 2},
+		{"length", &weirv1.GenerateRequest{
+			Model: "sim", Messages: []*weirv1.Message{say(weirv1.Role_ROLE_USER, "say: one two three")},
+			Config: &weirv1.GenerationConfig{MaxOutputTokens: proto.Int32(1)},
+		}, []string{"one"}, weirv1.FinishReason_FINISH_REASON_LENGTH, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			stream, err := client.StreamGenerate(h.as("member"), c.req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts, finish, completed, err := readEvents(t, stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, want := range c.texts {
+				if got := strings.TrimSuffix(texts[int32(i)], " "); got != strings.TrimSuffix(want, " ") {
+					t.Errorf("text %d is %q", i, got)
+				}
+			}
+			if len(finish) != c.candidates || finish[0] != c.finish {
+				t.Errorf("finish is %v", finish)
+			}
+			if completed.GetUsage() == nil || completed.GetCost() == nil || completed.GetTarget().GetAttempt() != 1 || completed.GetTiming().GetTotal() == nil {
+				t.Errorf("completed is %v", completed)
+			}
+			blocked := c.finish == weirv1.FinishReason_FINISH_REASON_SAFETY
+			if (len(completed.Verdicts) > 0) != blocked {
+				t.Errorf("verdicts are %v", completed.Verdicts)
+			}
+			// What completed says is in the ledger.
+			sums, err := h.store.Sum(t.Context(), report.Query{})
+			if err != nil || len(sums.Totals) != 1 {
+				t.Fatalf("the ledger has %+v, %v", sums, err)
+			}
+			spent += int64(completed.GetCost().GetTotal().GetNanos())
+			if sums.Totals[0].Nanos != spent {
+				t.Errorf("the ledger has %d nanos, the callers were told of %d", sums.Totals[0].Nanos, spent)
+			}
+		})
+	}
+}
+
+func TestFailures(t *testing.T) {
+	h := newHouse(t, `---
+kind: Tenant
+name: poor
+---
+kind: Budget
+name: cap
+tenant: poor
+limit: 0.000001 USD
+window: day
+`)
+	h.key("poor", "poor", auth.Member)
+	client := weirv1.NewGenerationServiceClient(h.conn)
+	for _, c := range []struct {
+		name, who string
+		req       *weirv1.GenerateRequest
+		want      string
+		pushback  string
+	}{
+		{"blocked", "member", ask("sim", "canary 违禁 金丝雀"), "FailedPrecondition INPUT_BLOCKED", "-1"},
+		{"model", "member", ask("none", "canary"), "NotFound MODEL_NOT_FOUND", "-1"},
+		{"platform", "platform", ask("sim", "canary"), "PermissionDenied PERMISSION_DENIED", "-1"},
+		{"nobody", "nobody", ask("sim", "canary"), "Unauthenticated CREDENTIALS_INVALID", "-1"},
+		{"budget", "poor", ask("sim", "canary"), "ResourceExhausted BUDGET_EXHAUSTED", "-1"},
+		{"overloaded", "member", ask("overloaded", "canary"), "Unavailable BACKEND_OVERLOADED", "1500"},
+		{"failed", "member", ask("error", "canary"), "Unavailable BACKEND_UNAVAILABLE", "1000"},
+		{"cut", "member", ask("cut", "say: canary one two three four"), "Aborted STREAM_BROKEN", "-1"},
+		{"nothing", "member", &weirv1.GenerateRequest{}, "InvalidArgument INVALID_REQUEST model=STRING_MIN_LEN messages=REPEATED_MIN_ITEMS", "-1"},
+		{"no part", "member", &weirv1.GenerateRequest{Model: "sim", Messages: []*weirv1.Message{{Role: 9, Parts: []*weirv1.Part{{}}}}}, "InvalidArgument INVALID_REQUEST messages[0].role=ENUM_DEFINED_ONLY messages[0].parts[0].data=REQUIRED", "-1"},
+		{"candidates", "member", &weirv1.GenerateRequest{
+			Model: "sim", Messages: []*weirv1.Message{say(weirv1.Role_ROLE_USER, "canary")}, Config: &weirv1.GenerationConfig{CandidateCount: proto.Int32(17)},
+		}, "InvalidArgument INVALID_REQUEST config.candidate_count=INT32_GTE_LTE", "-1"},
+		{"label", "member", &weirv1.GenerateRequest{
+			Model: "sim", Messages: []*weirv1.Message{say(weirv1.Role_ROLE_USER, "canary")}, Context: &weirv1.RequestContext{EndUser: strings.Repeat("u", 257)},
+		}, "InvalidArgument INVALID_REQUEST context.end_user=STRING_MAX_LEN", "-1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var header, trailer metadata.MD
+			_, unary := client.Generate(h.as(c.who), c.req, grpc.Header(&header), grpc.Trailer(&trailer))
+			stream, err := client.StreamGenerate(h.as(c.who), c.req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _, _, streamed := readEvents(t, stream)
+			for how, err := range map[string]error{"unary": unary, "streamed": streamed} {
+				if got := failure(err); got != c.want {
+					t.Errorf("%s: %s, want %s", how, got, c.want)
+				}
+				if text := status.Convert(err).String() + fmt.Sprint(status.Convert(err).Details()...); strings.Contains(text, "canary") || strings.Contains(text, "金丝雀") {
+					t.Errorf("%s: the error repeats what was sent: %s", how, text)
+				}
+			}
+			if got := strings.Join(trailer.Get("grpc-retry-pushback-ms"), ","); got != c.pushback || len(header.Get("x-weir-request-id")) != 0 {
+				t.Errorf("pushback is %q, header %v", got, header)
+			}
+			if got := strings.Join(stream.Trailer().Get("grpc-retry-pushback-ms"), ","); got != c.pushback {
+				t.Errorf("the stream's pushback is %q", got)
+			}
+		})
+	}
+	for _, canary := range append([]string{"canary", "金丝雀"}, h.secrets["member"], h.secrets["platform"]) {
+		if strings.Contains(h.log.String(), canary) {
+			t.Errorf("%q is in the log", canary)
+		}
+	}
+}
+
+func TestMetadataComplementsTheContext(t *testing.T) {
+	h := newHouse(t, "")
+	client := weirv1.NewGenerationServiceClient(h.conn)
+	ctx := metadata.AppendToOutgoingContext(h.as("member"), "x-weir-label-team", "search", "x-weir-label-tier", "gold", "x-weir-session", "s1", "x-weir-end-user", "u1")
+	req := ask("sim", "say: hi")
+	req.Context = &weirv1.RequestContext{Labels: map[string]string{"team": "own"}, EndUser: "own"}
+	if _, err := client.Generate(ctx, req); err != nil {
+		t.Fatal(err)
+	}
+	costs, err := weirv1.NewAccountingServiceClient(h.conn).QueryCosts(h.as("member"), costsOf("tenants/acme", "labels.team", "labels.tier", "end_user", "session", "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"labels.team": "own", "labels.tier": "gold", "end_user": "own", "session": "s1", "key": "member"}
+	if len(costs.Rows) != 1 || fmt.Sprint(costs.Rows[0].Dimensions) != fmt.Sprint(want) {
+		t.Errorf("rows are %v", costs.Rows)
+	}
+	_, err = client.Generate(metadata.AppendToOutgoingContext(h.as("member"), "x-weir-label-9", "v"), ask("sim", "hi"))
+	if got := failure(err); got != "InvalidArgument INVALID_REQUEST x-weir-label-9=" {
+		t.Errorf("a bad label: %s", got)
+	}
+}
+
+// A caller that goes away ends the call at the backend.
+func TestACallerThatLeaves(t *testing.T) {
+	h := newHouse(t, "")
+	ctx, cancel := context.WithCancel(h.as("member"))
+	defer cancel()
+	stream, err := weirv1.NewGenerationServiceClient(h.conn).StreamGenerate(ctx, ask("stall", "say: one two three"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // started and a delta come before the model has stalled
+		if _, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	if how := <-h.ended; how != simulator.EndedCancelled {
+		t.Errorf("the call ended %s at the backend", how)
+	}
+}
+
+func costsOf(parent string, groupBy ...string) *weirv1.QueryCostsRequest {
+	return &weirv1.QueryCostsRequest{
+		Parent: parent, GroupBy: groupBy,
+		StartTime: timestamppb.New(time.Now().Add(-time.Hour)), EndTime: timestamppb.New(time.Now().Add(time.Hour)),
+	}
+}
+
+func TestQueryCosts(t *testing.T) {
+	h := newHouse(t, "")
+	h.key("neighbour", "other", auth.Admin)
+	generation, client := weirv1.NewGenerationServiceClient(h.conn), weirv1.NewAccountingServiceClient(h.conn)
+	for _, call := range [][2]string{{"member", "sim"}, {"admin", "sim"}, {"neighbour", "sim"}, {"member", "cached"}} {
+		if _, err := generation.Generate(h.as(call[0]), ask(call[1], "say: hi")); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	// Whose costs who may see.
+	for _, c := range []struct {
+		who, parent string
+		calls       int64 // -1 for an error
+		want        string
+	}{
+		{"member", "tenants/acme", 3, ""},
+		{"admin", "tenants/acme", 3, ""},
+		{"neighbour", "tenants/other", 1, ""},
+		{"platform", "tenants/acme", 3, ""},
+		{"platform", "tenants/-", 4, ""},
+		{"admin", "tenants/other", -1, "NotFound RESOURCE_NOT_FOUND"},
+		{"admin", "tenants/none", -1, "NotFound RESOURCE_NOT_FOUND"},
+		{"platform", "tenants/none", -1, "NotFound RESOURCE_NOT_FOUND"},
+		{"admin", "tenants/-", -1, "PermissionDenied PERMISSION_DENIED"},
+		{"nobody", "tenants/acme", -1, "Unauthenticated CREDENTIALS_INVALID"},
+	} {
+		costs, err := client.QueryCosts(h.as(c.who), costsOf(c.parent))
+		if c.calls < 0 {
+			if got := failure(err); got != c.want {
+				t.Errorf("%s of %s: %s, want %s", c.who, c.parent, got, c.want)
+			}
+			continue
+		}
+		if err != nil || len(costs.Rows) != 1 || costs.Rows[0].Calls != c.calls {
+			t.Errorf("%s of %s: %v, %v", c.who, c.parent, costs, err)
+		}
+	}
+	_, exists := client.QueryCosts(h.as("admin"), costsOf("tenants/other"))
+	_, missing := client.QueryCosts(h.as("admin"), costsOf("tenants/none"))
+	if a, b := status.Convert(exists).Message(), status.Convert(missing).Message(); strings.ReplaceAll(a, "other", "none") != b {
+		t.Errorf("another tenant is told apart from one that is not there: %q and %q", a, b)
+	}
+
+	// Pages, and what is not known.
+	req := costsOf("tenants/acme", "model", "key")
+	req.PageSize = 1
+	var rows []*weirv1.CostRow
+	for {
+		page, err := client.QueryCosts(h.as("admin"), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page.Rows) != 1 || len(page.Totals) != 1 || page.Totals[0].CurrencyCode != "USD" {
+			t.Errorf("page is %v", page)
+		}
+		rows = append(rows, page.Rows...)
+		if req.PageToken = page.NextPageToken; req.PageToken == "" {
+			break
+		}
+		if len(rows) == 1 {
+			foreign := proto.CloneOf(req)
+			foreign.GroupBy = []string{"key", "model"}
+			_, err := client.QueryCosts(h.as("admin"), foreign)
+			if got := failure(err); got != "InvalidArgument INVALID_REQUEST page_token=" {
+				t.Errorf("a token of another report: %s", got)
+			}
+			foreign.PageToken = "?"
+			_, err = client.QueryCosts(h.as("admin"), foreign)
+			if got := failure(err); got != "InvalidArgument INVALID_REQUEST page_token=" {
+				t.Errorf("no token at all: %s", got)
+			}
+		}
+	}
+	if len(rows) != 3 || rows[0].Dimensions["model"] != "cached" || rows[0].UnpricedCalls != 1 || len(rows[0].Costs) != 0 || rows[1].UnpricedCalls != 0 || rows[1].Costs[0].Nanos == 0 {
+		t.Errorf("rows are %v", rows)
+	}
+	if rows[0].Usage.CacheReadTokens == nil || rows[1].Usage.GetOutputTokens() == 0 {
+		t.Errorf("usage is %v and %v", rows[0].Usage, rows[1].Usage)
+	}
+
+	bad := costsOf("tenants/acme", "colour")
+	bad.StartTime = nil
+	_, err := client.QueryCosts(h.as("admin"), bad)
+	if got := failure(err); got != "InvalidArgument INVALID_REQUEST start_time=REQUIRED group_by[0]=STRING_PATTERN" {
+		t.Errorf("a bad request: %s", got)
+	}
+}
+
+func TestApplyDocuments(t *testing.T) {
+	h := newHouse(t, "")
+	client := weirv1.NewAdminServiceClient(h.conn)
+	apply := func(who, content string, validateOnly bool) (*weirv1.ApplyDocumentsResponse, error) {
+		return client.ApplyDocuments(h.as(who), &weirv1.ApplyDocumentsRequest{
+			Sources: []*weirv1.DocumentSource{{Name: "a.yaml", Content: content}}, ValidateOnly: validateOnly,
+		})
+	}
+	const strict = "kind: Policy\nname: strict\ntenant: acme\nsafety:\n  output:\n    - {guard: lexicon, terms: [quux], action: block}\n"
+	trial, err := apply("admin", strict, true)
+	if err != nil || len(trial.Changes) != 1 || trial.Changes[0].Action != weirv1.ChangeAction_CHANGE_ACTION_CREATED {
+		t.Fatalf("a trial: %v, %v", trial, err)
+	}
+	said := func() weirv1.FinishReason {
+		a, err := weirv1.NewGenerationServiceClient(h.conn).Generate(h.as("member"), ask("sim", "say: quux"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Candidates[0].FinishReason
+	}
+	if f := said(); f != weirv1.FinishReason_FINISH_REASON_STOP {
+		t.Errorf("a trial is in force: %v", f)
+	}
+	done, err := apply("admin", "kind: Project\ntenant: acme\nname: search\n---\n"+strict, false)
+	if err != nil || done.Revision <= trial.Revision || len(done.Changes) != 2 || done.Changes[0].Kind != "Policy" || done.Changes[0].Tenant != "acme" || done.Changes[0].Name != "strict" {
+		t.Fatalf("applied: %v, %v", done, err)
+	}
+	// It is in force when the call returns.
+	if f := said(); f != weirv1.FinishReason_FINISH_REASON_SAFETY {
+		t.Errorf("what was applied is not in force: %v", f)
+	}
+	again, err := apply("admin", strict, false)
+	if err != nil || again.Revision != done.Revision || again.Changes[0].Action != weirv1.ChangeAction_CHANGE_ACTION_UNCHANGED {
+		t.Errorf("again: %v, %v", again, err)
+	}
+	changed, err := apply("admin", strings.Replace(strict, "block", "flag", 1), false)
+	if err != nil || changed.Changes[0].Action != weirv1.ChangeAction_CHANGE_ACTION_UPDATED || !strings.Contains(changed.Changes[0].Diff, "flag") {
+		t.Errorf("changed: %v, %v", changed, err)
+	}
+
+	_, err = apply("admin", "kind: Policy\nname: strict\ntenant: acme\nsafety:\n  output:\n    - {guard: none, action: block}\n", false)
+	if got := failure(err); !strings.HasPrefix(got, "InvalidArgument INVALID_REQUEST a.yaml:6: safety.output[0].guard=") {
+		t.Errorf("a bad document: %s", got)
+	}
+	for _, c := range [][3]string{
+		{"member", strict, "PermissionDenied PERMISSION_DENIED"},
+		{"admin", strings.Replace(strict, "tenant: acme", "tenant: other", 1), "PermissionDenied PERMISSION_DENIED"},
+		{"admin", "kind: Tenant\nname: mine\n", "PermissionDenied PERMISSION_DENIED"},
+		{"nobody", strict, "Unauthenticated CREDENTIALS_INVALID"},
+	} {
+		_, err := apply(c[0], c[1], false)
+		if got := failure(err); got != c[2] {
+			t.Errorf("%s: %s, want %s", c[0], got, c[2])
+		}
+	}
+	_, err = client.ApplyDocuments(h.as("admin"), &weirv1.ApplyDocumentsRequest{})
+	if got := failure(err); got != "InvalidArgument INVALID_REQUEST sources=REPEATED_MIN_ITEMS" {
+		t.Errorf("no document: %s", got)
+	}
+}
+
+func TestCreateKey(t *testing.T) {
+	h := newHouse(t, "")
+	client := weirv1.NewTenantServiceClient(h.conn)
+	create := func(who, parent, id string, role weirv1.KeyRole) (*weirv1.CreateKeyResponse, error) {
+		return client.CreateKey(h.as(who), &weirv1.CreateKeyRequest{Parent: parent, KeyId: id, Key: &weirv1.Key{Role: role}})
+	}
+	const own = "tenants/acme/projects/default"
+	made, err := create("admin", own, "k2", weirv1.KeyRole_KEY_ROLE_MEMBER)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made.Key.Name != own+"/keys/k2" || made.Key.Role != weirv1.KeyRole_KEY_ROLE_MEMBER || made.Key.CreateTime == nil || made.Secret == "" {
+		t.Errorf("made %v", made)
+	}
+	// The secret works at once, and says who calls.
+	costs, err := weirv1.NewAccountingServiceClient(h.conn).QueryCosts(h.bearer(made.Secret), costsOf("tenants/acme"))
+	if err != nil {
+		t.Errorf("the new key: %v, %v", costs, err)
+	}
+	kept, err := h.store.KeyByHash(t.Context(), auth.Hash(made.Secret))
+	if err != nil || kept.Tenant != "acme" || kept.Project != "default" || kept.Name != "k2" || kept.Role != auth.Member {
+		t.Errorf("kept %+v, %v", kept, err)
+	}
+	if made, err := create("platform", "tenants/other/projects/default", "k1", weirv1.KeyRole_KEY_ROLE_ADMIN); err != nil {
+		t.Errorf("the platform for any tenant: %v", err)
+	} else if kept, err := h.store.KeyByHash(t.Context(), auth.Hash(made.Secret)); err != nil || kept.Role != auth.Admin {
+		t.Errorf("kept %+v, %v", kept, err)
+	}
+
+	for _, c := range []struct {
+		who, parent, id string
+		want            string
+	}{
+		{"admin", own, "k2", "AlreadyExists RESOURCE_EXISTS"},
+		{"member", own, "k3", "PermissionDenied PERMISSION_DENIED"},
+		{"admin", "tenants/other/projects/default", "k3", "NotFound RESOURCE_NOT_FOUND"},
+		{"admin", "tenants/none/projects/default", "k3", "NotFound RESOURCE_NOT_FOUND"},
+		{"admin", "tenants/acme/projects/none", "k3", "NotFound RESOURCE_NOT_FOUND"},
+		{"platform", "tenants/none/projects/default", "k3", "NotFound RESOURCE_NOT_FOUND"},
+		{"nobody", own, "k3", "Unauthenticated CREDENTIALS_INVALID"},
+	} {
+		_, err := create(c.who, c.parent, c.id, weirv1.KeyRole_KEY_ROLE_MEMBER)
+		if got := failure(err); got != c.want {
+			t.Errorf("%s in %s: %s, want %s", c.who, c.parent, got, c.want)
+		}
+	}
+	_, exists := create("admin", "tenants/other/projects/default", "k3", weirv1.KeyRole_KEY_ROLE_MEMBER)
+	_, missing := create("admin", "tenants/none/projects/default", "k3", weirv1.KeyRole_KEY_ROLE_MEMBER)
+	if a, b := status.Convert(exists).Message(), status.Convert(missing).Message(); strings.ReplaceAll(a, "other", "none") != b {
+		t.Errorf("another tenant is told apart from one that is not there: %q and %q", a, b)
+	}
+	_, err = client.CreateKey(h.as("admin"), &weirv1.CreateKeyRequest{Parent: "acme", KeyId: "Bad_Name"})
+	if got := failure(err); got != "InvalidArgument INVALID_REQUEST parent=STRING_PATTERN key_id=STRING_PATTERN key=REQUIRED" {
+		t.Errorf("a bad request: %s", got)
+	}
+	if strings.Contains(h.log.String(), made.Secret) {
+		t.Error("the secret is in the log")
+	}
+}
+
+// Where the store is away, an operator's call is told to come again.
+func TestTheStoreIsAway(t *testing.T) {
+	away := errors.New("canary: no route to host")
+	c := Config{Away: func(err error) bool { return errors.Is(err, away) }}
+	if err := c.away("the keys", away); failure(err) == "" || !errors.Is(err, away) || strings.Contains(err.Error(), "canary") {
+		t.Errorf("told %v", err)
+	}
+	other := errors.New("other")
+	if err := c.away("the keys", other); err != other {
+		t.Errorf("told %v", err)
+	}
+	if err := (Config{}).away("the keys", away); err != away {
+		t.Errorf("without a func: %v", err)
+	}
+}
+
+func TestRolesAndReasonsAreAllMapped(t *testing.T) {
+	for n, name := range weirv1.Role_name {
+		if _, ok := roles[weirv1.Role(n)]; !ok && n != 0 {
+			t.Errorf("%s has no role of the neutral form", name)
+		}
+	}
+	var told []weirv1.FinishReason
+	for _, w := range finishReasons {
+		told = append(told, w)
+	}
+	slices.Sort(told)
+	if len(slices.Compact(told)) != len(finishReasons) {
+		t.Errorf("two reasons are told alike: %v", finishReasons)
+	}
+}
