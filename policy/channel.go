@@ -45,12 +45,12 @@ const maxListed = 256
 type redaction struct {
 	start, end int64
 	decided    int64 // the end when it was decided; it may have grown since
-	lane       int
+	lane, kind int
 }
 
 type finding struct {
-	lane       int
-	start, end int64
+	lane int
+	Span
 }
 
 // verdictAt is the match that ends a candidate.
@@ -175,11 +175,11 @@ func (l *lane) take(s Span) {
 
 // redact notes a match in its place. One that grows stays one entry.
 func (ch *channel) redact(i int, s Span) {
-	r := redaction{s.Start, s.End, s.End, i}
+	r := redaction{s.Start, s.End, s.End, i, s.Kind}
 	for j := len(ch.redactions) - 1; j >= 0 && ch.redactions[j].start >= s.Start; j-- {
 		if old := ch.redactions[j]; old.lane == i && old.start == s.Start {
 			if r.end = max(s.End, old.end); s.Grown {
-				r.decided = old.decided
+				r.decided, r.kind = old.decided, old.kind
 			}
 			ch.redactions = slices.Delete(ch.redactions, j, j+1)
 			break
@@ -213,7 +213,7 @@ func (ch *channel) emit(dst []Piece, candidate int, start int64, text string) []
 			continue
 		}
 		plain(max(start, ch.cover), r.start)
-		if word := ch.lanes[r.lane].rule.placeholder; word != "" {
+		if word := ch.lanes[r.lane].rule.kinds[r.kind].placeholder; word != "" {
 			dst = append(dst, Piece{candidate, ch.name, word})
 		}
 		ch.cover = r.end
@@ -240,7 +240,7 @@ func (ch *channel) settleBefore(i int, live int64) {
 	n := 0
 	for n < len(l.pending) && l.pending[n].Start < live {
 		if l.listed < maxListed {
-			ch.done = append(ch.done, finding{i, l.pending[n].Start, l.pending[n].End})
+			ch.done = append(ch.done, finding{i, l.pending[n]})
 			l.listed++
 		} else {
 			l.more++
@@ -257,7 +257,7 @@ func (ch *channel) finish(decision *verdictAt) {
 	for i := range ch.lanes {
 		ch.settleBefore(i, ch.end+1)
 		if decision != nil && decision.lane == &ch.lanes[i] {
-			ch.done = append(ch.done, finding{i, decision.span.Start, decision.span.End})
+			ch.done = append(ch.done, finding{i, decision.span})
 			ch.hold = min(ch.hold, decision.span.Start)
 		}
 	}
@@ -267,14 +267,19 @@ func (ch *channel) finish(decision *verdictAt) {
 func (ch *channel) verdicts(candidate int) []Verdict {
 	found := slices.Clone(ch.done)
 	slices.SortFunc(found, func(a, b finding) int {
-		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.end, b.end), cmp.Compare(a.lane, b.lane))
+		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End), cmp.Compare(a.lane, b.lane))
 	})
 	out := make([]Verdict, len(found))
 	left := make([]int, len(ch.lanes))
 	for i, f := range found {
 		l := &ch.lanes[f.lane]
 		v := l.rule.verdict
-		v.Candidate, v.Channel, v.Start, v.End = candidate, ch.name, f.start, f.end
+		k := l.rule.kinds[f.Kind]
+		v.Category, v.Severity = k.Category, k.Severity
+		if f.Score > 0 {
+			v.Score = &f.Score
+		}
+		v.Candidate, v.Channel, v.Start, v.End = candidate, ch.name, f.Start, f.End
 		if left[f.lane]++; left[f.lane] == maxListed {
 			v.More = l.more
 		}

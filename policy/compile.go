@@ -29,9 +29,16 @@ type compiled struct {
 
 // rule is a Rule with its guard, and what a verdict of it says.
 type rule struct {
-	verdict     Verdict // a template: all but where
-	action      Action
-	guard       Guard
+	verdict   Verdict // a template: all but what and where
+	action    Action
+	guard     Guard
+	kinds     []kind // as the guard has them, or as the rule says
+	untrusted bool   // not for what the operator wrote himself
+}
+
+// kind is a Kind with the placeholder that stands for it.
+type kind struct {
+	Kind
 	placeholder string
 }
 
@@ -84,21 +91,26 @@ func (c *compiler) rules(d Document, rules []Rule) (out []*rule) {
 		if len(faults) > 0 {
 			continue
 		}
-		category, severity := guard.Class()
-		if r.Category != "" {
-			category = r.Category
+		compiled := &rule{action: r.Action, guard: guard}
+		for _, k := range guard.Kinds() {
+			if r.Category != "" {
+				k.Category = r.Category
+			}
+			if r.Severity != Unspecified {
+				k.Severity = r.Severity
+			}
+			word := Placeholder(k.Category)
+			if r.Placeholder != nil {
+				word = *r.Placeholder
+			}
+			compiled.kinds = append(compiled.kinds, kind{k, word})
 		}
-		if r.Severity != Unspecified {
-			severity = r.Severity
-		}
-		compiled := &rule{action: r.Action, guard: guard, placeholder: Placeholder(category)}
-		if r.Placeholder != nil {
-			compiled.placeholder = *r.Placeholder
+		if g, ok := guard.(Untrusted); ok {
+			compiled.untrusted = g.UntrustedOnly()
 		}
 		compiled.verdict = Verdict{
 			Guard: r.Guard, Rule: r.ID, Policy: d.FullName(), Revision: c.revision,
-			Category: category, Severity: severity, Action: r.Action, Stage: r.Stage,
-			Message: -1, Part: -1,
+			Action: r.Action, Stage: r.Stage, Message: -1, Part: -1,
 		}
 		out = append(out, compiled)
 	}

@@ -16,9 +16,11 @@ import (
 // stub is a guard that finds one byte: enough to tell rules apart.
 type stub struct{ word string }
 
-func (g stub) Class() (string, policy.Severity) { return "stub/" + g.word, policy.Low }
-func (g stub) Bound() (int, bool)               { return 0, true }
-func (g stub) Open() policy.Stream              { return &stubStream{word: g.word} }
+func (g stub) Kinds() []policy.Kind {
+	return []policy.Kind{{Category: "stub/" + g.word, Severity: policy.Low}}
+}
+func (g stub) Bound() (int, bool)  { return 0, true }
+func (g stub) Open() policy.Stream { return &stubStream{word: g.word} }
 
 type stubStream struct {
 	word string

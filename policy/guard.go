@@ -5,9 +5,9 @@ import "go.yaml.in/yaml/v3"
 // Guard recognises something in text. It is made once, by a [Factory], and
 // shared by every stream: its methods must be safe for concurrent use.
 type Guard interface {
-	// Class says what a finding is where the rule does not: a category such as
-	// "pii/email", "" where the guard cannot know, and a severity.
-	Class() (category string, severity Severity)
+	// Kinds says what a finding can be where the rule does not say it: at least
+	// one, and always the same. A Span names its kind by the place in this list.
+	Kinds() []Kind
 
 	// Bound is the most bytes of one channel that a stream of this guard ever
 	// keeps undecided, proved when the guard was made; false where there is no
@@ -16,6 +16,20 @@ type Guard interface {
 
 	// Open starts the text of one channel.
 	Open() Stream
+}
+
+// Kind is what a finding is: a category such as "pii/email", "" where the guard
+// cannot know, and a severity.
+type Kind struct {
+	Category string
+	Severity Severity
+}
+
+// Untrusted is a Guard that may say that it is not for what the operator of the
+// calling service wrote himself: the system prompt is no attack on itself.
+type Untrusted interface {
+	Guard
+	UntrustedOnly() bool
 }
 
 // Stream is a guard at work on the text of one channel. Offsets are bytes of
@@ -29,7 +43,7 @@ type Stream interface {
 	// Scan reads on: text is the next part, valid UTF-8, and ends on a rune. It
 	// appends to found the matches it decided, in the order in which it decided
 	// them. Every maximal match (contained in no other match of the guard) must
-	// be among them; others may be. Ends never decrease.
+	// be among them, whatever its kind; others may be. Ends never decrease.
 	Scan(text string, found []Span) []Span
 
 	// Close says that the text ends here, and appends what that decides.
@@ -59,6 +73,12 @@ type Span struct {
 	// Its length no longer counts when placeholders are chosen, for that may
 	// have happened.
 	Grown bool
+
+	// Kind is the place of what was found in the guard's Kinds. Of two kinds of
+	// match at the same place a guard reports one.
+	Kind int
+	// Score is how sure a guard that scores is, above 0 to 1; 0 from others.
+	Score float64
 }
 
 // Factory makes a guard from the keys of a rule that are its own; the common

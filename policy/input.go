@@ -4,6 +4,9 @@ package policy
 type InputText struct {
 	Message, Part int
 	Text          string
+	// Trusted tells that the operator of the calling service wrote it himself,
+	// as a system prompt is. Some guards are not for such text.
+	Trusted bool
 }
 
 // InputResult is what became of the texts of a call.
@@ -30,6 +33,9 @@ func (e *Effective) JudgeInput(texts []InputText) InputResult {
 	var pieces []Piece
 	for i, t := range texts {
 		s := newScreen(e.input)
+		if t.Trusted {
+			s = newScreen(e.trusted)
+		}
 		pieces = s.Write(pieces[:0], Piece{Text: t.Text})
 		pieces = s.End(pieces, 0)
 		res.Texts[i] = join(pieces)

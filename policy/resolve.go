@@ -21,6 +21,7 @@ type Effective struct {
 	Outputs Outputs
 
 	input, output []*rule // in document order, which settles ties
+	trusted       []*rule // of input, those for what the operator wrote himself
 }
 
 // BoundRate is a rate and where it comes from: limiter state is keyed by Tenant,
@@ -84,6 +85,11 @@ func (s *Set) effective(which []byte) *Effective {
 		}
 		e.Policies = append(e.Policies, p.doc.FullName())
 		e.input = append(e.input, p.input...)
+		for _, r := range p.input {
+			if !r.untrusted {
+				e.trusted = append(e.trusted, r)
+			}
+		}
 		e.output = append(e.output, p.output...)
 		for _, r := range p.doc.Rates {
 			e.Rates = append(e.Rates, BoundRate{Rate: r, Policy: p.doc.Name, Tenant: p.doc.Tenant})

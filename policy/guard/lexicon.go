@@ -135,7 +135,9 @@ func newLexicon(terms []string, exact, whole bool) *lexicon {
 	return l
 }
 
-func (l *lexicon) Class() (string, policy.Severity) { return l.category, l.severity }
+func (l *lexicon) Kinds() []policy.Kind {
+	return []policy.Kind{{Category: l.category, Severity: l.severity}}
+}
 
 // Bound is the longest term less its last rune (whole words: with it), each
 // rune in its widest form.

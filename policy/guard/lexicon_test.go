@@ -155,8 +155,8 @@ func TestLexiconOfAList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, s := g.Class(); c != "test/list" || s != policy.High {
-		t.Errorf("class %s, %s", c, s)
+	if k := g.Kinds()[0]; k.Category != "test/list" || k.Severity != policy.High {
+		t.Errorf("class %s, %s", k.Category, k.Severity)
 	}
 	whole := func(int) bool { return false }
 	if got := maximal(t, g, "ZORBLATTäRGER", whole); !slices.Equal(got, [][2]int{{0, 8}, {8, 14}}) {

@@ -141,7 +141,9 @@ func (p *pattern) compile(expr string, limit int) error {
 	return nil
 }
 
-func (p *pattern) Class() (string, policy.Severity) { return p.category, p.severity }
+func (p *pattern) Kinds() []policy.Kind {
+	return []policy.Kind{{Category: p.category, Severity: p.severity}}
+}
 
 // Bound is the longest match less a byte; with it where a border can follow,
 // for that takes the next rune to decide; max_length less a byte where that is

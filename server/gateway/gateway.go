@@ -107,7 +107,10 @@ func guardInput(rules *policy.Effective, req backend.Request) (backend.Request, 
 	var texts []policy.InputText
 	for m, message := range req.Messages {
 		for p, part := range message.Parts {
-			texts = append(texts, policy.InputText{Message: m, Part: p, Text: part.Text})
+			texts = append(texts, policy.InputText{
+				Message: m, Part: p, Text: part.Text,
+				Trusted: message.Role == backend.System || message.Role == backend.Developer,
+			})
 		}
 	}
 	judged := rules.JudgeInput(texts)
