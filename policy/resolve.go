@@ -155,3 +155,35 @@ func matchGlob(glob, name string) bool {
 		name, rest = name[at+len(part):], more
 	}
 }
+
+// RuleInfo is what can be told of a rule that applies.
+type RuleInfo struct {
+	Policy string // the full name
+	Rule   string
+	Stage  Stage
+	Guard  string
+	Action Action
+	Kinds  []Kind
+	// Bound is the most bytes of one channel that the rule holds back while it
+	// cannot decide; Bounded is false where there is no such number. A rule that
+	// does not enforce holds nothing.
+	Bound   int
+	Bounded bool
+}
+
+// Rules tells of every rule that applies, input first, in the order that
+// settles ties.
+func (e *Effective) Rules() []RuleInfo {
+	var all []RuleInfo
+	for _, r := range slices.Concat(e.input, e.output) {
+		info := RuleInfo{Policy: r.verdict.Policy, Rule: r.verdict.Rule, Stage: r.verdict.Stage, Guard: r.verdict.Guard, Action: r.action, Bounded: true}
+		for _, k := range r.kinds {
+			info.Kinds = append(info.Kinds, k.Kind)
+		}
+		if r.action.Enforcing() {
+			info.Bound, info.Bounded = r.guard.Bound()
+		}
+		all = append(all, info)
+	}
+	return all
+}

@@ -31,6 +31,7 @@ type command struct {
 	Demo    demoCommand    `cmd:"" help:"Show the main job on this machine, from the first call to the bill, and end."`
 	Call    callCommand    `cmd:"" help:"Ask a model."`
 	Apply   applyCommand   `cmd:"" help:"Apply documents: tenants, prices, budgets, policies, lexicons."`
+	Policy  policyCommand  `cmd:"" help:"Try policies on texts, and tell what they do."`
 	Key     keyCommand     `cmd:"" help:"Make API keys."`
 	Report  reportCommand  `cmd:"" help:"Tell what was spent."`
 	Version versionCommand `cmd:"" help:"Tell the version."`
