@@ -10,10 +10,9 @@ import (
 )
 
 // Migrate brings a database's schema up to the newest of the migrations. The
-// caller's options say how others are kept from doing it at the same time.
-func Migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect, migrations fs.FS, options ...goose.ProviderOption) error {
-	options = append(options, goose.WithTableName("migrations"), goose.WithDisableGlobalRegistry(true))
-	p, err := goose.NewProvider(dialect, db, migrations, options...)
+// caller keeps others from doing it at the same time.
+func Migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect, migrations fs.FS) error {
+	p, err := goose.NewProvider(dialect, db, migrations, goose.WithTableName("migrations"), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return err
 	}

@@ -69,33 +69,43 @@ func Open(ctx context.Context, url string) (*store.Store, error) {
 	}), nil
 }
 
-func migrate(ctx context.Context, db *sql.DB) error {
+// migrate lets one process migrate at a time; the others wait, and then find
+// nothing to do. The lock is ours: goose takes its own only after it has made
+// its table, and asks for it again and again where this waits in the server.
+func migrate(ctx context.Context, db *sql.DB) (err error) {
 	folder, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
-	return store.Migrate(ctx, db, goose.DialectPostgres, folder, goose.WithSessionLocker(migrating{}))
+	session, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	if err := lockSchema(ctx, session); err != nil {
+		return err
+	}
+	defer func() {
+		// Whatever becomes of ctx; a session that is lost has no lock.
+		if e := unlockSchema(context.WithoutCancel(ctx), session); err == nil {
+			err = e
+		}
+	}()
+	return store.Migrate(ctx, db, goose.DialectPostgres, folder)
 }
 
-// migrating lets one process migrate at a time; the others wait, and then find
-// nothing to do.
-type migrating struct{}
+// schemaLock names the lock among the database's advisory locks: "weir".
+const schemaLock int64 = 0x77656972
 
-// migrationLock names the lock among the database's advisory locks: "weir".
-const migrationLock = 0x77656972
-
-// SessionLock implements goose's lock.SessionLocker. It waits in the server
-// and does not ask again and again, as goose's own does.
-func (migrating) SessionLock(ctx context.Context, conn *sql.Conn) error {
-	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, int64(migrationLock)); err != nil {
+func lockSchema(ctx context.Context, session *sql.Conn) error {
+	if _, err := session.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, schemaLock); err != nil {
 		return fmt.Errorf("lock the schema: %w", err)
 	}
 	return nil
 }
 
-// SessionUnlock implements goose's lock.SessionLocker.
-func (migrating) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
-	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, int64(migrationLock)); err != nil {
+func unlockSchema(ctx context.Context, session *sql.Conn) error {
+	if _, err := session.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, schemaLock); err != nil {
 		return fmt.Errorf("unlock the schema: %w", err)
 	}
 	return nil

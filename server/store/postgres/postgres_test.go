@@ -80,6 +80,52 @@ func TestWhatCannotBeOpenedSaysWhyWithoutThePassword(t *testing.T) {
 	}
 }
 
+func TestOneProcessMigratesAtATime(t *testing.T) {
+	url := storetest.Postgres(t)
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	other, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := lockSchema(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan error, 1)
+	go func() {
+		s, err := Open(t.Context(), url)
+		if err == nil {
+			s.Shutdown()
+		}
+		opened <- err
+	}()
+	for waits := 0; waits == 0; {
+		if err := db.QueryRow(`SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&waits); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-opened:
+			t.Fatalf("opened while another migrates: %v", err)
+		default:
+		}
+	}
+	var tables int
+	if err := db.QueryRow(`SELECT COUNT(*) FROM pg_tables WHERE schemaname = 'public'`).Scan(&tables); err != nil || tables != 0 {
+		t.Errorf("%d tables, %v, while another migrates", tables, err)
+	}
+	if err := unlockSchema(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; err != nil {
+		t.Errorf("opened after another has migrated: %v", err)
+	}
+}
+
 // A wire passes bytes on to a server until it is cut.
 type wire struct {
 	listener net.Listener

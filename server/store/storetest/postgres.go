@@ -146,7 +146,7 @@ const keeper = `dir=$1; shift
 read -r _
 kill -INT $server
 wait $server
-rm -rf "$dir"/*`
+cd / && rm -rf "$dir"`
 
 func startInstalled(bin string) (u *url.URL, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "weir-postgres-")
