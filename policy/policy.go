@@ -49,7 +49,7 @@ type Action uint8
 const (
 	Allow  Action = iota // no rule says this; it is the absence of an action
 	Shadow               // decides and records, changes nothing and delays nothing
-	Flag                 // like Shadow, but callers and reports may see it
+	Flag                 // like Shadow, but meant to be acted upon by whoever reads the verdict
 	Redact               // the matched text is replaced by a placeholder
 	Block                // the candidate (or the call, on input) ends
 )

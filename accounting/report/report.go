@@ -102,7 +102,8 @@ type Row struct {
 	Usage accounting.Usage
 	// Costs are the charges, one a currency, sorted by its code.
 	Costs []accounting.Money
-	// Unpriced counts the lines whose cost nobody knows. Costs leave them out.
+	// Unpriced counts the lines that somebody would pay for if their price were
+	// known. Costs leave them out.
 	Unpriced int64
 }
 

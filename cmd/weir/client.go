@@ -70,16 +70,17 @@ func told(err error) error {
 	if !ok {
 		return err
 	}
-	message, code := s.Message(), exitFailure
+	message, code, reason := s.Message(), exitFailure, ""
 	for _, d := range s.Details() {
 		switch d := d.(type) {
 		case *errdetails.BadRequest:
 			for _, v := range d.FieldViolations {
-				if !strings.Contains(message, v.Description) {
+				if len(d.FieldViolations) > 1 {
 					message += fmt.Sprintf("\n  %s: %s", v.Field, v.Description)
 				}
 			}
 		case *errdetails.ErrorInfo:
+			reason = d.Reason
 			if id := d.Metadata["request_id"]; id != "" && s.Code() == codes.Internal {
 				message += " (request " + id + ")"
 			}
@@ -89,7 +90,9 @@ func told(err error) error {
 	case codes.InvalidArgument:
 		code = exitUsage
 	case codes.FailedPrecondition:
-		code = exitBlocked
+		if reason == "INPUT_BLOCKED" {
+			code = exitBlocked
+		}
 	case codes.ResourceExhausted:
 		code = exitExhausted
 	case codes.Unavailable:

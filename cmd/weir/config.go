@@ -48,8 +48,10 @@ type Config struct {
 
 // ListenConfig holds addresses such as 127.0.0.1:8080. Port 0 picks a free one.
 type ListenConfig struct {
-	GRPC  string `yaml:"grpc"`
-	HTTP  string `yaml:"http"`
+	GRPC string `yaml:"grpc"`
+	HTTP string `yaml:"http"`
+	// Admin serves metrics; 127.0.0.1:8081, or a free port where that is taken,
+	// where nothing is said.
 	Admin string `yaml:"admin"`
 }
 
@@ -110,7 +112,7 @@ const defaultMaxOutputTokens = 4096
 // and no backend.
 func defaultConfig() Config {
 	return Config{
-		Listen:      ListenConfig{GRPC: "127.0.0.1:8443", HTTP: "127.0.0.1:8080", Admin: "127.0.0.1:8081"},
+		Listen:      ListenConfig{GRPC: "127.0.0.1:8443", HTTP: "127.0.0.1:8080"},
 		Data:        "weir-data",
 		Grace:       Duration(30 * time.Second),
 		MaxDuration: Duration(10 * time.Minute),
@@ -299,7 +301,7 @@ func (c *Config) router() (*route.Router, error) {
 			made, err = simulator.New(simulator.Config{})
 		}
 		if err != nil {
-			return nil, fmt.Errorf("backend %q: %w", b.Name, err)
+			return nil, err
 		}
 		backends[b.Name], tags[b.Name] = made, b.Tags
 	}

@@ -70,7 +70,7 @@ kind: Policy
 name: privacy
 tenant: globex
 rates:
-  - {per: key, requests: 3/min}
+  - {per: key, requests: 3/h}
 safety:
   output:
     - {guard: pattern, builtin: email, action: redact}
@@ -262,7 +262,7 @@ func (d *demo) globex(ctx context.Context) error {
 
 // limits runs into a rate and into a budget.
 func (d *demo) limits(ctx context.Context) error {
-	d.heading("globex may make 3 calls a minute: the third passes, the fourth is told when to come again.")
+	d.heading("globex may make 3 calls an hour: the third passes, the fourth is told when to come again.")
 	if _, err := d.call(ctx, "GLOBEX", d.script.small); err != nil {
 		return err
 	}

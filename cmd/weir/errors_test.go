@@ -132,3 +132,11 @@ func TestVersionAndHelp(t *testing.T) {
 		t.Errorf("%d %q", code, failed)
 	}
 }
+
+func TestSeveralProblemsAreToldOneALine(t *testing.T) {
+	p := serve(t, t.TempDir())
+	code, _, failed := p.run(p.key(adminKeyFile), "kind: Tenant\nname: A!\n---\nkind: Price\nmodel: m\ncurrency: usd\neffective: x\n", "apply", "-f", "-")
+	if code != exitUsage || !strings.Contains(failed, "2 problems in the documents, nothing was applied") || strings.Count(strings.TrimSpace(failed), "\n") != 2 {
+		t.Errorf("%d %s", code, failed)
+	}
+}

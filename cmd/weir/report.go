@@ -108,7 +108,10 @@ func (c *reportCommand) span(now time.Time) (from, to time.Time, err error) {
 
 // reportRows gives a row of the answer one line a currency.
 func reportRows(row *weirv1.CostRow) []reportRow {
-	one := reportRow{dimensions: row.Dimensions, calls: row.Calls, unpriced: row.UnpricedCalls, input: row.Usage.InputTokens, output: row.Usage.OutputTokens}
+	one := reportRow{dimensions: row.Dimensions, calls: row.Calls, unpriced: row.UnpricedCalls}
+	if u := row.Usage; u != nil { // absent where only attempts failed, of which nobody counts
+		one.input, one.output = u.InputTokens, u.OutputTokens
+	}
 	if len(row.Costs) == 0 {
 		return []reportRow{one}
 	}

@@ -359,3 +359,22 @@ func TestTwoReplicasOnOnePostgreSQL(t *testing.T) {
 		}
 	}
 }
+
+func TestAReportOfNothingButFailures(t *testing.T) {
+	p := serve(t, t.TempDir())
+	demo := p.key(demoKeyFile)
+	p.run(demo, "", "call", "-m", "sim-error", "hello")
+	p.must(nil, demo, "call", "-m", "sim-text", "hello")
+	if r := p.report("--by", "outcome"); len(r.Rows) != 2 || r.Rows[1]["outcome"] != "failed" || r.Rows[1]["unpriced_calls"] != nil {
+		t.Errorf("%+v", r)
+	}
+	// A tenant's own key sees its own costs without saying whose.
+	var own reported
+	p.must(&own, demo, "report", "--since", "1h", "-o", "json")
+	if len(own.Rows) != 2 {
+		t.Errorf("%+v", own)
+	}
+	if code, _, failed := p.run(demo, "", "report", "--by", "colour"); code != exitUsage || !strings.Contains(failed, "group by tenant, project") {
+		t.Errorf("%d %s", code, failed)
+	}
+}

@@ -48,6 +48,9 @@ const (
 	// before it is taken to be in doubt.
 	recoverAfter = time.Minute
 	maxMessage   = 32 << 20
+	// stallTime is how long a reader may take, past the end of its call, for
+	// what it was sent.
+	stallTime = 30 * time.Second
 )
 
 // weir is a whole Weir, wired and listening.
@@ -169,6 +172,7 @@ func (w *weir) build(config Config) error {
 	chain := &intercept.Chain{
 		Keys:    &auth.Keys{Lookup: w.live.Lookup, Now: time.Now},
 		Metrics: metrics, Log: w.log, Now: time.Now,
+		MaxDuration: time.Duration(config.MaxDuration) + stallTime,
 	}
 	g := &gateway.Gateway{
 		Policies: func() *policy.Set { return w.live.Snapshot().Policies },

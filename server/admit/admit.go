@@ -26,6 +26,17 @@ type LimitError struct {
 	// RetryAfter is when there will be a place, if nobody else takes it; for
 	// concurrency, which depends on running calls, it is a guess.
 	RetryAfter time.Duration
+	// Rate is how the request rate stands, nil where the limit is of running
+	// calls.
+	Rate *Standing
+}
+
+// Standing is a request rate at a moment.
+type Standing struct {
+	// Limit is the burst that the rate allows, Remaining what is left of it now.
+	Limit, Remaining int64
+	// Reset is how long it takes until all of it is there again.
+	Reset time.Duration
 }
 
 func (e *LimitError) Error() string {
@@ -89,18 +100,18 @@ func (l *Limiter) Admit(s policy.Subject, rates []policy.BoundRate) (leave func(
 			continue
 		}
 		c := l.count(place{r.Tenant, r.Policy, r.ID, value}, r, now)
-		refuse := func(limit string, after time.Duration) error {
+		refuse := func(limit string, after time.Duration, rate *Standing) error {
 			giveBack()
-			return &LimitError{Subject: describe(s, r.Per), Policy: r.Policy, Rule: r.ID, Limit: limit, RetryAfter: after}
+			return &LimitError{Rate: rate, Subject: describe(s, r.Per), Policy: r.Policy, Rule: r.ID, Limit: limit, RetryAfter: after}
 		}
 		if r.Concurrent != nil && c.inFlight >= *r.Concurrent {
-			return nil, refuse(fmt.Sprintf("%d running calls", *r.Concurrent), busyRetry)
+			return nil, refuse(fmt.Sprintf("%d running calls", *r.Concurrent), busyRetry, nil)
 		}
 		if c.requests != nil {
 			reservation := c.requests.ReserveN(now, 1)
 			if wait := reservation.DelayFrom(now); wait > 0 {
 				reservation.CancelAt(now)
-				return nil, refuse("a request rate of "+r.Requests.String(), wait)
+				return nil, refuse("a request rate of "+r.Requests.String(), wait, c.standing(now))
 			}
 			reserved = append(reserved, reservation)
 		}
@@ -145,6 +156,16 @@ func (l *Limiter) count(p place, r policy.BoundRate, now time.Time) *count {
 	}
 	c.quota, c.burst = *r.Requests, burst
 	return c
+}
+
+// standing tells how a place's request rate stands.
+func (c *count) standing(now time.Time) *Standing {
+	left := c.requests.TokensAt(now)
+	missing := float64(c.burst) - left
+	return &Standing{
+		Limit: c.burst, Remaining: max(0, int64(left)),
+		Reset: time.Duration(missing / float64(c.requests.Limit()) * float64(time.Second)),
+	}
 }
 
 // sweep forgets the places that are as good as new.

@@ -25,6 +25,10 @@ type Failure struct {
 	Resource Resource
 	// RetryAfter is set where Retry is.
 	RetryAfter time.Duration
+	// Stage is where the time went of a call whose deadline passed.
+	Stage string
+	// Rate is how a request rate stands that refused the call, else nil.
+	Rate *gateway.Rate
 	// Verdicts are those that blocked the input.
 	Verdicts []policy.Verdict
 }
@@ -102,9 +106,6 @@ func (e *UnavailableError) Error() string {
 
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
-// ErrDraining is told to calls that arrive while the gateway shuts down.
-var ErrDraining = errors.New("this gateway is shutting down; another one serves")
-
 // defaultRetry is told where a retry makes sense and nobody said when.
 const defaultRetry = time.Second
 
@@ -146,7 +147,7 @@ func recognise(err error) Failure {
 	case errors.As(err, &call):
 		f := Failure{
 			Reason: call.Reason, Message: call.Message, Subject: call.Subject,
-			RetryAfter: call.RetryAfter, Verdicts: call.Verdicts,
+			RetryAfter: call.RetryAfter, Verdicts: call.Verdicts, Rate: call.Rate, Stage: call.Stage,
 		}
 		if call.Field != "" {
 			f.Fields = []Field{{Path: call.Field, Description: call.Message}}
@@ -171,6 +172,9 @@ func recognise(err error) Failure {
 		return Failure{Reason: gateway.InvalidRequest, Message: fields.Error(), Fields: fields.Fields}
 	case errors.As(err, &rejected):
 		f := Failure{Reason: gateway.InvalidRequest, Message: rejected.Error()}
+		if n := len(rejected.Violations); n > 1 {
+			f.Message = fmt.Sprintf("%d problems in the documents, nothing was applied", n)
+		}
 		for _, v := range rejected.Violations {
 			f.Fields = append(f.Fields, documentField(v.Source, v.Problem))
 		}
@@ -181,8 +185,6 @@ func recognise(err error) Failure {
 			f.Fields = append(f.Fields, documentField("", p))
 		}
 		return f
-	case errors.Is(err, ErrDraining):
-		return Failure{Reason: GatewayDraining, Message: ErrDraining.Error()}
 	case errors.Is(err, context.DeadlineExceeded):
 		return Failure{Reason: gateway.DeadlineExceeded, Message: "the deadline passed"}
 	case errors.Is(err, context.Canceled):

@@ -38,8 +38,12 @@ func (f Failure) Pushback() string {
 // Status is a failure as gRPC tells it, with the typed details of its case.
 func (f Failure) Status(requestID string) *status.Status {
 	st := status.New(f.Code, bounded(f.Message, maxMessage))
+	about := map[string]string{"request_id": requestID}
+	if f.Stage != "" {
+		about["stage"] = f.Stage
+	}
 	details := []protoadapt.MessageV1{protoadapt.MessageV1Of(&errdetails.ErrorInfo{
-		Reason: string(f.Reason), Domain: Domain, Metadata: map[string]string{"request_id": requestID},
+		Reason: string(f.Reason), Domain: Domain, Metadata: about,
 	})}
 	for _, d := range f.details() {
 		details = append(details, protoadapt.MessageV1Of(d))

@@ -28,7 +28,6 @@ const (
 	ResourceNotFound   gateway.Reason = "RESOURCE_NOT_FOUND"
 	ResourceExists     gateway.Reason = "RESOURCE_EXISTS"
 	StoreUnavailable   gateway.Reason = "STORE_UNAVAILABLE"
-	GatewayDraining    gateway.Reason = "GATEWAY_DRAINING"
 	Internal           gateway.Reason = "INTERNAL"
 )
 
@@ -78,6 +77,5 @@ var table = map[gateway.Reason]Row{
 	ResourceNotFound:              {codes.NotFound, http.StatusNotFound, invalidRequest, "not_found", false},
 	ResourceExists:                {codes.AlreadyExists, http.StatusConflict, invalidRequest, "already_exists", false},
 	StoreUnavailable:              {codes.Unavailable, http.StatusServiceUnavailable, serverError, "store_unavailable", true},
-	GatewayDraining:               {codes.Unavailable, http.StatusServiceUnavailable, serverError, "gateway_draining", true},
 	Internal:                      {codes.Internal, http.StatusInternalServerError, serverError, "", false},
 }

@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/weir-gateway/weir/accounting"
@@ -84,9 +87,10 @@ type Answer struct {
 	Start, FirstOutput, End time.Time
 }
 
-// Collector is a Sink that gathers an answer for a unary call.
+// Collector is a Sink that gathers an answer for a unary call. The zero value
+// is ready.
 type Collector struct {
-	Candidates []Collected
+	texts []*[3]strings.Builder // by candidate, then channel as collected has them
 }
 
 // Collected is the text of one candidate, by channel.
@@ -94,22 +98,31 @@ type Collected struct {
 	Content, Reasoning, Refusal string
 }
 
+// Candidates are the texts so far, of each candidate up to the last that has
+// any.
+func (c *Collector) Candidates() []Collected {
+	all := make([]Collected, len(c.texts))
+	for i, t := range c.texts {
+		all[i] = Collected{t[0].String(), t[1].String(), t[2].String()}
+	}
+	return all
+}
+
 // Start does nothing.
 func (c *Collector) Start(*Answer) error { return nil }
 
 // Delta appends a piece.
 func (c *Collector) Delta(d Delta) error {
-	for len(c.Candidates) <= d.Candidate {
-		c.Candidates = append(c.Candidates, Collected{})
+	for len(c.texts) <= d.Candidate {
+		c.texts = append(c.texts, new([3]strings.Builder))
 	}
-	to := &c.Candidates[d.Candidate]
-	switch d.Channel {
-	case backend.Content:
-		to.Content += d.Text
-	case backend.Reasoning:
-		to.Reasoning += d.Text
-	case backend.Refusal:
-		to.Refusal += d.Text
+	channel := slices.Index(collected[:], d.Channel)
+	if channel < 0 {
+		return fmt.Errorf("a unary answer has no place for text of channel %q", d.Channel)
 	}
+	c.texts[d.Candidate][channel].WriteString(d.Text)
 	return nil
 }
+
+// collected are the channels of a Collector, in the order of its texts.
+var collected = [3]backend.Channel{backend.Content, backend.Reasoning, backend.Refusal}

@@ -43,10 +43,17 @@ type Error struct {
 	Message string
 	// Field is the field of the request that is wrong, as weir.v1 names it.
 	Field string
-	// Subject is whose quota is exhausted, such as "tenants/acme/budgets/cap".
+	// Subject is whose quota is exhausted, such as "tenants/acme/budgets/cap", or
+	// the model that is missing.
 	Subject string
+	// Stage is where the time went of a call whose deadline passed: admission or
+	// backend.
+	Stage string
 	// RetryAfter is when trying again makes sense, 0 where it does not.
 	RetryAfter time.Duration
+	// Rate is how the rate stands that refused the call, nil for other failures
+	// and for limits of running calls.
+	Rate *Rate
 	// Verdicts are those that blocked the input.
 	Verdicts []policy.Verdict
 	Err      error
@@ -66,7 +73,7 @@ func Logged(err error) string {
 }
 
 func unknownModel(model string) error {
-	return &Error{Reason: ModelNotFound, Message: fmt.Sprintf("there is no model %q: list the models to see which there are", model)}
+	return &Error{Reason: ModelNotFound, Subject: model, Message: fmt.Sprintf("there is no model %q: list the models to see which there are", model)}
 }
 
 func unsupported(field, message string) error {
@@ -94,18 +101,32 @@ func refused(err error) error {
 	var unpriced *ledger.UnpricedError
 	switch {
 	case errors.As(err, &limit):
-		return &Error{Reason: RateLimitExceeded, Message: limit.Error(), Subject: limit.Subject, RetryAfter: limit.RetryAfter}
+		return &Error{Reason: RateLimitExceeded, Message: limit.Error(), Subject: limit.Subject, RetryAfter: limit.RetryAfter, Rate: rateOf(limit.Rate)}
 	case errors.As(err, &exhausted):
 		w := exhausted.Claim.Window
 		return &Error{Reason: BudgetExhausted, Message: exhausted.Error(), Subject: fmt.Sprintf("tenants/%s/budgets/%s", w.Tenant, w.Budget)}
 	case errors.As(err, &unpriced):
 		return &Error{Reason: UnpricedModel, Message: unpriced.Error()}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{Reason: DeadlineExceeded, Message: "the deadline passed before the call was admitted", Err: err}
+		return &Error{Reason: DeadlineExceeded, Stage: "admission", Message: "the deadline passed before the call was admitted", Err: err}
 	case errors.Is(err, context.Canceled):
 		return &Error{Reason: Cancelled, Message: "the caller cancelled the call", Err: err}
 	}
 	return cannotAccount(err, false)
+}
+
+// A Rate is a request rate as it stands: what it allows at once, what is left
+// of that, and how long until all of it is there again.
+type Rate struct {
+	Limit, Remaining int64
+	Reset            time.Duration
+}
+
+func rateOf(s *admit.Standing) *Rate {
+	if s == nil {
+		return nil
+	}
+	return &Rate{s.Limit, s.Remaining, s.Reset}
 }
 
 func cannotAccount(err error, released bool) error {
@@ -155,7 +176,7 @@ func (a *attempt) failed(ctx context.Context, cause error) error {
 	case isSinkError(cause) || errors.Is(ctx.Err(), context.Canceled):
 		return told(Cancelled, 0, "the caller cancelled the call")
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return told(DeadlineExceeded, 0, fmt.Sprintf("the deadline passed while model %q was answering", a.call.Model))
+		return &Error{Reason: DeadlineExceeded, Stage: "backend", Message: fmt.Sprintf("the deadline passed while model %q was answering", a.call.Model), Err: cause}
 	case a.released:
 		return told(StreamBroken, 0, fmt.Sprintf("the answer of model %q broke off; what was sent is charged to nobody", a.call.Model))
 	case !errors.As(cause, &e):

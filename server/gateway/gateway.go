@@ -81,6 +81,9 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	// answered. Nothing is tried again once a byte is released.
 	var failure error
 	for i, target := range model.Targets {
+		if failure != nil {
+			g.Log.WarnContext(ctx, "target failed, trying the next", "request_id", call.RequestID, "next", target.Name, "error", Logged(failure))
+		}
 		a := attempt{
 			gateway: g, call: call, rules: rules, sink: sink, answer: answer,
 			target: target, number: answer.Attempts + 1, last: i == len(model.Targets)-1,
@@ -96,7 +99,6 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 		if a.released || ctx.Err() != nil || !elsewhereHelps(err) {
 			break
 		}
-		g.Log.WarnContext(ctx, "target failed", "request_id", call.RequestID, "backend", target.Name, "attempt", a.number, "error", Logged(err))
 	}
 	return failure
 }

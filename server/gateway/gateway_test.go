@@ -136,10 +136,11 @@ func newCall(prompt string) *gateway.Call {
 func (h *house) ask(ctx context.Context, call *gateway.Call) (string, *gateway.Answer, error) {
 	var c gateway.Collector
 	answer, err := h.Generate(ctx, call, &c)
-	if len(c.Candidates) == 0 {
+	said := c.Candidates()
+	if len(said) == 0 {
 		return "", answer, err
 	}
-	return c.Candidates[0].Content, answer, err
+	return said[0].Content, answer, err
 }
 
 // lines are the ledger's rows of a call. Nothing may be left open, and the
@@ -517,8 +518,8 @@ func TestSeveralCandidates(t *testing.T) {
 	call.Request.Candidates = 3
 	var c gateway.Collector
 	answer, err := h.Generate(context.Background(), call, &c)
-	if err != nil || len(c.Candidates) != 3 || len(answer.Finish) != 3 {
-		t.Fatalf("%+v %+v %v", c, answer, err)
+	if err != nil || len(c.Candidates()) != 3 || len(answer.Finish) != 3 {
+		t.Fatalf("%+v %+v %v", c.Candidates(), answer, err)
 	}
 	call.Request.Candidates = simulator.MaxCandidates + 1
 	call.RequestID = uuid.Must(uuid.NewV7()).String()

@@ -2,6 +2,7 @@ package intercept
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
@@ -156,7 +157,7 @@ func tellUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next gr
 	if err == nil || foreign(info.FullMethod, err) {
 		return answer, err
 	}
-	told, trailer := tell(ctx, err)
+	trailer, told := tell(ctx, err)
 	if failed := grpc.SetTrailer(ctx, trailer); failed != nil {
 		return nil, failed
 	}
@@ -168,20 +169,20 @@ func tellStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, 
 	if err == nil || foreign(info.FullMethod, err) {
 		return err
 	}
-	if s, ok := stream.(*identified); ok && err == s.broken {
-		return err
+	if s, ok := stream.(*identified); ok && s.broken != nil && errors.Is(err, s.broken) {
+		return s.broken
 	}
-	told, trailer := tell(stream.Context(), err)
+	trailer, told := tell(stream.Context(), err)
 	stream.SetTrailer(trailer)
 	return told
 }
 
 // tell turns an error into the status that the one table has for it.
-func tell(ctx context.Context, err error) (told error, trailer metadata.MD) {
+func tell(ctx context.Context, err error) (trailer metadata.MD, told error) {
 	trail := face.TrailOf(ctx)
 	trail.Err = err
 	f := face.Explain(err, trail.RequestID)
-	return f.Status(trail.RequestID).Err(), metadata.Pairs(face.PushbackTrailer, f.Pushback())
+	return metadata.Pairs(face.PushbackTrailer, f.Pushback()), f.Status(trail.RequestID).Err()
 }
 
 // foreign tells whether an error is the status of a service that is not ours,

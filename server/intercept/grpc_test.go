@@ -390,13 +390,11 @@ func TestFailuresOfTheCallerAreLoggedByReasonAlone(t *testing.T) {
 // handler's can wake it but the bound.
 func TestAReaderThatStallsEnds(t *testing.T) {
 	chain, log, _ := newChain(t)
-	chain.MaxDuration = 50 * time.Millisecond
-	ended := make(chan error, 1)
+	chain.MaxDuration = 200 * time.Millisecond
 	client := weirv1.NewGenerationServiceClient(serve(t, chain, &generation{stream: func(s grpc.ServerStreamingServer[weirv1.StreamGenerateResponse]) error {
 		big := &weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_Delta{Delta: &weirv1.DeltaEvent{Piece: &weirv1.DeltaEvent_Text{Text: strings.Repeat("长", 1<<16)}}}}
 		for {
 			if err := s.Send(big); err != nil {
-				ended <- err
 				return err
 			}
 		}
@@ -404,13 +402,12 @@ func TestAReaderThatStallsEnds(t *testing.T) {
 	if _, err := client.StreamGenerate(with(t.Context(), "x-api-key", secret), &weirv1.GenerateRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-ended; err == nil { // never comes without the bound
-		t.Error("the stream ended well")
+	if line := log.last(t); line["code"] == "OK" { // without the bound there is never a line
+		t.Errorf("line is %v", line)
 	}
-	log.last(t)
 }
 
-func TestMetricsCountBothFaces(t *testing.T) {
+func TestMetricsCountARefusedCall(t *testing.T) {
 	chain, log, registry := newChain(t)
 	client := weirv1.NewGenerationServiceClient(serve(t, chain, &generation{unary: func(context.Context) (*weirv1.GenerateResponse, error) {
 		return nil, &gateway.Error{Reason: gateway.BudgetExhausted, Message: "none left"}

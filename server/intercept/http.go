@@ -1,6 +1,7 @@
 package intercept
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 
@@ -55,7 +56,7 @@ func (c *Chain) recoverHTTP(tell tellFunc, next http.Handler) http.Handler {
 			if value == nil {
 				return
 			}
-			if value == http.ErrAbortHandler {
+			if err, ok := value.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(value)
 			}
 			err := c.recovered(r.Context(), value)

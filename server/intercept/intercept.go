@@ -81,7 +81,7 @@ func (c *Chain) authenticate(ctx context.Context, authorization, apiKey string) 
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		}
-		return nil, &face.UnavailableError{What: "the API key", Err: err}
+		return nil, &face.UnavailableError{What: "the store of API keys", Err: err}
 	}
 	face.TrailOf(ctx).Caller = caller
 	return auth.WithCaller(ctx, caller), nil

@@ -70,7 +70,7 @@ func (s *Store) summing(q report.Query) *summing {
 	if !q.To.IsZero() {
 		where = append(where, "started < "+m.arg(micros(q.To)))
 	}
-	m.from = "WITH picked AS (SELECT " + columns.String() + "request_id, line, " + meterColumns + ", currency, charge_nanos FROM lines WHERE " + strings.Join(where, " AND ") + ") "
+	m.from = "WITH picked AS (SELECT " + columns.String() + "request_id, line, outcome, " + meterColumns + ", currency, charge_nanos FROM lines WHERE " + strings.Join(where, " AND ") + ") "
 	return m
 }
 
@@ -124,10 +124,13 @@ func (s *Store) Sum(ctx context.Context, q report.Query) (report.Report, error) 
 	return r, nil
 }
 
+// unpriced counts the lines that somebody would pay for if a price were known.
+var unpriced = fmt.Sprintf("COUNT(CASE WHEN currency IS NULL AND outcome NOT IN ('%s', '%s') THEN 1 END)", accounting.OutcomeFailed, accounting.OutcomeBroken)
+
 // sumUsage returns one row more than the limit where there are more.
 func (s *Store) sumUsage(ctx context.Context, tx *sql.Tx, q report.Query) ([]report.Row, error) {
 	m := s.summing(q)
-	columns := []string{"COUNT(DISTINCT request_id)", "COUNT(CASE line WHEN 0 THEN 1 END)", "COUNT(*) - COUNT(currency)"}
+	columns := []string{"COUNT(DISTINCT request_id)", "COUNT(CASE line WHEN 0 THEN 1 END)", unpriced}
 	for _, c := range accounting.Meters() {
 		columns = append(columns, "SUM("+c.String()+")")
 	}

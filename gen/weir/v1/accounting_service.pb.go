@@ -279,13 +279,14 @@ var File_weir_v1_accounting_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\n" +
-	" weir/v1/accounting_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13weir/v1/money.proto\x1a\x13weir/v1/usage.proto\"\xdb\x04\n" +
-	"\x11QueryCostsRequest\x12R\n" +
-	"\x06parent\x18\x01 \x01(\tB:\xe0A\x02\xbaH4r220^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$R\x06parent\x12D\n" +
+	" weir/v1/accounting_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13weir/v1/money.proto\x1a\x13weir/v1/usage.proto\"\xe8\x04\n" +
+	"\x11QueryCostsRequest\x12\xb7\x01\n" +
+	"\x06parent\x18\x01 \x01(\tB\x9e\x01\xe0A\x02\xbaH\x97\x01\xba\x01\x93\x01\n" +
+	"\fcosts.parent\x12Amust be tenants/TENANT, or tenants/- for all that the key may see\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12D\n" +
 	"\n" +
 	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tstartTime\x12@\n" +
-	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aendTime\x12\x86\x01\n" +
-	"\bgroup_by\x18\x04 \x03(\tBk\xbaHh\x92\x01e\x10\b\x18\x01\"_r]2[^(tenant|project|key|model|backend|outcome|end_user|session|labels\\.[a-z][a-z0-9_-]{0,62})$R\agroupBy\x12'\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aendTime\x12.\n" +
+	"\bgroup_by\x18\x04 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\b\x18\x01\"\ar\x05\x10\x01\x18\x80\x01R\agroupBy\x12'\n" +
 	"\tpage_size\x18\x05 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\x90N(\x00R\bpageSize\x12'\n" +
 	"\n" +

@@ -32,7 +32,7 @@ type AccountingServiceClient interface {
 	// Sums use and charge of the calls that arrived in a span of time.
 	//
 	// Errors: INVALID_ARGUMENT for a bad dimension, span or page token;
-	// PERMISSION_DENIED for another tenant; UNAVAILABLE where the store is away.
+	// NOT_FOUND for another tenant; UNAVAILABLE where the store is away.
 	QueryCosts(ctx context.Context, in *QueryCostsRequest, opts ...grpc.CallOption) (*QueryCostsResponse, error)
 }
 
@@ -64,7 +64,7 @@ type AccountingServiceServer interface {
 	// Sums use and charge of the calls that arrived in a span of time.
 	//
 	// Errors: INVALID_ARGUMENT for a bad dimension, span or page token;
-	// PERMISSION_DENIED for another tenant; UNAVAILABLE where the store is away.
+	// NOT_FOUND for another tenant; UNAVAILABLE where the store is away.
 	QueryCosts(context.Context, *QueryCostsRequest) (*QueryCostsResponse, error)
 	mustEmbedUnimplementedAccountingServiceServer()
 }

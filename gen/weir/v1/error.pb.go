@@ -71,18 +71,20 @@ const (
 	ErrorReason_ERROR_REASON_BACKEND_CREDENTIALS ErrorReason = 16
 	// DEADLINE_EXCEEDED. ErrorInfo.metadata "stage" says where the time went.
 	ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED ErrorReason = 17
-	// ABORTED. The stream broke after output was delivered. What was generated is
-	// charged; do not try again blindly.
+	// ABORTED. The stream broke after output was delivered. The caller does not
+	// pay for it; do not try again blindly.
 	ErrorReason_ERROR_REASON_STREAM_BROKEN ErrorReason = 18
 	// UNAVAILABLE, with google.rpc.RetryInfo. The gateway cannot account for the
 	// call, so it does not make it.
 	ErrorReason_ERROR_REASON_ACCOUNTING_UNAVAILABLE ErrorReason = 19
-	// UNAVAILABLE, with google.rpc.RetryInfo. This replica is shutting down;
-	// another one serves.
-	ErrorReason_ERROR_REASON_GATEWAY_DRAINING ErrorReason = 20
+	// UNAVAILABLE, with google.rpc.RetryInfo. The store of keys, documents or costs
+	// cannot be asked at the moment.
+	ErrorReason_ERROR_REASON_STORE_UNAVAILABLE ErrorReason = 20
 	// INTERNAL. A fault of the gateway. Its log has the rest under the id in
 	// ErrorInfo.metadata "request_id".
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 21
+	// CANCELLED. The caller went away. What was generated is charged.
+	ErrorReason_ERROR_REASON_CANCELLED ErrorReason = 22
 )
 
 // Enum value maps for ErrorReason.
@@ -108,8 +110,9 @@ var (
 		17: "ERROR_REASON_DEADLINE_EXCEEDED",
 		18: "ERROR_REASON_STREAM_BROKEN",
 		19: "ERROR_REASON_ACCOUNTING_UNAVAILABLE",
-		20: "ERROR_REASON_GATEWAY_DRAINING",
+		20: "ERROR_REASON_STORE_UNAVAILABLE",
 		21: "ERROR_REASON_INTERNAL",
+		22: "ERROR_REASON_CANCELLED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -132,8 +135,9 @@ var (
 		"ERROR_REASON_DEADLINE_EXCEEDED":       17,
 		"ERROR_REASON_STREAM_BROKEN":           18,
 		"ERROR_REASON_ACCOUNTING_UNAVAILABLE":  19,
-		"ERROR_REASON_GATEWAY_DRAINING":        20,
+		"ERROR_REASON_STORE_UNAVAILABLE":       20,
 		"ERROR_REASON_INTERNAL":                21,
+		"ERROR_REASON_CANCELLED":               22,
 	}
 )
 
@@ -169,7 +173,7 @@ type PolicyViolation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the policy.
 	Policy string `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
-	// Store revision that last changed the policy.
+	// Revision of the configuration by which it was judged.
 	PolicyRevision int64 `protobuf:"varint,2,opt,name=policy_revision,json=policyRevision,proto3" json:"policy_revision,omitempty"`
 	// Where it was violated.
 	Stage Stage `protobuf:"varint,3,opt,name=stage,proto3,enum=weir.v1.Stage" json:"stage,omitempty"`
@@ -246,7 +250,7 @@ const file_weir_v1_error_proto_rawDesc = "" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12'\n" +
 	"\x0fpolicy_revision\x18\x02 \x01(\x03R\x0epolicyRevision\x12$\n" +
 	"\x05stage\x18\x03 \x01(\x0e2\x0e.weir.v1.StageR\x05stage\x12,\n" +
-	"\bverdicts\x18\x04 \x03(\v2\x10.weir.v1.VerdictR\bverdicts*\x99\x06\n" +
+	"\bverdicts\x18\x04 \x03(\v2\x10.weir.v1.VerdictR\bverdicts*\xb6\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12(\n" +
@@ -268,9 +272,10 @@ const file_weir_v1_error_proto_rawDesc = "" +
 	" ERROR_REASON_BACKEND_CREDENTIALS\x10\x10\x12\"\n" +
 	"\x1eERROR_REASON_DEADLINE_EXCEEDED\x10\x11\x12\x1e\n" +
 	"\x1aERROR_REASON_STREAM_BROKEN\x10\x12\x12'\n" +
-	"#ERROR_REASON_ACCOUNTING_UNAVAILABLE\x10\x13\x12!\n" +
-	"\x1dERROR_REASON_GATEWAY_DRAINING\x10\x14\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10\x15B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"#ERROR_REASON_ACCOUNTING_UNAVAILABLE\x10\x13\x12\"\n" +
+	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10\x14\x12\x19\n" +
+	"\x15ERROR_REASON_INTERNAL\x10\x15\x12\x1a\n" +
+	"\x16ERROR_REASON_CANCELLED\x10\x16B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_error_proto_rawDescOnce sync.Once

@@ -367,7 +367,7 @@ type Target struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Model as the caller named it.
 	RequestedModel string `protobuf:"bytes,1,opt,name=requested_model,json=requestedModel,proto3" json:"requested_model,omitempty"`
-	// Model of the gateway that answered. Another one where a fallback did.
+	// Name by which the backend knows the model.
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	// Name of the backend in the gateway's configuration.
 	Backend string `protobuf:"bytes,3,opt,name=backend,proto3" json:"backend,omitempty"`

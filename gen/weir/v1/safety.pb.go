@@ -208,7 +208,7 @@ type Verdict struct {
 	Rule string `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
 	// Name of the policy, as its document gives it.
 	Policy string `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`
-	// Store revision that last changed the policy.
+	// Revision of the configuration by which it was judged.
 	PolicyRevision int64 `protobuf:"varint,4,opt,name=policy_revision,json=policyRevision,proto3" json:"policy_revision,omitempty"`
 	// What kind of content: a lower-case path such as "pii/email".
 	Category string `protobuf:"bytes,5,opt,name=category,proto3" json:"category,omitempty"`

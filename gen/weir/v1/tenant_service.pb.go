@@ -272,10 +272,13 @@ const file_weir_v1_tenant_service_proto_rawDesc = "" +
 	"\x04role\x18\x02 \x01(\x0e2\x10.weir.v1.KeyRoleB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x12@\n" +
 	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime:K\xeaAH\n" +
-	"\vweir.v1/Key\x12.tenants/{tenant}/projects/{project}/keys/{key}*\x04keys2\x03key\"\x91\x02\n" +
-	"\x10CreateKeyRequest\x12\x8a\x01\n" +
-	"\x06parent\x18\x01 \x01(\tBr\xe0A\x02\xfaA\r\x12\vweir.v1/Key\xbaH\\rZ2X^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12E\n" +
-	"\x06key_id\x18\x02 \x01(\tB.\xe0A\x02\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x05keyId\x12)\n" +
+	"\vweir.v1/Key\x12.tenants/{tenant}/projects/{project}/keys/{key}*\x04keys2\x03key\"\xaa\x04\n" +
+	"\x10CreateKeyRequest\x12\xab\x02\n" +
+	"\x06parent\x18\x01 \x01(\tB\x92\x02\xe0A\x02\xfaA\r\x12\vweir.v1/Key\xbaH\xfb\x01\xba\x01\xf7\x01\n" +
+	"\n" +
+	"key.parent\x12\x7fmust be tenants/TENANT/projects/PROJECT, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1ahthis.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x06parent\x12\xbc\x01\n" +
+	"\x06key_id\x18\x02 \x01(\tB\xa4\x01\xe0A\x02\xbaH\x9d\x01\xba\x01\x99\x01\n" +
+	"\x06key.id\x12Ymust be a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1a4this.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x05keyId\x12)\n" +
 	"\x03key\x18\x03 \x01(\v2\f.weir.v1.KeyB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x03key\"U\n" +
 	"\x11CreateKeyResponse\x12#\n" +
 	"\x03key\x18\x01 \x01(\v2\f.weir.v1.KeyB\x03\xe0A\x03R\x03key\x12\x1b\n" +

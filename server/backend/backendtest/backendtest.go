@@ -101,12 +101,17 @@ func (r *run) request(model, prompt string) *backend.Request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.id++
-	return &backend.Request{
+	req := &backend.Request{
 		RequestID:  fmt.Sprintf("case-%d", r.id),
 		Model:      model,
 		Messages:   []backend.Message{{Role: backend.User, Parts: []backend.Part{{Channel: backend.Content, Text: prompt}}}},
 		Candidates: 1,
 	}
+	if r.Simulated == nil { // a small real model may talk until its context is full
+		most := 32
+		req.MaxOutputTokens = &most
+	}
+	return req
 }
 
 // long asks for an answer that does not end by itself before it is ended.

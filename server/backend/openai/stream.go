@@ -43,10 +43,6 @@ func (s *stream) Recv() (backend.Event, error) {
 		s.decode.events, s.next = s.decode.events[:0], 0
 		s.end = s.advance()
 	}
-	if err := s.ctx.Err(); err != nil {
-		s.decode.events, s.next, s.end = nil, 0, err
-		return backend.Event{}, err
-	}
 	event := s.decode.events[s.next]
 	s.next++
 	return event, nil

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/report"
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/backend/simulator"
@@ -327,19 +328,22 @@ func TestKeepAliveBeforeTheFirstOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := httptest.NewRecorder()
 		e := newEvents(w, aliveEvery)
-		time.Sleep(aliveEvery - 1) // of the bubble's clock
-		synctest.Wait()
-		if w.Body.Len() != 0 || w.Result().StatusCode != http.StatusOK || len(w.Header()) != 0 {
-			t.Errorf("something is sent at once: %v %q", w.Header(), w.Body)
+		sent := func() string {
+			synctest.Wait()
+			e.mu.Lock() // as every writer does
+			defer e.mu.Unlock()
+			return w.Body.String()
 		}
-		time.Sleep(1)
-		synctest.Wait()
-		if got := w.Body.String(); got != ": keep-alive\n\n" {
+		time.Sleep(aliveEvery - 1) // of the bubble's clock
+		if got := sent(); got != "" {
+			t.Errorf("sent at once: %q", got)
+		}
+		time.Sleep(time.Nanosecond)
+		if got := sent(); got != ": keep-alive\n\n" {
 			t.Errorf("sent %q", got)
 		}
 		time.Sleep(2 * aliveEvery)
-		synctest.Wait()
-		if got := strings.Count(w.Body.String(), ": keep-alive\n\n"); got != 3 {
+		if got := strings.Count(sent(), ": keep-alive\n\n"); got != 3 {
 			t.Errorf("%d comments after three times", got)
 		}
 		time.Sleep(aliveEvery - 1)
@@ -347,8 +351,7 @@ func TestKeepAliveBeforeTheFirstOutput(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(aliveEvery - 1)
-		synctest.Wait()
-		if got := strings.Count(w.Body.String(), ": keep-alive\n\n"); got != 3 {
+		if got := strings.Count(sent(), ": keep-alive\n\n"); got != 3 {
 			t.Error("a comment follows an event at once")
 		}
 		if !e.end() {
@@ -356,7 +359,8 @@ func TestKeepAliveBeforeTheFirstOutput(t *testing.T) {
 		}
 		time.Sleep(3 * aliveEvery)
 		synctest.Wait()
-		if got := w.Body.String(); !strings.HasSuffix(got, "data: x\n\n") {
+		e.keepAlive() // as a timer does that fired just before the end
+		if got := sent(); !strings.HasSuffix(got, "data: x\n\n") {
 			t.Errorf("written behind the end: %q", got)
 		}
 	})
@@ -380,6 +384,18 @@ func TestASlowModelKeepsItsClient(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestUnknownUsageIsNotZero(t *testing.T) {
+	var u accounting.Usage
+	u.Set(accounting.Output, 5)
+	if got := usageOf(u); got != nil {
+		t.Errorf("usage without a prompt is told as %+v", got)
+	}
+	u.Set(accounting.CacheRead, 7)
+	if got := usageOf(u); got == nil || got.PromptTokens != 7 || got.TotalTokens != 12 || got.PromptTokensDetails.CachedTokens != 7 || got.CompletionTokensDetails != nil {
+		t.Errorf("usage is told as %+v", got)
 	}
 }
 

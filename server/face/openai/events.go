@@ -38,7 +38,7 @@ func (e *events) keepAlive() {
 	if e.ended {
 		return
 	}
-	e.write(": keep-alive\n\n")
+	_ = e.write(": keep-alive\n\n") // the next event fails as well
 }
 
 // send writes one event.

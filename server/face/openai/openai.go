@@ -139,7 +139,7 @@ func (s *server) whole(w http.ResponseWriter, ctx context.Context, call *gateway
 		w.Header().Set("x-weir-cost", cost.Charge.Decimal())
 		w.Header().Set("x-weir-cost-currency", cost.Charge.Currency)
 	}
-	return writeJSON(w, http.StatusOK, completionOf(answer, said.Candidates))
+	return writeJSON(w, http.StatusOK, completionOf(answer, said.Candidates()))
 }
 
 // stream answers as the text is released.

@@ -33,7 +33,7 @@ func (g *Generation) Generate(ctx context.Context, req *weirv1.GenerateRequest) 
 	}
 	return &weirv1.GenerateResponse{
 		RequestId:  answer.RequestID,
-		Candidates: candidates(answer, said.Candidates),
+		Candidates: candidates(answer, said.Candidates()),
 		Usage:      face.Usage(answer.Usage, answer.Source),
 		Cost:       face.Cost(answer.Cost),
 		Verdicts:   face.Verdicts(answer.Verdicts),

@@ -160,7 +160,9 @@ func brute(q report.Query, lines []accounting.Line) report.Report {
 			}
 		}
 		if l.Cost == nil {
-			g.row.Unpriced++
+			if l.Outcome.Charged() {
+				g.row.Unpriced++
+			}
 			continue
 		}
 		g.costs[l.Cost.Charge.Currency] += l.Cost.Charge.Nanos

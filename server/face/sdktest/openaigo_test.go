@@ -1,0 +1,125 @@
+package sdktest
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+)
+
+// client is an unmodified SDK that is told where Weir is. It counts what it
+// sends, tries again among it.
+func client(key string) (openai.Client, *int) {
+	requests := new(int)
+	return openai.NewClient(
+		option.WithBaseURL("http://"+weir.http+"/v1"), option.WithAPIKey(key),
+		option.WithMiddleware(func(r *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+			*requests++
+			return next(r)
+		}),
+	), requests
+}
+
+func ask(model, prompt string) openai.ChatCompletionNewParams {
+	return openai.ChatCompletionNewParams{Model: model, Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage(prompt)}}
+}
+
+func TestOpenAIGo(t *testing.T) {
+	weirClient, _ := client(weir.key)
+
+	whole, err := weirClient.Chat.Completions.New(t.Context(), ask("sim-text", "say: 你好 <world> & all"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := whole.Choices[0]; c.Message.Content != "你好 <world> & all" || c.FinishReason != "stop" || string(c.Message.Role) != "assistant" {
+		t.Errorf("choice is %+v", c)
+	}
+	if u := whole.Usage; u.TotalTokens == 0 || u.TotalTokens != u.PromptTokens+u.CompletionTokens {
+		t.Errorf("usage is %+v", u)
+	}
+	if _, ok := whole.JSON.ExtraFields["weir"]; !ok {
+		t.Error("the SDK does not keep what Weir adds")
+	}
+
+	params := ask("sim-text", "say: 你好 <world> & all")
+	params.StreamOptions = openai.ChatCompletionStreamOptionsParam{IncludeUsage: openai.Bool(true)}
+	stream := weirClient.Chat.Completions.NewStreaming(t.Context(), params)
+	var sum openai.ChatCompletionAccumulator
+	finished := false
+	for stream.Next() {
+		if !sum.AddChunk(stream.Current()) {
+			t.Fatalf("the accumulator refuses %s", stream.Current().RawJSON())
+		}
+		if _, ok := sum.JustFinishedContent(); ok {
+			finished = true
+		}
+	}
+	if err := stream.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if sum.Choices[0].Message.Content != "你好 <world> & all" || sum.Choices[0].FinishReason != "stop" || !finished {
+		t.Errorf("accumulated %+v", sum.Choices)
+	}
+	if sum.Usage.TotalTokens != whole.Usage.TotalTokens {
+		t.Errorf("usage is %+v streamed and %+v whole", sum.Usage, whole.Usage)
+	}
+
+	models := weirClient.Models.ListAutoPaging(t.Context())
+	found := false
+	for models.Next() {
+		found = found || models.Current().ID == "sim-text"
+	}
+	if err := models.Err(); err != nil || !found {
+		t.Errorf("models: sim-text found %v, %v", found, err)
+	}
+	if m, err := weirClient.Models.Get(t.Context(), "sim-text"); err != nil || m.ID != "sim-text" {
+		t.Errorf("model: %+v, %v", m, err)
+	}
+}
+
+func TestOpenAIGoErrors(t *testing.T) {
+	tools := ask("sim-text", "hi")
+	tools.Tools = []openai.ChatCompletionToolUnionParam{openai.ChatCompletionFunctionTool(openai.FunctionDefinitionParam{Name: "f"})}
+	for _, c := range []struct {
+		name, key string
+		params    openai.ChatCompletionNewParams
+		status    int
+		code      string
+		param     string
+	}{
+		{"key", "weir_none", ask("sim-text", "hi"), 401, "invalid_api_key", ""},
+		{"model", weir.key, ask("none", "hi"), 404, "model_not_found", "model"},
+		{"tools", weir.key, tools, 400, "unsupported_parameter", "tools"},
+		{"budget", weir.poor, ask("sim-text", "hi"), 429, "insufficient_quota", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			weirClient, requests := client(c.key)
+			_, err := weirClient.Chat.Completions.New(t.Context(), c.params)
+			var told *openai.Error
+			if !errors.As(err, &told) {
+				t.Fatal(err)
+			}
+			if told.StatusCode != c.status || told.Code != c.code || told.Param != c.param || told.Message == "" {
+				t.Errorf("the SDK says %d %q %q: %s", told.StatusCode, told.Code, told.Param, told.Message)
+			}
+			if told.Response.Header.Get("x-request-id") == "" {
+				t.Error("no request id")
+			}
+			if *requests != 1 { // an SDK tries a 429 three times unless it is told not to
+				t.Errorf("%d requests", *requests)
+			}
+		})
+	}
+
+	weirClient, requests := client(weir.key)
+	stream := weirClient.Chat.Completions.NewStreaming(t.Context(), ask("sim-cut", "tokens: 50"))
+	chunks := 0
+	for stream.Next() {
+		chunks++
+	}
+	if stream.Err() == nil || chunks == 0 || *requests != 1 {
+		t.Errorf("a stream that breaks: %v after %d chunks and %d requests", stream.Err(), chunks, *requests)
+	}
+}
