@@ -216,6 +216,11 @@ func (b *Backend) send(ctx context.Context, method, path string, body []byte, re
 	if requestID != "" {
 		req.Header.Set("X-Request-Id", requestID)
 	}
+	// A server may close a connection just as it is used again; llama.cpp does
+	// so for some calls in a hundred. With this mark, which is not sent, the
+	// transport tries such a call on another connection, if no byte of an
+	// answer has come. What a new connection does is never tried again.
+	req.Header["Idempotency-Key"] = nil
 	resp, err := b.client.Do(req)
 	if err != nil {
 		return nil, b.unanswered(err)

@@ -1,6 +1,7 @@
 package openai_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/http/httptrace"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -306,6 +308,67 @@ func TestUnreachable(t *testing.T) {
 			t.Errorf("%s: models: %v, want class %s", url, err, class)
 		}
 	}
+}
+
+// A connection that the server closes as it is used again costs no call; one
+// that it closes at its first use is not tried again.
+func TestStaleConnectionIsReplaced(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked, marked atomic.Int32
+	var served sync.WaitGroup
+	body := content(`"hi"`) + stop + "data: [DONE]\n\n"
+	// Connection n (from 0) answers its first call, hangs up on its second;
+	// connection 2 hangs up at once.
+	served.Go(func() {
+		for n := 0; ; n++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			in := bufio.NewReader(c)
+			for call := range 2 {
+				r, err := http.ReadRequest(in)
+				if err != nil {
+					break
+				}
+				io.Copy(io.Discard, r.Body)
+				asked.Add(1)
+				if _, sent := r.Header["Idempotency-Key"]; sent {
+					marked.Add(1)
+				}
+				if call == 1 || n == 2 {
+					break
+				}
+				fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			}
+			c.Close()
+		}
+	})
+	b, err := openai.New(openai.Config{Name: "east", URL: "http://" + l.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for call, want := range []struct {
+		err   error
+		asked int32
+	}{{io.EOF, 1}, {io.EOF, 3}, {nil, 5}} { // the last: its stale connection, then one that is new
+		_, err := hear(t, b)
+		if want.err != nil && err != want.err || want.err == nil && (err == nil || backend.ClassOf(err) != backend.Broken) {
+			t.Errorf("call %d: %v, want %v", call, err, want.err)
+		}
+		if got := asked.Load(); got != want.asked {
+			t.Errorf("call %d: the server was asked %d times by now, want %d", call, got, want.asked)
+		}
+	}
+	if marked.Load() > 0 {
+		t.Error("the mark was sent")
+	}
+	b.Close()
+	l.Close()
+	served.Wait()
 }
 
 // What has been read and not been asked for is gone after Close.
