@@ -224,7 +224,8 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, at *path) {
 }
 
 func (d *decoder) scalar(n *yaml.Node, v reflect.Value, at *path) {
-	want, tags := "", []string{}
+	var want string
+	var tags []string
 	switch v.Kind() {
 	case reflect.String:
 		want, tags = "text", []string{"!!str"}

@@ -54,10 +54,9 @@ func TestFindPrefersTheTargetAndThenTheNewest(t *testing.T) {
 		{day(1).Add(-1), 0, ""},
 	} {
 		p, ok := catalogue(t, all[c.drop:]...).Find("b", "bm", "m", c.at)
-		if got := ""; ok {
-			got = p.Version
-			if got != c.want {
-				t.Errorf("at %s without %d: %s; want %s", c.at, c.drop, got, c.want)
+		if ok {
+			if p.Version != c.want {
+				t.Errorf("at %s without %d: %s; want %s", c.at, c.drop, p.Version, c.want)
 			}
 		} else if c.want != "" {
 			t.Errorf("at %s without %d: none; want %s", c.at, c.drop, c.want)

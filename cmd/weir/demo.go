@@ -140,7 +140,7 @@ func (d *demo) run(ctx context.Context, c *demoCommand) error {
 	if err != nil {
 		return err
 	}
-	defer stop()
+	defer func() { _ = stop() }() // has been told, where the run below came to its end
 
 	for _, part := range []func(context.Context) error{d.tenants, d.acme, d.globex, d.limits, d.bill} {
 		if err := part(ctx); err != nil {

@@ -122,7 +122,7 @@ func (c *serveCommand) reload(ctx context.Context, w *weir, t terminal, log *slo
 
 func newLogger(w io.Writer, c LogConfig) *slog.Logger {
 	var level slog.Level
-	level.UnmarshalText([]byte(c.Level)) // Config.check has seen it
+	_ = level.UnmarshalText([]byte(c.Level)) // Config.check has seen it
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -125,7 +126,7 @@ var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 func syntaxProblem(err error) policy.Problem {
 	p := policy.Problem{Message: err.Error()}
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		fmt.Sscan(m[1], &p.Line)
+		p.Line, _ = strconv.Atoi(m[1]) // digits, or nothing
 		p.Message = "not YAML: " + m[2]
 	}
 	return p

@@ -15,7 +15,7 @@ func Verdict(v policy.Verdict) *weirv1.Verdict {
 	out := &weirv1.Verdict{
 		Guard: v.Guard, Rule: v.Rule, Policy: v.Policy, PolicyRevision: v.Revision, Category: v.Category,
 		Severity: severities[v.Severity], Score: v.Score, Action: actions[v.Action],
-		Channel: string(v.Channel), Start: proto.Int64(v.Start), End: proto.Int64(v.End), Count: 1 + int64(v.More),
+		Channel: string(v.Channel), Start: proto.Int64(v.Start), End: proto.Int64(v.End), Count: 1 + v.More,
 	}
 	if v.Stage == policy.Output {
 		out.Stage, out.CandidateIndex = weirv1.Stage_STAGE_OUTPUT, proto.Int32(int32(v.Candidate))

@@ -50,7 +50,7 @@ func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) 
 	outcome := accounting.OutcomeBroken // what stands if this function panics
 	defer func() {
 		if outcome == accounting.OutcomeBroken {
-			a.settle(ctx, hold, outcome) // nothing, where the lines below have settled
+			_ = a.settle(ctx, hold, outcome) // logged; nothing, where the lines below have settled
 		}
 	}()
 

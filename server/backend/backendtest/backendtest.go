@@ -153,7 +153,7 @@ func (r *run) call(req *backend.Request) (Answer, error) {
 	}
 	s, err := r.Backend.Generate(r.ctx, req)
 	if err != nil {
-		return Answer{}, fmt.Errorf("Generate: %w", err)
+		return Answer{}, fmt.Errorf("the call is not accepted: %w", err)
 	}
 	defer s.Close()
 	a, err := Read(s, req.Candidates)

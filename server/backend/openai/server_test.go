@@ -118,7 +118,7 @@ func (s *server) chat(w http.ResponseWriter, r *http.Request) {
 	}
 	defer stream.Close()
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
-	w.WriteHeader(200)
+	w.WriteHeader(http.StatusOK)
 	out := &speaker{wire: s.wire, w: w, model: in.Model, finish: map[int]string{}, running: req.Candidates, prompt: int64(s.sim.CountInput(req)), req: req}
 	for {
 		e, err := stream.Recv()

@@ -108,7 +108,7 @@ func (s *stream) Close() error {
 	s.closed = true
 	if s.end == io.EOF && s.next == len(s.decode.events) {
 		stop := time.AfterFunc(drainTime, s.cancel)
-		io.CopyN(io.Discard, s.body, 4<<10)
+		_, _ = io.CopyN(io.Discard, s.body, 4<<10) // the rest of a whole answer, so that the connection can be used again
 		stop.Stop()
 	}
 	s.cancel()

@@ -170,7 +170,7 @@ func (s *stream) stop(how Ending, err error) (backend.Event, error) {
 // Close implements backend.Stream.
 func (s *stream) Close() error {
 	if s.end == nil {
-		s.stop(EndedCancelled, errClosed)
+		_, _ = s.stop(EndedCancelled, errClosed) // the error that Recv returns from now on
 	}
 	return nil
 }

@@ -49,8 +49,7 @@ func Open(ctx context.Context, path string) (*store.Store, error) {
 	}
 	s, err := open(ctx, path, unlock)
 	if err != nil {
-		unlock()
-		return nil, err
+		return nil, errors.Join(err, unlock())
 	}
 	return s, nil
 }
@@ -82,7 +81,7 @@ func open(ctx context.Context, path string, unlock func() error) (*store.Store, 
 		err = store.Migrate(ctx, write, goose.DialectSQLite3, folder)
 	}
 	if err != nil {
-		closeAll()
+		_ = closeAll() // what failed is told
 		return nil, fmt.Errorf("open the store %s: %w", path, class(err))
 	}
 	return store.New(store.Engine{
