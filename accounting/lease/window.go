@@ -47,12 +47,27 @@ func (p Period) span(at time.Time, zone *time.Location) span {
 func hour(local time.Time) span {
 	start := local.Add(-time.Duration(local.Minute())*time.Minute - time.Duration(local.Second())*time.Second - time.Duration(local.Nanosecond()))
 	end := start.Add(time.Hour)
-	from, to := local.ZoneBounds()
-	if !from.IsZero() && start.Before(from) {
-		start = from
+	_, offset := local.Zone()
+	// The time zone database has borders at which no clock changes, such as the
+	// end of 32-bit time in 2038: those do not count.
+	changed := func(at time.Time) bool {
+		_, other := at.Zone()
+		return other != offset
 	}
-	if !to.IsZero() && end.After(to) {
-		end = to
+	from, to := local.ZoneBounds()
+	for !from.IsZero() && start.Before(from) {
+		if changed(from.Add(-1)) {
+			start = from
+			break
+		}
+		from, _ = from.Add(-1).ZoneBounds()
+	}
+	for !to.IsZero() && end.After(to) {
+		if changed(to) {
+			end = to
+			break
+		}
+		_, to = to.ZoneBounds()
 	}
 	return span{name: local.Format("2006-01-02T15Z0700"), start: start.UTC(), end: end.UTC()}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -261,6 +262,8 @@ func startEmbedded(why error) (*url.URL, func(), error) {
 		os.RemoveAll(dir)
 		return nil, nil, fmt.Errorf("%w, and the embedded one does not start: %w", why, err)
 	}
+	// It has been downloaded by now, and tests look for goroutines that are left.
+	http.DefaultClient.CloseIdleConnections()
 	return serverURL(port), func() {
 		pg.Stop()
 		os.RemoveAll(dir)
