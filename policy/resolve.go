@@ -156,6 +156,16 @@ func matchGlob(glob, name string) bool {
 	}
 }
 
+// Clean tells whether the output rules would let a text pass as it is. It is for
+// strings beside the answer, such as the name that a backend gives itself: what
+// no guard has seen does not pass.
+func (e *Effective) Clean(text string) bool {
+	s := e.Screen()
+	pieces := s.Write(nil, Piece{Channel: Content, Text: text})
+	pieces = s.End(pieces, 0)
+	return !s.Blocked(0) && join(pieces) == text
+}
+
 // RuleInfo is what can be told of a rule that applies.
 type RuleInfo struct {
 	Policy string // the full name

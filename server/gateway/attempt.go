@@ -147,7 +147,9 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 		open := a.finish[c] == ""
 		switch event.Kind {
 		case backend.Started:
-			a.answer.Target.BackendModel = event.BackendModel
+			if a.rules.Clean(event.BackendModel) {
+				a.answer.Target.BackendModel = event.BackendModel
+			}
 			continue
 		case backend.Used:
 			a.usage = event.Usage

@@ -575,3 +575,47 @@ func TestTheClassicOvershoot(t *testing.T) {
 	}
 	h.lines(newCall(""))
 }
+
+// named is a backend that gives itself a name of its own.
+type named struct {
+	backend.Backend
+	name string
+}
+
+func (n named) Generate(ctx context.Context, req *backend.Request) (backend.Stream, error) {
+	s, err := n.Backend.Generate(ctx, req)
+	return &renamed{Stream: s, name: n.name}, err
+}
+
+type renamed struct {
+	backend.Stream
+	name string
+}
+
+func (r *renamed) Recv() (backend.Event, error) {
+	e, err := r.Stream.Recv()
+	if e.Kind == backend.Started {
+		e.BackendModel = r.name
+	}
+	return e, err
+}
+
+func TestAStringThatNoGuardHasSeenDoesNotPass(t *testing.T) {
+	h := newHouse(t, `
+kind: Policy
+name: base
+tenant: acme
+safety: {output: [{guard: lexicon, terms: [zorblatt], action: redact}]}
+`)
+	for name, want := range map[string]string{"sim-2026": "sim-2026", "sim-zorblatt": ""} {
+		router, err := route.New([]route.Model{{Name: "sim", MaxOutputTokens: 100, Targets: []route.Target{{Name: "b", Backend: named{h.sim, name}, Model: "sim0"}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Router = func() *route.Router { return router }
+		_, answer, err := h.ask(context.Background(), newCall("hello"))
+		if err != nil || answer.Target.BackendModel != want {
+			t.Errorf("the backend calls itself %q, the caller is told %q, want %q (%v)", name, answer.Target.BackendModel, want, err)
+		}
+	}
+}
