@@ -1,6 +1,7 @@
 package policy
 
-// InputText is one text that a caller sent: the part of a message.
+// InputText is one text that a caller sent: the part of a message, or with Part
+// -1 the name of who speaks it.
 type InputText struct {
 	Message, Part int
 	Text          string

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/weir-gateway/weir/accounting/ledger"
@@ -106,28 +107,28 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 // guardInput shows every text of a request to the input rules. The request
 // that it returns is the one that may go to a backend.
 func guardInput(rules *policy.Effective, req backend.Request) (backend.Request, []policy.Verdict, error) {
+	clean := make([]backend.Message, len(req.Messages))
 	var texts []policy.InputText
+	var slots []*string // where each text goes when it has been judged
 	for m, message := range req.Messages {
+		clean[m] = message
+		clean[m].Parts = slices.Clone(message.Parts)
+		trusted := message.Role == backend.System || message.Role == backend.Developer
+		if message.Name != "" {
+			texts = append(texts, policy.InputText{Message: m, Part: -1, Text: message.Name, Trusted: trusted})
+			slots = append(slots, &clean[m].Name)
+		}
 		for p, part := range message.Parts {
-			texts = append(texts, policy.InputText{
-				Message: m, Part: p, Text: part.Text,
-				Trusted: message.Role == backend.System || message.Role == backend.Developer,
-			})
+			texts = append(texts, policy.InputText{Message: m, Part: p, Text: part.Text, Trusted: trusted})
+			slots = append(slots, &clean[m].Parts[p].Text)
 		}
 	}
 	judged := rules.JudgeInput(texts)
 	if judged.Blocked {
 		return req, judged.Verdicts, inputBlocked(judged.Verdicts)
 	}
-	clean := make([]backend.Message, len(req.Messages))
-	i := 0
-	for m, message := range req.Messages {
-		clean[m] = message
-		clean[m].Parts = make([]backend.Part, len(message.Parts))
-		for p, part := range message.Parts {
-			clean[m].Parts[p] = backend.Part{Channel: part.Channel, Text: judged.Texts[i]}
-			i++
-		}
+	for i, to := range slots {
+		*to = judged.Texts[i]
 	}
 	req.Messages = clean
 	return req, judged.Verdicts, nil

@@ -280,6 +280,12 @@ safety:
 	if lines := h.lines(call); len(lines) != 0 || answer.Attempts != 0 {
 		t.Errorf("a blocked input was accounted: %+v", lines)
 	}
+	// A name is a text too.
+	call = newCall("hello")
+	call.Request.Messages[0].Name = "forbidden"
+	if _, _, err := h.ask(context.Background(), call); !errors.As(err, &e) || e.Reason != gateway.InputBlocked || e.Verdicts[0].Part != -1 {
+		t.Errorf("%v", err)
+	}
 	// The place was given back, or this call would find none.
 	text, _, err := h.ask(context.Background(), newCall("say: write to ada@example.org"))
 	if err != nil || strings.Contains(text, "@") {

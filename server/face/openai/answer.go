@@ -172,7 +172,10 @@ func verdictsOf(all []policy.Verdict) []verdict {
 		if v.Stage == policy.Output {
 			out[i].CandidateIndex = &all[i].Candidate
 		} else {
-			out[i].MessageIndex, out[i].PartIndex = &all[i].Message, &all[i].Part
+			out[i].MessageIndex = &all[i].Message
+			if v.Part >= 0 { // else it is in the name of who speaks
+				out[i].PartIndex = &all[i].Part
+			}
 		}
 	}
 	return out
