@@ -15,5 +15,6 @@ func All() map[string]policy.Factory {
 	return map[string]policy.Factory{
 		"lexicon": Lexicon,
 		"pattern": Pattern,
+		"pii":     PII,
 	}
 }

@@ -1,0 +1,247 @@
+package guard
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+
+	"github.com/weir-gateway/weir/policy"
+)
+
+// Entities of the tests: small forms that overlap, touch and fail their checks.
+var testEntities = []entity{
+	{kind: policy.Kind{Category: "t/sum"}, expr: `\d(?:[ -]?\d){2,4}`, notAfter: besideNumber, notBefore: besideNumber, valid: func(s string) bool {
+		sum := 0
+		for _, d := range digitsOf(s) {
+			sum += int(d - '0')
+		}
+		return sum%3 == 0
+	}, score: 0.9},
+	{kind: policy.Kind{Category: "t/code"}, expr: `[A-C]{1,2}\d{1,3}`, notAfter: letter, score: 0.6, contextScore: 0.8, context: []string{"码"}},
+	{kind: policy.Kind{Category: "t/plate"}, expr: `[京沪][A-C]\d{2}`, notBefore: digit, score: 0.7},
+}
+
+func testGuard(t testing.TB) *entities {
+	g, err := newEntities(testEntities, []float64{0.5, 0.7, 0.5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func entityText(t *rapid.T) string {
+	parts := rapid.SliceOfN(rapid.SampledFrom([]string{"1", "2", "3", "42", " ", "-", "A", "B", "C1", "京", "沪A", "码", "x", "_", "é", "\n", "12 3", "A12"}), 0, 24).Draw(t, "text")
+	return strings.Join(parts, "")
+}
+
+// wanted is what there is to find, by brute force over all stretches: those
+// that no other contains.
+func wanted(text string) (out [][2]int) {
+	thresholds := []float64{0.5, 0.7, 0.5}
+	var all [][2]int
+	for i, spec := range testEntities {
+		whole := regexp.MustCompile(`\A(?:` + spec.expr + `)\z`)
+		for s := range text + "." {
+			for e := s + 1; e <= len(text); e++ {
+				if !utf8.RuneStart((text + ".")[e]) || !whole.MatchString(text[s:e]) {
+					continue
+				}
+				before, after := rune(-1), rune(-1)
+				if s > 0 {
+					before, _ = utf8.DecodeLastRuneInString(text[:s])
+				}
+				if e < len(text) {
+					after, _ = utf8.DecodeRuneInString(text[e:])
+				}
+				if spec.notAfter&neighbourOf(before) != 0 || spec.notBefore&neighbourOf(after) != 0 {
+					continue
+				}
+				if spec.valid != nil && !spec.valid(text[s:e]) {
+					continue
+				}
+				score := spec.score
+				for _, word := range spec.context {
+					if strings.Contains(strings.ToLower(text[max(0, s-contextWindow):s]), word) {
+						score = spec.contextScore
+					}
+				}
+				if score >= thresholds[i] {
+					all = append(all, [2]int{s, e})
+				}
+			}
+		}
+	}
+	for _, m := range all {
+		inside := false
+		for _, other := range all {
+			inside = inside || other != m && other[0] <= m[0] && m[1] <= other[1]
+		}
+		if !inside && !slices.Contains(out, m) {
+			out = append(out, m)
+		}
+	}
+	slices.SortFunc(out, func(a, b [2]int) int { return cmp.Compare(a[0], b[0]) })
+	return out
+}
+
+// maximalOf are the matches that no other contains.
+func maximalOf(found []policy.Span) (out [][2]int) {
+	for _, m := range found {
+		inside := false
+		for _, other := range found {
+			inside = inside || (other.Start != m.Start || other.End != m.End) && other.Start <= m.Start && m.End <= other.End
+		}
+		if at := [2]int{int(m.Start), int(m.End)}; !inside && !slices.Contains(out, at) {
+			out = append(out, at)
+		}
+	}
+	slices.SortFunc(out, func(a, b [2]int) int { return cmp.Compare(a[0], b[0]) })
+	return out
+}
+
+// pieces cuts a text between runes.
+func pieces(t *rapid.T, text string) (out []string) {
+	for text != "" {
+		n := rapid.IntRange(1, 6).Draw(t, "cut")
+		for n = min(n, len(text)); n < len(text) && !utf8.RuneStart(text[n]); n++ {
+		}
+		out = append(out, text[:n])
+		text = text[n:]
+	}
+	return out
+}
+
+func TestEntitiesAreThoseOfBruteForce(t *testing.T) {
+	g := testGuard(t)
+	rapid.Check(t, func(t *rapid.T) {
+		text := entityText(t)
+		whole := g.Open()
+		all := whole.Close(whole.Scan(text, nil))
+		if got, want := maximalOf(all), wanted(text); !slices.Equal(got, want) {
+			t.Fatalf("%q: found %v, there are %v", text, got, want)
+		}
+		// The same for every chunking, and the same watermark after every text.
+		cut := g.Open()
+		var found []policy.Span
+		read := ""
+		for _, p := range pieces(t, text) {
+			found = cut.Scan(p, found)
+			read += p
+			once := g.Open()
+			once.Scan(read, nil)
+			if cut.Hold() != once.Hold() || cut.Live() != once.Live() {
+				t.Fatalf("%q in pieces holds %d, at once %d", read, cut.Hold(), once.Hold())
+			}
+			if n, _ := g.Bound(); int64(len(read))-cut.Hold() > int64(n) {
+				t.Fatalf("%q: %d bytes are held, the bound is %d", read, int64(len(read))-cut.Hold(), n)
+			}
+			for _, m := range wanted(text) {
+				if int64(m[0]) < cut.Hold() && !slices.ContainsFunc(found, func(s policy.Span) bool { return int(s.Start) <= m[0] }) {
+					t.Fatalf("%q: %v begins before the watermark %d and is not known", read, m, cut.Hold())
+				}
+			}
+			if rapid.Bool().Draw(t, "copy") {
+				other := g.Open()
+				other.Copy(cut)
+				cut = other
+			}
+		}
+		if found = cut.Close(found); !slices.Equal(found, all) {
+			t.Fatalf("%q: in pieces %v, at once %v", text, found, all)
+		}
+		for i := 1; i < len(all); i++ {
+			if all[i].End < all[i-1].End || all[i].At < all[i-1].At {
+				t.Fatalf("%q: out of order: %v", text, all)
+			}
+		}
+	})
+}
+
+// A rejected candidate takes nothing from one that begins inside it.
+func TestARejectedCandidateSuppressesNothing(t *testing.T) {
+	g, err := newEntities([]entity{{expr: `\d(?:[ -]?\d){11,18}`, notAfter: besideNumber, notBefore: besideNumber, valid: isCard, score: sure}}, []float64{0.5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := g.Open()
+	text := "line 1 4111 1111 1111 1111, line 2"
+	if got := maximalOf(s.Close(s.Scan(text, nil))); len(got) != 1 || text[got[0][0]:got[0][1]] != "4111 1111 1111 1111" {
+		t.Errorf("found %v", got)
+	}
+}
+
+func TestEntitiesThatCannotBeHeldAreRefused(t *testing.T) {
+	for expr, why := range map[string]string{`\d+`: "longest match", `\d*`: "match something", `\b\d`: "borders", `(`: "missing"} {
+		if _, err := newEntities([]entity{{kind: policy.Kind{Category: "x"}, expr: expr}}, []float64{0.5}); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %v, want %q", expr, err, why)
+		}
+	}
+}
+
+func TestEntitiesAllocateNothingWhereNothingMatches(t *testing.T) {
+	s := testGuard(t).Open()
+	text := "the weir holds 1 river and 2 streams 京 back "
+	var found []policy.Span
+	s.Scan(strings.Repeat(text, 100), nil)
+	if n := testing.AllocsPerRun(100, func() { found = s.Scan(text, found[:0]) }); n != 0 {
+		t.Errorf("%v allocations a Scan", n)
+	}
+}
+
+// A Screen with every entity, a blocking list and odd chunks: what leaves is the
+// same for each, and no part of what was found.
+func TestPIIThroughTheScreen(t *testing.T) {
+	documents := `
+kind: Policy
+name: p
+safety:
+  output:
+    - {guard: pii, action: redact}
+    - {guard: lexicon, terms: [zorblatt], action: block}
+`
+	set := compileText(t, documents)
+	e := set.Resolve(policy.Subject{})
+	samples := []string{
+		"4111 1111 1111 1111", "411111111111111", "13812345678", "11010519491231002X", "91350100M000100Y43", "GB82 WEST 1234 5698 7654 32",
+		"bob@example.com", "10.0.0.1", "+1-984-182-0190", "护照号E12345678", " ", "，", "联系", "a", "1", "-", "zorb", "zorblatt", "\xff", "é",
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		text := strings.Join(rapid.SliceOfN(rapid.SampledFrom(samples), 0, 10).Draw(t, "text"), "")
+		run := func(cut func() int) (string, string) {
+			s := e.Screen()
+			var out strings.Builder
+			rest := text
+			var ps []policy.Piece
+			for rest != "" {
+				n := min(cut(), len(rest))
+				ps = s.Write(ps[:0], policy.Piece{Text: rest[:n]})
+				rest = rest[n:]
+				for _, p := range ps {
+					out.WriteString(p.Text)
+				}
+			}
+			for _, p := range s.End(ps[:0], 0) {
+				out.WriteString(p.Text)
+			}
+			return out.String(), fmt.Sprint(s.Blocked(0), len(s.Verdicts()))
+		}
+		whole, told := run(func() int { return len(text) })
+		byteWise, told1 := run(func() int { return 1 })
+		random, told2 := run(func() int { return rapid.IntRange(1, 7).Draw(t, "cut") })
+		if whole != byteWise || whole != random || told != told1 || told != told2 {
+			t.Fatalf("%q:\nat once  %q %s\nbytewise %q %s\nrandomly %q %s", text, whole, told, byteWise, told1, random, told2)
+		}
+		for _, secret := range []string{"4111 1111 1111 1111", "11010519491231002X", "91350100M000100Y43", "bob@example.com"} {
+			// Glued to a neighbour it may be part of something else.
+			if strings.Contains(" "+text+" ", " "+secret+" ") && strings.Contains(whole, secret) {
+				t.Fatalf("%q leaks %q: %q", text, secret, whole)
+			}
+		}
+	})
+}
