@@ -239,7 +239,7 @@ safety:
 		}
 		for _, secret := range []string{"4111 1111 1111 1111", "11010519491231002X", "91350100M000100Y43", "bob@example.com"} {
 			// Glued to a neighbour it may be part of something else.
-			if strings.Contains(" "+text+" ", " "+secret+" ") && strings.Contains(whole, secret) {
+			if strings.Contains(" "+whole+" ", " "+secret+" ") {
 				t.Fatalf("%q leaks %q: %q", text, secret, whole)
 			}
 		}
