@@ -59,6 +59,7 @@ func BenchmarkScan(b *testing.B) {
 		"lexicon-100k":  list(b, 100_000, "redact"),
 		"email":         effective(b, `{guard: pattern, builtin: email, action: redact}`),
 		"pii":           effective(b, `{guard: pii, action: redact}`),
+		"secrets":       effective(b, `{guard: secrets, action: redact}`),
 		"secret":        effective(b, `{guard: pattern, expr: '\bsk-[A-Za-z0-9]{20,48}\b', action: redact}`),
 		"card":          effective(b, `{guard: pattern, expr: '\b(?:\d[ -]?){12,18}\d\b', action: redact}`),
 	}

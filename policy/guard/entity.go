@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"fmt"
 	"regexp/syntax"
 	"slices"
@@ -29,6 +30,10 @@ type entity struct {
 	notAfter, notBefore neighbours
 	// valid confirms a stretch; nil takes all of them.
 	valid func(match string) bool
+	// part is what of the stretch is found, as offsets in it: the value of an
+	// assignment, not its name. Nil is all of it. It may cut at most one byte off
+	// the end.
+	part func(match string) (from, to int)
 
 	// score is how sure the finding is by itself, and contextScore where one of
 	// the context words stands close before it; equal where they are. Context
@@ -50,8 +55,6 @@ const (
 	sign // + / = @ and the like, which join parts of encoded text
 	otherNeighbour
 )
-
-const wordly = digit | letter | underline
 
 func neighbourOf(r rune) neighbours {
 	switch {
@@ -91,6 +94,9 @@ type entities struct {
 	beyond  []uint16 // the class of each stretch
 	sample  []rune   // a rune of each class
 	first   [256]bool
+	// pairs are the bytes that can follow one with which an entity begins: most
+	// words are passed over by it.
+	pairs [256][4]uint64
 
 	states []entityState // of all expressions, one after the other
 	root   [8]*dfaState  // by the left neighbour
@@ -156,6 +162,11 @@ func newEntities(specs []entity, at []float64) (*entities, error) {
 		}
 	}
 	e.classify()
+	for _, from := range starts {
+		for _, q := range from {
+			e.markPairs(&e.states[q])
+		}
+	}
 	for n := range e.root {
 		var members []int32
 		for i, s := range specs {
@@ -166,6 +177,41 @@ func newEntities(specs []entity, at []float64) (*entities, error) {
 		e.root[n] = e.state(members, nil)
 	}
 	return e, nil
+}
+
+// markPairs notes which bytes can follow each byte that a first state takes.
+func (e *entities) markPairs(s *entityState) {
+	var after [4]uint64
+	for _, edge := range s.state.next {
+		if edge.to == accept {
+			after = [4]uint64{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
+			break
+		}
+		next := &e.states[s.base+edge.to]
+		after[0] |= next.ascii[0]
+		after[1] |= next.ascii[1]
+		if beyondASCII(next.inst) {
+			after[2], after[3] = ^uint64(0), ^uint64(0)
+		}
+	}
+	for b := range 256 {
+		if b >= utf8.RuneSelf || s.ascii[b>>6]&(1<<(b&63)) != 0 {
+			for i := range after {
+				if b >= utf8.RuneSelf { // the second byte is of the same rune
+					after[i] = ^uint64(0)
+				}
+				e.pairs[b][i] |= after[i]
+			}
+		}
+	}
+}
+
+// begins tells whether an entity can begin with these bytes.
+func (e *entities) begins(text string) bool {
+	if !e.first[text[0]] {
+		return false
+	}
+	return len(text) == 1 || e.pairs[text[0]][text[1]>>6]&(1<<(text[1]&63)) != 0
 }
 
 // hasBorders tells whether a match depends on what stands beside its beginning.
@@ -312,7 +358,7 @@ func (s *entityStream) Scan(text string, found []policy.Span) []policy.Span {
 	for i := 0; i < len(text); {
 		if len(s.live) == 0 && len(s.matched) == 0 {
 			n := i
-			for n < len(text) && !s.first[text[n]] {
+			for n < len(text) && !s.begins(text[n:]) {
 				n++
 			}
 			if n > i {
@@ -332,7 +378,7 @@ func (s *entityStream) Scan(text string, found []policy.Span) []policy.Span {
 		if len(s.matched) > 0 {
 			found = s.decide(neighbourOf(r), after, base, text, found)
 		}
-		s.advance(r, text[i], after)
+		s.advance(r, text[i:], after)
 		s.pos, s.prev = after, r
 		i += n
 	}
@@ -341,7 +387,7 @@ func (s *entityStream) Scan(text string, found []policy.Span) []policy.Span {
 }
 
 // advance reads one rune: stretches go on, end, or begin with it.
-func (s *entityStream) advance(r rune, lead byte, after int64) {
+func (s *entityStream) advance(r rune, rest string, after int64) {
 	class := s.class(r)
 	kept := s.live[:0]
 	for _, l := range s.live {
@@ -349,7 +395,7 @@ func (s *entityStream) advance(r rune, lead byte, after int64) {
 			kept = s.keep(kept, l)
 		}
 	}
-	if s.first[lead] {
+	if s.begins(rest) {
 		root := s.root[neighbourIndex(neighbourOf(s.prev))]
 		if root != dead {
 			if to := s.step(root, class); to != dead {
@@ -383,6 +429,7 @@ func neighbourIndex(n neighbours) int {
 // decide looks at the matches that end at pos, now that their neighbour is
 // known.
 func (s *entityStream) decide(next neighbours, at, base int64, text string, found []policy.Span) []policy.Span {
+	before := len(found)
 	for i, c := range s.matched {
 		spec := &s.specs[c.spec]
 		if spec.notBefore&next != 0 {
@@ -392,17 +439,22 @@ func (s *entityStream) decide(next neighbours, at, base int64, text string, foun
 		if !ok || score < s.at[c.spec] {
 			continue
 		}
-		// Of two entities at one place the surer one is reported, then the first.
-		n := len(found)
-		if i > 0 && n > 0 && found[n-1].Start == c.start && found[n-1].End == s.pos && found[n-1].At == at {
-			if found[n-1].Score >= score {
-				continue
-			}
-			found = found[:n-1]
+		span := policy.Span{Start: c.start, End: s.pos, At: at, Kind: int(c.spec), Score: score}
+		if spec.part != nil {
+			from, to := spec.part(s.between(c.start, s.pos, base, text))
+			span.Start, span.End = c.start+int64(from), c.start+int64(to)
 		}
-		found = append(found, policy.Span{Start: c.start, End: s.pos, At: at, Kind: int(c.spec), Score: score})
+		// Of two entities at one place the surer one is reported, then the first.
+		if n := len(found); i > 0 && n > before && found[n-1].Start == span.Start && found[n-1].End == span.End {
+			if found[n-1].Score < score {
+				found[n-1] = span
+			}
+			continue
+		}
+		found = append(found, span)
 	}
 	s.matched = s.matched[:0]
+	slices.SortStableFunc(found[before:], func(a, b policy.Span) int { return cmp.Compare(a.End, b.End) })
 	return found
 }
 

@@ -16,5 +16,6 @@ func All() map[string]policy.Factory {
 		"lexicon": Lexicon,
 		"pattern": Pattern,
 		"pii":     PII,
+		"secrets": Secrets,
 	}
 }
