@@ -42,6 +42,12 @@ test-sdk: ## Run real SDKs and grpcurl against a real weir serve (needs node and
 test-real: ## Run a real model server behind Weir (needs python3 with venv)
 	.ci/test-real
 
+SAFETY_DATA ?= ../shared/data/safety
+.PHONY: safety
+safety: ## Measure the guards on development sets (which are no part of this repository)
+	@test -d "$(SAFETY_DATA)" || { echo "there are no development sets in $(SAFETY_DATA): say where they are with SAFETY_DATA=FOLDER"; exit 1; }
+	WEIR_SAFETY_DATA="$(abspath $(SAFETY_DATA))" go test -count=1 -tags safetydata -run 'Data|Prose' -v ./policy/guard
+
 .PHONY: bench
 bench: ## Run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
@@ -102,5 +108,6 @@ ci: ## Everything, from a clean machine
 	$(MAKE) test-race
 	$(MAKE) test-sdk
 	$(MAKE) test-real
+	$(MAKE) safety
 	$(MAKE) demo
 	@dirty="$$(git status --porcelain)"; if [ -n "$$dirty" ]; then echo "the checks changed the tree:"; echo "$$dirty"; exit 1; fi
