@@ -171,8 +171,9 @@ func TestRealServerIsCancelledInMidStream(t *testing.T) {
 	// The call settles after its caller is gone; SIGTERM waits for it.
 	p.end(15)
 	p.start()
+	// A delta is no token: the screen may let one go in several pieces.
 	rows := p.report("--by", "outcome").Rows
-	if len(rows) != 1 || rows[0]["outcome"] != "cancelled" || rows[0]["output_tokens"].(float64) < 5 || rows[0]["output_tokens"].(float64) > 1000 || rows[0]["cost"] == "0.00" {
+	if len(rows) != 1 || rows[0]["outcome"] != "cancelled" || rows[0]["output_tokens"].(float64) < 1 || rows[0]["output_tokens"].(float64) > 1000 || rows[0]["cost"] == "0.00" {
 		t.Errorf("the ledger has %+v for a call cancelled after %d deltas", rows, deltas)
 	}
 	// The backend was told: its slots are free for the next call.
