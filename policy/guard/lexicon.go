@@ -17,21 +17,30 @@ import (
 //	terms: [zorblatt, 测试词]   # and/or
 //	list: prohibited           # a kind: Lexicon, of the tenant, else the platform's
 //	case: fold                 # fold (default): letters match in either case; exact
+//	views: [fold, squeeze]     # how the text is seen; all of them where absent
 //	whole_word: true           # a term that begins or ends in a letter or digit
 //	                           # matches only where no other one adjoins
 //
-// All terms are found, overlapping ones too. Folding is rune by rune: ß is not
-// ss. whole_word knows the borders of Latin, Greek and Cyrillic words and of
+// The views are: raw, the text as it is but for case; fold, without regard to
+// case, accents, width, look-alike letters, invisible characters, and
+// traditional or simplified Chinese; squeeze, with letters that were spaced out
+// joined (z-o-r-b); leet, with digits and signs for letters (z0rb); json, with
+// the escapes of JSON strings undone; tags, what is written in tag characters.
+// case: exact goes with raw alone. White space in a term is any white space.
+//
+// All terms are found, overlapping ones too. In raw, folding is rune by rune: ß
+// is not ss. whole_word knows the borders of Latin, Greek and Cyrillic words and of
 // numbers; there are none between Chinese characters, so Chinese terms match
 // anywhere. A whole word is held one rune longer, for that decides it.
 //
 // The hold-back is the length of the longest suffix of the text that begins a
-// term: no scheme that leaks nothing holds less.
+// term in one of the views: in raw, no scheme that leaks nothing holds less.
 func Lexicon(rule *yaml.Node, env policy.Env) (policy.Guard, error) {
 	var raw struct {
 		Terms     []string `yaml:"terms"`
 		List      string   `yaml:"list"`
 		Case      string   `yaml:"case"`
+		Views     []string `yaml:"views"`
 		WholeWord bool     `yaml:"whole_word"`
 	}
 	raw.Case = "fold"
@@ -41,6 +50,23 @@ func Lexicon(rule *yaml.Node, env policy.Env) (policy.Guard, error) {
 	var ps policy.Problems
 	if raw.Case != "fold" && raw.Case != "exact" {
 		ps = append(ps, policy.Fault(rule, "case", "want fold or exact, got %q", raw.Case))
+	}
+	if raw.Views == nil {
+		raw.Views = defaultViews
+		if raw.Case == "exact" {
+			raw.Views = []string{"raw"}
+		}
+	}
+	for i, name := range raw.Views {
+		if _, ok := viewsByName[name]; !ok && name != "raw" {
+			ps = append(ps, policy.Fault(rule, fmt.Sprintf("views[%d]", i), "unknown view %q (known: raw, %s)", name, strings.Join(defaultViews, ", ")))
+		}
+		if raw.Case == "exact" && name != "raw" {
+			ps = append(ps, policy.Fault(rule, fmt.Sprintf("views[%d]", i), "%q knows no case: case: exact goes with raw", name))
+		}
+	}
+	if len(raw.Views) == 0 {
+		ps = append(ps, policy.Fault(rule, "views", "names none: leave it out for all of them"))
 	}
 	terms := raw.Terms
 	var list policy.Lexicon
@@ -62,11 +88,9 @@ func Lexicon(rule *yaml.Node, env policy.Env) (policy.Guard, error) {
 		return nil, err
 	}
 	// A list is known by its name; terms written in the rule by what they are.
-	key := fmt.Sprintf("%s %t %q %x", raw.Case, raw.WholeWord, list.FullName(), sha256.Sum256([]byte(strings.Join(raw.Terms, "\x00"))))
+	key := fmt.Sprintf("%s %t %q %q %x", raw.Case, raw.WholeWord, raw.Views, list.FullName(), sha256.Sum256([]byte(strings.Join(raw.Terms, "\x00"))))
 	return env.Share(key, func() (policy.Guard, error) {
-		l := newLexicon(terms, raw.Case == "exact", raw.WholeWord)
-		l.category, l.severity = list.Category, list.Severity
-		return l, nil
+		return lexiconOf(terms, raw.Views, raw.Case == "exact", raw.WholeWord, policy.Kind{Category: list.Category, Severity: list.Severity}), nil
 	})
 }
 

@@ -129,14 +129,14 @@ func TestLexiconBoundIsReached(t *testing.T) {
 		rule, text string
 		bound      int
 	}{
-		{"{terms: [zorblatt]}", "zorblat", 7},
-		{"{terms: [zorblatt], whole_word: true}", "zorblatt", 8},
-		{"{terms: ['zorblatt!'], whole_word: true}", "zorblatt", 8},
-		{"{terms: [测试词]}", "测试", 6},
-		{"{terms: [测试词], whole_word: true}", "测试", 6},
-		{"{terms: [kick]}", "\u212Aic", 5},
-		{"{terms: [kick], case: exact}", "kic", 3},
-		{"{terms: [a]}", "", 0},
+		{"{views: [raw], terms: [zorblatt]}", "zorblat", 7},
+		{"{views: [raw], terms: [zorblatt], whole_word: true}", "zorblatt", 8},
+		{"{views: [raw], terms: ['zorblatt!'], whole_word: true}", "zorblatt", 8},
+		{"{views: [raw], terms: [测试词]}", "测试", 6},
+		{"{views: [raw], terms: [测试词], whole_word: true}", "测试", 6},
+		{"{views: [raw], terms: [kick]}", "\u212Aic", 5},
+		{"{views: [raw], terms: [kick], case: exact}", "kic", 3},
+		{"{views: [raw], terms: [a]}", "", 0},
 	} {
 		g, err := open(c.rule)
 		if err != nil {
@@ -170,7 +170,7 @@ func TestLexiconProblems(t *testing.T) {
 		"{list: lst}":             `list: no lexicon "lst", of this tenant or of the platform: apply it with this policy`,
 		"{terms: ['']}":           "terms[0]: want from 1 to 1024 bytes, got 0",
 		"{terms: [a], case: any}": `case: want fold or exact, got "any"`,
-		"{terms: [a], whole: 1}":  `whole: unknown field (known: case, list, terms, whole_word)`,
+		"{terms: [a], whole: 1}":  `whole: unknown field (known: case, list, terms, views, whole_word)`,
 		"{terms: [" + strings.Repeat("a", 1025) + "]}": "terms[0]: want from 1 to 1024 bytes, got 1025",
 	} {
 		if _, err := open(rule); err == nil || strings.TrimPrefix(err.Error(), "line 1: ") != want {

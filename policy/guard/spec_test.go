@@ -108,7 +108,7 @@ func termRule(terms []string, exact, whole bool) specRule {
 		}
 		return out
 	}
-	r.yaml = fmt.Sprintf("guard: lexicon, terms: %s, case: %s, whole_word: %t",
+	r.yaml = fmt.Sprintf("guard: lexicon, views: [raw], terms: %s, case: %s, whole_word: %t",
 		quoted(terms), map[bool]string{true: "exact", false: "fold"}[exact], whole)
 	return r
 }
