@@ -13,9 +13,10 @@ import "github.com/weir-gateway/weir/policy"
 // All returns every guard of this package by the name that rules call it.
 func All() map[string]policy.Factory {
 	return map[string]policy.Factory{
-		"lexicon": Lexicon,
-		"pattern": Pattern,
-		"pii":     PII,
-		"secrets": Secrets,
+		"injection": Injection,
+		"lexicon":   Lexicon,
+		"pattern":   Pattern,
+		"pii":       PII,
+		"secrets":   Secrets,
 	}
 }
