@@ -28,7 +28,7 @@ type attempt struct {
 	finish   []backend.FinishReason // why each candidate ended, "" while it has not
 	whole    int                    // candidates that the backend has finished
 	pieces   []policy.Piece         // released by the last event; reused
-	released bool                   // the caller has got something
+	released bool                   // the sink has got something
 	accepted bool                   // the backend has taken the request
 	received bool                   // the backend has said something
 	usage    accounting.Usage       // what the backend says was used
@@ -207,11 +207,17 @@ func (a *attempt) release() error {
 	return nil
 }
 
+// seen tells whether the caller has got something that cannot be taken back.
+func (a *attempt) seen() bool {
+	_, restarts := a.sink.(Restarter)
+	return a.released && !restarts
+}
+
 // flush ends the answer where it broke off: what is held is judged as the end
 // of the text. It is dropped where the caller is gone, and where another
 // target can answer since the caller has seen nothing of this one.
 func (a *attempt) flush(ctx context.Context, cause error) error {
-	if errors.Is(ctx.Err(), context.Canceled) || (!a.released && !a.last && elsewhereHelps(cause)) {
+	if errors.Is(ctx.Err(), context.Canceled) || (!a.seen() && !a.last && elsewhereHelps(cause)) {
 		return cause
 	}
 	for c := range a.finish {

@@ -70,6 +70,14 @@ type Sink interface {
 	Delta(Delta) error
 }
 
+// A Restarter is a Sink that keeps its text to itself until the call has ended,
+// so that it can begin again with another target's answer.
+type Restarter interface {
+	Sink
+	// Restart forgets everything. Start comes again.
+	Restart()
+}
+
 // An Answer is all of a call but its text.
 type Answer struct {
 	RequestID string
@@ -107,6 +115,9 @@ func (c *Collector) Candidates() []Collected {
 	}
 	return all
 }
+
+// Restart implements Restarter.
+func (c *Collector) Restart() { c.texts = nil }
 
 // Start does nothing.
 func (c *Collector) Start(*Answer) error { return nil }

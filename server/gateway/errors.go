@@ -177,7 +177,7 @@ func (a *attempt) failed(ctx context.Context, cause error) error {
 		return told(Cancelled, 0, "the caller cancelled the call")
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return &Error{Reason: DeadlineExceeded, Stage: "backend", Message: fmt.Sprintf("the deadline passed while model %q was answering", a.call.Model), Err: cause}
-	case a.released:
+	case a.seen():
 		return told(StreamBroken, 0, fmt.Sprintf("the answer of model %q broke off; what was sent is charged to nobody", a.call.Model))
 	case !errors.As(cause, &e):
 		return cause
@@ -193,6 +193,8 @@ func (a *attempt) failed(ctx context.Context, cause error) error {
 		return told(ContextLengthExceeded, 0, fmt.Sprintf("the messages are too long for model %q: shorten them or ask for less output", a.call.Model))
 	case backend.Rejected:
 		return told(InvalidRequest, 0, fmt.Sprintf("model %q does not take this request: check its parameters against what the model allows", a.call.Model))
+	case backend.Broken:
+		return told(BackendUnavailable, retry, fmt.Sprintf("the answer of model %q broke off before any of it was sent; it is charged to nobody", a.call.Model))
 	case backend.Credentials:
 		return told(BackendCredentials, 0, fmt.Sprintf("the backend of model %q refuses this gateway: tell your operator", a.call.Model))
 	case backend.Protocol:

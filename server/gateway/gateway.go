@@ -79,10 +79,16 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	}
 
 	// 5 attempt: targets in order, each with a hold of its own, until one has
-	// answered. Nothing is tried again once a byte is released.
+	// answered. Nothing is tried again once the caller has seen a byte.
 	var failure error
 	for i, target := range model.Targets {
 		if failure != nil {
+			// What the failed one said is forgotten, and so is what was found in it.
+			answer.Verdicts = verdicts
+			answer.FirstOutput = time.Time{}
+			if r, ok := sink.(Restarter); ok {
+				r.Restart()
+			}
 			g.Log.WarnContext(ctx, "target failed, trying the next", "request_id", call.RequestID, "next", target.Name, "error", Logged(failure))
 		}
 		a := attempt{
@@ -97,7 +103,7 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 		if failure == nil || !errors.As(err, &e) || e.Reason != BudgetExhausted {
 			failure = err
 		}
-		if a.released || ctx.Err() != nil || !elsewhereHelps(err) {
+		if a.seen() || ctx.Err() != nil || !elsewhereHelps(err) {
 			break
 		}
 	}

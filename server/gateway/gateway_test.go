@@ -317,13 +317,32 @@ func TestAnotherTargetAnswersWhereOneFails(t *testing.T) {
 func TestNothingIsTriedAgainAfterTheFirstReleasedByte(t *testing.T) {
 	h := newHouse(t, "", simulator.Profile{Fault: simulator.FaultCut, FaultAfter: 3}, simulator.Profile{})
 	call := newCall("say: one two three four five six")
-	text, answer, err := h.ask(context.Background(), call)
+	text := ""
+	answer, err := h.Generate(context.Background(), call, sink(func(d gateway.Delta) error { text += d.Text; return nil }))
 	if reason(err) != gateway.StreamBroken || answer.Attempts != 1 || text == "" {
 		t.Fatalf("%q %+v %v", text, answer, err)
 	}
 	l := h.lines(call)[0]
 	if l.Outcome != accounting.OutcomeBroken || l.Cost.Charge.Nanos != 0 || l.Cost.ProviderCost.Nanos == 0 {
 		t.Errorf("we pay for a broken answer, the caller does not: %+v %+v", l, l.Cost)
+	}
+}
+
+// A unary caller has seen nothing before the end, so another target may answer.
+func TestAUnaryAnswerThatBreaksOffIsBegunAgain(t *testing.T) {
+	h := newHouse(t, `
+kind: Policy
+name: base
+tenant: acme
+safety: {output: [{guard: lexicon, terms: [one], action: flag}]}
+`, simulator.Profile{Fault: simulator.FaultCut, FaultAfter: 3}, simulator.Profile{})
+	call := newCall("say: one two three four five six")
+	text, answer, err := h.ask(context.Background(), call)
+	if err != nil || text != "one two three four five six" || answer.Attempts != 2 || len(answer.Verdicts) != 1 {
+		t.Fatalf("%q %+v %v", text, answer, err)
+	}
+	if l := h.lines(call); l[0].Outcome != accounting.OutcomeBroken || l[0].Cost.Charge.Nanos != 0 || l[1].Outcome != accounting.OutcomeCompleted {
+		t.Errorf("lines %+v", l)
 	}
 }
 
