@@ -29,6 +29,20 @@ func digitsBetween(least, most int) func(string) bool {
 	}
 }
 
+// isNationalNumber leaves out dates and spans of years, which are grouped as
+// telephone numbers are.
+func isNationalNumber(s string) bool {
+	d := digitsOf(s)
+	if len(d) == 8 {
+		for _, group := range strings.FieldsFunc(s, func(r rune) bool { return r < '0' || r > '9' }) {
+			if len(group) == 4 && (strings.HasPrefix(group, "19") || strings.HasPrefix(group, "20")) {
+				return false
+			}
+		}
+	}
+	return len(d) >= 7 && len(d) <= 12
+}
+
 // compact returns a stretch without what separates its groups, in capitals.
 func compact(s string) string {
 	return strings.ToUpper(strings.NewReplacer(" ", "", "-", "").Replace(s))

@@ -467,11 +467,30 @@ func (s *entityStream) judge(spec *entity, start, base int64, text string) (scor
 	}
 	before := strings.ToLower(s.between(max(0, start-contextWindow), start, base, text))
 	for _, word := range spec.context {
-		if strings.Contains(before, word) {
+		if hasWord(before, word) {
 			return spec.contextScore, true
 		}
 	}
 	return spec.score, true
+}
+
+// hasWord tells whether a text has a word as a word of its own: "tel" is none
+// of "hotel". Chinese words have no borders.
+func hasWord(text, word string) bool {
+	isLetter := func(b byte) bool { return 'a' <= b && b <= 'z' }
+	for from := 0; ; {
+		i := strings.Index(text[from:], word)
+		if i < 0 {
+			return false
+		}
+		start, end := from+i, from+i+len(word)
+		joinedLeft := start > 0 && isLetter(text[start-1]) && isLetter(word[0])
+		joinedRight := end < len(text) && isLetter(text[end]) && isLetter(word[len(word)-1])
+		if !joinedLeft && !joinedRight {
+			return true
+		}
+		from = start + 1
+	}
 }
 
 // between is a stretch of the text, some of which may lie before the present

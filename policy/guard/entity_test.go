@@ -67,7 +67,7 @@ func wanted(text string) (out [][2]int) {
 				}
 				score := spec.score
 				for _, word := range spec.context {
-					if strings.Contains(strings.ToLower(text[max(0, s-contextWindow):s]), word) {
+					if strings.Contains(text[max(0, s-contextWindow):s], word) { // Chinese, so no borders
 						score = spec.contextScore
 					}
 				}

@@ -232,6 +232,6 @@ var phoneForms = []entity{
 	{expr: `\(\d{2,4}\) ?\d{3,4}[ .-]?\d{3,4}(?: ?(?:x|ext\.?) ?\d{1,6})?`, notAfter: besideNumber, notBefore: besideNumber, score: likely},
 	{expr: `(?:1[ .-])?[2-9]\d{2}[ .-]\d{3}[ .-]\d{4}(?: ?(?:x|ext\.?) ?\d{1,6})?`, notAfter: besideNumber | dash | dot | sign, notBefore: besideNumber | dash, score: likely},
 	{expr: `0[1-9]\d{0,3}[ .-]\d{2,4}(?:[ .-]\d{2,4}){1,3}`, notAfter: besideNumber | dash | dot | sign, notBefore: besideNumber | dash, valid: digitsBetween(9, 11), score: likely},
-	{expr: `\(?\d{2,4}\)?(?:[ .-]?\d{2,4}){1,4}`, notAfter: besideNumber | dash | dot | sign, notBefore: besideNumber | dash, valid: digitsBetween(7, 12), score: unclear, contextScore: likely,
-		context: []string{"phone", "tel", "call", "mobile", "cell", "fax", "whatsapp", "dial", "contact", "number is", "电话", "手机", "联系", "致电", "拨打"}},
+	{expr: `\(?\d{2,4}\)?(?:[ .-]?\d{2,4}){1,4}`, notAfter: besideNumber | dash | dot | sign, notBefore: besideNumber | dash, valid: isNationalNumber, score: unclear, contextScore: likely,
+		context: []string{"phone", "telephone", "phones", "tel", "call", "calling", "mobile", "cell", "fax", "whatsapp", "dial", "contact", "number is", "电话", "手机", "联系", "致电", "拨打"}},
 }
