@@ -214,22 +214,8 @@ safety:
 	rapid.Check(t, func(t *rapid.T) {
 		text := strings.Join(rapid.SliceOfN(rapid.SampledFrom(samples), 0, 10).Draw(t, "text"), "")
 		run := func(cut func() int) (string, string) {
-			s := e.Screen()
-			var out strings.Builder
-			rest := text
-			var ps []policy.Piece
-			for rest != "" {
-				n := min(cut(), len(rest))
-				ps = s.Write(ps[:0], policy.Piece{Text: rest[:n]})
-				rest = rest[n:]
-				for _, p := range ps {
-					out.WriteString(p.Text)
-				}
-			}
-			for _, p := range s.End(ps[:0], 0) {
-				out.WriteString(p.Text)
-			}
-			return out.String(), fmt.Sprint(s.Blocked(0), len(s.Verdicts()))
+			out, s := screened(e, text, cut)
+			return out, fmt.Sprint(s.Blocked(0), len(s.Verdicts()))
 		}
 		whole, told := run(func() int { return len(text) })
 		byteWise, told1 := run(func() int { return 1 })

@@ -157,23 +157,7 @@ func TestNoByteOfASecretLeaves(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		secret := rapid.SampledFrom(secrets).Draw(t, "secret")
 		text := rapid.SampledFrom([]string{"", "say ", "密钥：", "a-b "}).Draw(t, "before") + secret + rapid.SampledFrom([]string{"", " and on", "。", " zorblatt"}).Draw(t, "after")
-		run := func(cut func() int) string {
-			s := e.Screen()
-			var out strings.Builder
-			var ps []policy.Piece
-			for rest := text; rest != ""; {
-				n := min(cut(), len(rest))
-				ps = s.Write(ps[:0], policy.Piece{Text: rest[:n]})
-				rest = rest[n:]
-				for _, p := range ps {
-					out.WriteString(p.Text)
-				}
-			}
-			for _, p := range s.End(ps[:0], 0) {
-				out.WriteString(p.Text)
-			}
-			return out.String()
-		}
+		run := func(cut func() int) string { out, _ := screened(e, text, cut); return out }
 		whole, byteWise := run(func() int { return len(text) }), run(func() int { return 1 })
 		random := run(func() int { return rapid.IntRange(1, 9).Draw(t, "cut") })
 		if whole != byteWise || whole != random {

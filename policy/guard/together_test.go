@@ -2,6 +2,7 @@ package guard
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -9,6 +10,26 @@ import (
 
 	"github.com/weir-gateway/weir/policy"
 )
+
+// screened is what a Screen lets out of a text that comes in pieces of so many
+// bytes, and the Screen.
+func screened(e *policy.Effective, text string, cut func() int) (string, *policy.Screen) {
+	s := e.Screen()
+	var out strings.Builder
+	var pieces []policy.Piece
+	for text != "" {
+		n := min(cut(), len(text))
+		pieces = s.Write(pieces[:0], policy.Piece{Text: text[:n]})
+		text = text[n:]
+		for _, p := range pieces {
+			out.WriteString(p.Text)
+		}
+	}
+	for _, p := range s.End(pieces[:0], 0) {
+		out.WriteString(p.Text)
+	}
+	return out.String(), s
+}
 
 // All guards at once, in mixed text of two candidates on two channels that take
 // turns: what leaves, and what is told of it, is the same for every chunking.

@@ -230,23 +230,7 @@ func TestViewsThroughTheScreen(t *testing.T) {
 			slices.Sort(names)
 			secret := evasions[rapid.SampledFrom(names).Draw(t, "evasion")]("zorblatt")
 			text := rapid.SampledFrom([]string{"", "say ", "zor", "说", "\xff"}).Draw(t, "before") + secret + rapid.SampledFrom([]string{"", " on", "。", "\xe6"}).Draw(t, "after")
-			run := func(cut func() int) string {
-				s := e.Screen()
-				var out strings.Builder
-				var ps []policy.Piece
-				for rest := text; rest != ""; {
-					n := min(cut(), len(rest))
-					ps = s.Write(ps[:0], policy.Piece{Text: rest[:n]})
-					rest = rest[n:]
-					for _, p := range ps {
-						out.WriteString(p.Text)
-					}
-				}
-				for _, p := range s.End(ps[:0], 0) {
-					out.WriteString(p.Text)
-				}
-				return out.String()
-			}
+			run := func(cut func() int) string { out, _ := screened(e, text, cut); return out }
 			whole, byteWise := run(func() int { return len(text) }), run(func() int { return 1 })
 			if random := run(func() int { return rapid.IntRange(1, 9).Draw(t, "cut") }); whole != byteWise || whole != random {
 				t.Fatalf("%q:\nat once  %q\nbytewise %q\nrandomly %q", text, whole, byteWise, random)
