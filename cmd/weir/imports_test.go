@@ -39,6 +39,10 @@ var mayImport = map[string][]string{
 		"server/backend", "server/tokens", "server/route", "server/admit", "server/auth",
 		"policy", "accounting", "accounting/ledger",
 	},
+	"server/gateway/gatewaytest": { // a whole gateway for tests
+		"server/gateway", "server/backend/simulator", "server/route", "server/admit", "server/auth", "server/admin",
+		"server/store", "server/store/sqlite", "policy", "policy/guard", "accounting/ledger", "accounting/lease", "accounting/price",
+	},
 	"server/admin": {"policy", "accounting", "accounting/price", "accounting/lease", "server/auth"}, // accounting: amounts in documents
 	"server/face": {
 		"gen/weir/v1", "server/gateway", "server/backend", "server/auth", "server/admin", "policy", "accounting",

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,20 +15,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weir-gateway/weir/accounting"
-	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/ledger"
-	"github.com/weir-gateway/weir/accounting/price"
 	"github.com/weir-gateway/weir/policy"
-	"github.com/weir-gateway/weir/policy/guard"
-	"github.com/weir-gateway/weir/server/admin"
-	"github.com/weir-gateway/weir/server/admit"
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/simulator"
 	"github.com/weir-gateway/weir/server/gateway"
+	"github.com/weir-gateway/weir/server/gateway/gatewaytest"
 	"github.com/weir-gateway/weir/server/route"
-	"github.com/weir-gateway/weir/server/store"
-	"github.com/weir-gateway/weir/server/store/sqlite"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -48,77 +41,23 @@ per_million: {input: 1, output: 2}
 ---
 `
 
-// house is a gateway on a real store and a real, if simulated, backend.
+// house is a whole gateway.
 type house struct {
-	*gateway.Gateway
-	t     *testing.T
-	store *store.Store
-	admin *admin.Admin
-	sim   *simulator.Backend
-	ended chan simulator.Ending
-	seen  atomic.Int64 // calls that Observe was told of
+	*gatewaytest.House
+	t    *testing.T
+	seen atomic.Int64 // calls that Observe was told of
 }
 
 // newHouse makes a house with documents and a model "sim" whose targets behave
 // by the profiles, in order.
 func newHouse(t *testing.T, documents string, profiles ...simulator.Profile) *house {
 	t.Helper()
-	ctx := context.Background()
-	h := &house{t: t, ended: make(chan simulator.Ending, 1000)}
-	var err error
-	if h.store, err = sqlite.Open(ctx, t.TempDir()+"/weir.db"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { h.store.Shutdown() })
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	live := &admin.Live{Store: h.store, Keys: h.store, Factories: guard.All(), Log: log}
-	if err := live.Refresh(ctx); err != nil {
-		t.Fatal(err)
-	}
-	h.admin = &admin.Admin{Store: h.store, Live: live}
-	h.apply(basics + documents)
-
 	if len(profiles) == 0 {
 		profiles = []simulator.Profile{{}}
 	}
-	models := map[string]simulator.Profile{}
-	for i, p := range profiles {
-		models[fmt.Sprintf("sim%d", i)] = p
-	}
-	h.sim, err = simulator.New(simulator.Config{Models: models, Ended: func(_ string, how simulator.Ending) { h.ended <- how }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	model := route.Model{Name: "sim", MaxOutputTokens: 100}
-	for i := range profiles {
-		model.Targets = append(model.Targets, route.Target{Name: fmt.Sprintf("b%d", i), Backend: h.sim, Model: fmt.Sprintf("sim%d", i)})
-	}
-	router, err := route.New([]route.Model{model})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.Gateway = &gateway.Gateway{
-		Policies: func() *policy.Set { return live.Snapshot().Policies },
-		Router:   func() *route.Router { return router },
-		Limiter:  admit.New(time.Now),
-		Ledger: &ledger.Ledger{
-			Store:   h.store,
-			Prices:  func() *price.Catalogue { return live.Snapshot().Prices },
-			Budgets: func() *lease.Book { return live.Snapshot().Budgets },
-			Now:     time.Now,
-		},
-		MaxDuration: time.Minute,
-		Observe:     func(*gateway.Call, *gateway.Answer, error) { h.seen.Add(1) },
-		Log:         log, Now: time.Now,
-	}
+	h := &house{t: t, House: gatewaytest.New(t, basics+documents, map[string][]simulator.Profile{"sim": profiles})}
+	h.Observe = func(*gateway.Call, *gateway.Answer, error) { h.seen.Add(1) }
 	return h
-}
-
-func (h *house) apply(documents string) {
-	h.t.Helper()
-	if _, err := h.admin.Apply(context.Background(), auth.Caller{Role: auth.Platform}, []admin.Source{{Name: "test", Content: documents}}, false); err != nil {
-		h.t.Fatal(err)
-	}
 }
 
 func newCall(prompt string) *gateway.Call {
@@ -148,13 +87,13 @@ func (h *house) ask(ctx context.Context, call *gateway.Call) (string, *gateway.A
 func (h *house) lines(call *gateway.Call) []accounting.Line {
 	h.t.Helper()
 	ctx := context.Background()
-	if open, err := h.store.Abandoned(ctx, time.Now().Add(time.Hour), 10); err != nil || len(open) > 0 {
+	if open, err := h.Store.Abandoned(ctx, time.Now().Add(time.Hour), 10); err != nil || len(open) > 0 {
 		h.t.Fatalf("holds are left open: %v %v", open, err)
 	}
-	if wrong, err := h.store.Audit(ctx); err != nil || len(wrong) > 0 {
+	if wrong, err := h.Store.Audit(ctx); err != nil || len(wrong) > 0 {
 		h.t.Fatalf("the ledger is not sound: %v %v", wrong, err)
 	}
-	lines, err := h.store.Lines(ctx, call.RequestID)
+	lines, err := h.Store.Lines(ctx, call.RequestID)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -225,14 +164,14 @@ safety: {output: [{guard: lexicon, terms: [zorblatt, 佐布拉特], action: bloc
 		if answer.Finish[0] != backend.FinishSafety || len(answer.Verdicts) != 1 || answer.Verdicts[0].Action != policy.Block {
 			t.Errorf("finish %v, verdicts %+v", answer.Finish, answer.Verdicts)
 		}
-		if how := <-h.ended; how != simulator.EndedCancelled {
+		if how := <-h.Ended; how != simulator.EndedCancelled {
 			t.Errorf("the backend ended %s: it should have been cancelled at the block", how)
 		}
 		l := h.lines(call)[0]
 		if out, _ := l.Usage.OutputTokens(); l.Outcome != accounting.OutcomeBlocked || l.Source != accounting.SourceGateway || out == 0 || l.Cost.Charge.Nanos == 0 {
 			t.Errorf("a blocked answer pays for what was generated: %+v", l)
 		}
-		if generated := h.sim.Account().Requests[call.RequestID].Tokens; generated > 1000 {
+		if generated := h.Sim.Account().Requests[call.RequestID].Tokens; generated > 1000 {
 			t.Errorf("the backend generated %d tokens of an answer that was blocked at its beginning", generated)
 		}
 	}
@@ -386,12 +325,12 @@ func TestACancelledCallPaysForWhatWasGenerated(t *testing.T) {
 	if reason(err) != gateway.Cancelled {
 		t.Fatalf("%+v %v", answer, err)
 	}
-	if how := <-h.ended; how != simulator.EndedCancelled {
+	if how := <-h.Ended; how != simulator.EndedCancelled {
 		t.Errorf("the backend ended %s", how)
 	}
 	l := h.lines(call)[0]
 	out, _ := l.Usage.OutputTokens()
-	if generated := h.sim.Account().Requests[call.RequestID].Tokens; l.Outcome != accounting.OutcomeCancelled || out == 0 || out > generated || l.Cost.Charge.Nanos == 0 {
+	if generated := h.Sim.Account().Requests[call.RequestID].Tokens; l.Outcome != accounting.OutcomeCancelled || out == 0 || out > generated || l.Cost.Charge.Nanos == 0 {
 		t.Errorf("%d tokens charged of %d generated: %+v", out, generated, l)
 	}
 }
@@ -403,7 +342,7 @@ func TestACallerThatIsGoneCancels(t *testing.T) {
 	if reason(err) != gateway.Cancelled {
 		t.Fatal(err)
 	}
-	if how := <-h.ended; how != simulator.EndedCancelled {
+	if how := <-h.Ended; how != simulator.EndedCancelled {
 		t.Errorf("the backend ended %s", how)
 	}
 	if l := h.lines(call)[0]; l.Outcome != accounting.OutcomeCancelled {
@@ -440,7 +379,7 @@ func TestABudgetRefusesBeforeTheBackendIsCalled(t *testing.T) {
 	if !errors.As(err, &e) || e.Reason != gateway.BudgetExhausted || e.RetryAfter != 0 || !strings.Contains(e.Message, `budget "cap"`) {
 		t.Fatal(err)
 	}
-	if served := h.sim.Account().Calls; served != 0 || len(h.lines(call)) != 0 {
+	if served := h.Sim.Account().Calls; served != 0 || len(h.lines(call)) != 0 {
 		t.Errorf("the backend served %d calls", served)
 	}
 	limit := 10
@@ -506,7 +445,7 @@ func (f *failing) Close(ctx context.Context, c ledger.Closing) (bool, error) {
 
 func TestNoOKWithoutTheLedger(t *testing.T) {
 	h := newHouse(t, "---\n"+fmt.Sprintf(cap, "5 USD"))
-	broken := &failing{Store: h.store}
+	broken := &failing{Store: h.Store}
 	broken.closes.Store(true)
 	h.Ledger.Store = broken
 	call := newCall("say: nobody will pay for this")
@@ -583,11 +522,11 @@ func TestTheClassicOvershoot(t *testing.T) {
 		})
 	}
 	all.Wait()
-	in := h.sim.Account()
+	in := h.Sim.Account()
 	if won.Load() != in.Calls || won.Load()+refused.Load() != calls {
 		t.Errorf("%d won, %d were refused, the backend served %d", won.Load(), refused.Load(), in.Calls)
 	}
-	state, ok, err := h.store.Window(context.Background(), "acme/cap/tenant/total")
+	state, ok, err := h.Store.Window(context.Background(), "acme/cap/tenant/total")
 	if err != nil || !ok {
 		t.Fatalf("no such window: %v", err)
 	}
@@ -633,7 +572,7 @@ tenant: acme
 safety: {output: [{guard: lexicon, terms: [zorblatt], action: redact}]}
 `)
 	for name, want := range map[string]string{"sim-2026": "sim-2026", "sim-zorblatt": ""} {
-		router, err := route.New([]route.Model{{Name: "sim", MaxOutputTokens: 100, Targets: []route.Target{{Name: "b", Backend: named{h.sim, name}, Model: "sim0"}}}})
+		router, err := route.New([]route.Model{{Name: "sim", MaxOutputTokens: 100, Targets: []route.Target{{Name: "b", Backend: named{h.Sim, name}, Model: "sim"}}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -70,7 +70,7 @@ const (
 
 func TestGolden(t *testing.T) {
 	h := newHouse(t, "")
-	h.now = func() time.Time { return time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC) }
+	h.Clock = func() time.Time { return time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC) }
 	for _, c := range []struct{ name, body string }{
 		{"whole.json", request(t, "sim", "say: Hello <world> & 世界")},
 		{"whole-refusal.json", request(t, "sim", "think: hm\nrefuse: I will not.")},
@@ -165,13 +165,9 @@ tenant: fast
 rates:
   - {per: key, requests: 1/min, burst: 1}
 `)
-	secrets := map[string]string{"acme": h.secret, "platform": auth.NewSecret(), "nobody": "weir_canary-unknown"}
+	secrets := map[string]string{"acme": h.secret, "platform": h.Key("", "admin", auth.Platform), "nobody": "weir_canary-unknown"}
 	for _, tenant := range []string{"poor", "fast"} {
-		secrets[tenant] = auth.NewSecret()
-		h.key(auth.Key{Tenant: tenant, Project: "default", Name: "k1", Role: auth.Member, Hash: auth.Hash(secrets[tenant])})
-	}
-	if _, err := h.store.FirstKey(t.Context(), auth.Key{Name: "admin", Role: auth.Platform, Hash: auth.Hash(secrets["platform"])}); err != nil {
-		t.Fatal(err)
+		secrets[tenant] = h.Key(tenant, "k1", auth.Member)
 	}
 	hi := func(more ...string) string { return request(t, "sim", "canary 金丝雀", more...) }
 	if w := h.chat(hi(), "Authorization", "Bearer "+secrets["fast"]); w.Code != http.StatusOK {
@@ -245,7 +241,7 @@ rates:
 			}
 		})
 	}
-	log := h.log.String()
+	log := h.Lines.String()
 	for _, canary := range []string{"canary", "金丝雀", secrets["acme"], secrets["platform"]} {
 		if strings.Contains(log, canary) {
 			t.Errorf("%q is in the log", canary)
@@ -286,7 +282,7 @@ func TestLabelsReachTheLedger(t *testing.T) {
 	if w.Code != http.StatusOK {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	sums, err := h.store.Sum(t.Context(), report.Query{GroupBy: []string{"labels.team", "labels.tier", "labels.n", report.EndUser, report.Session}})
+	sums, err := h.Store.Sum(t.Context(), report.Query{GroupBy: []string{"labels.team", "labels.tier", "labels.n", report.EndUser, report.Session}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +313,7 @@ func TestAClientThatLeaves(t *testing.T) {
 		t.Fatalf("first event %q: %v", first, err)
 	}
 	cancel()
-	if how := <-h.ended; how != simulator.EndedCancelled {
+	if how := <-h.Ended; how != simulator.EndedCancelled {
 		t.Errorf("the call ended %s at the backend", how)
 	}
 }
@@ -410,14 +406,14 @@ func TestAWriteThatFailsEndsTheCall(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer "+h.secret)
 	h.handler.ServeHTTP(refusing{httptest.NewRecorder()}, r)
 	select {
-	case how := <-h.ended:
+	case how := <-h.Ended:
 		if how != simulator.EndedCancelled {
 			t.Errorf("the call ended %s at the backend", how)
 		}
 	default:
 		t.Error("the handler returned before the call ended at the backend")
 	}
-	if log := h.log.String(); !strings.Contains(log, "reason=CANCELLED") {
+	if log := h.Lines.String(); !strings.Contains(log, "reason=CANCELLED") {
 		t.Errorf("the log says %s", log)
 	}
 }

@@ -1,34 +1,20 @@
 package openai
 
 import (
-	"bytes"
-	"context"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
-	"github.com/weir-gateway/weir/accounting/lease"
-	"github.com/weir-gateway/weir/accounting/ledger"
-	"github.com/weir-gateway/weir/accounting/price"
-	"github.com/weir-gateway/weir/policy"
-	"github.com/weir-gateway/weir/policy/guard"
-	"github.com/weir-gateway/weir/server/admin"
-	"github.com/weir-gateway/weir/server/admit"
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/backend/simulator"
-	"github.com/weir-gateway/weir/server/gateway"
+	"github.com/weir-gateway/weir/server/gateway/gatewaytest"
 	"github.com/weir-gateway/weir/server/intercept"
-	"github.com/weir-gateway/weir/server/route"
-	"github.com/weir-gateway/weir/server/store"
-	"github.com/weir-gateway/weir/server/store/sqlite"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -70,104 +56,29 @@ func models() map[string]simulator.Profile {
 	}
 }
 
-// house is this face on a real gateway, a real store and a simulated backend.
+// house is this face on a whole gateway.
 type house struct {
+	*gatewaytest.House
 	t       *testing.T
 	handler http.Handler
-	gateway *gateway.Gateway
-	admin   *admin.Admin
-	log     *logbook
 	secret  string
-	ended   chan simulator.Ending
-	now     func() time.Time
-	store   *store.Store
-}
-
-type logbook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logbook) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 func newHouse(t *testing.T, documents string) *house {
 	t.Helper()
-	ctx := context.Background()
-	h := &house{t: t, log: &logbook{}, secret: auth.NewSecret(), ended: make(chan simulator.Ending, 100), now: time.Now}
-	kept, err := sqlite.Open(ctx, t.TempDir()+"/weir.db")
-	if err != nil {
-		t.Fatal(err)
+	targets := map[string][]simulator.Profile{}
+	for name, profile := range models() {
+		targets[name] = []simulator.Profile{profile}
 	}
-	h.store = kept
-	t.Cleanup(func() { kept.Shutdown() })
-	log := slog.New(slog.NewTextHandler(h.log, nil))
-	live := &admin.Live{Store: kept, Keys: kept, Factories: guard.All(), Log: log}
-	if err := live.Refresh(ctx); err != nil {
-		t.Fatal(err)
-	}
-	h.admin = &admin.Admin{Store: kept, Live: live}
-	h.apply(basics + documents)
-	h.key(auth.Key{Tenant: "acme", Project: "default", Name: "k1", Role: auth.Member, Hash: auth.Hash(h.secret)})
-
-	sim, err := simulator.New(simulator.Config{Models: models(), Ended: func(_ string, how simulator.Ending) { h.ended <- how }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var routes []route.Model
-	for name := range models() {
-		routes = append(routes, route.Model{Name: name, MaxOutputTokens: 100, Targets: []route.Target{{Name: "sim", Backend: sim, Model: name}}})
-	}
-	router, err := route.New(routes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := func() time.Time { return h.now() }
+	h := &house{t: t, House: gatewaytest.New(t, basics+documents, targets)}
+	h.secret = h.Key("acme", "k1", auth.Member)
 	metrics, err := intercept.NewMetrics(prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain := &intercept.Chain{Keys: &auth.Keys{Lookup: live.Lookup, Now: now}, Metrics: metrics, Log: log, Now: now}
-	h.gateway = &gateway.Gateway{
-		Policies: func() *policy.Set { return live.Snapshot().Policies },
-		Router:   func() *route.Router { return router },
-		Limiter:  admit.New(now),
-		Ledger: &ledger.Ledger{
-			Store:   kept,
-			Prices:  func() *price.Catalogue { return live.Snapshot().Prices },
-			Budgets: func() *lease.Book { return live.Snapshot().Budgets },
-			Now:     now,
-		},
-		MaxDuration: time.Minute,
-		Observe:     func(*gateway.Call, *gateway.Answer, error) {},
-		Log:         log, Now: now,
-	}
-	h.handler = New(Config{Gateway: h.gateway, Router: func() *route.Router { return router }, Chain: chain})
+	chain := &intercept.Chain{Keys: &auth.Keys{Lookup: h.Live.Lookup, Now: h.Now}, Metrics: metrics, Log: h.Logger, Now: h.Now}
+	h.handler = New(Config{Gateway: h.Gateway, Router: h.Router, Chain: chain})
 	return h
-}
-
-func (h *house) apply(documents string) {
-	h.t.Helper()
-	if _, err := h.admin.Apply(context.Background(), auth.Caller{Role: auth.Platform}, []admin.Source{{Name: "test", Content: documents}}, false); err != nil {
-		h.t.Fatal(err)
-	}
-}
-
-func (h *house) key(k auth.Key) {
-	h.t.Helper()
-	k.Created = time.Now()
-	if err := h.store.CreateKey(context.Background(), k); err != nil {
-		h.t.Fatal(err)
-	}
 }
 
 // ask sends a request with the key of the house.

@@ -1,12 +1,9 @@
 package weir
 
 import (
-	"bytes"
 	"context"
-	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,21 +16,11 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
-	"github.com/weir-gateway/weir/accounting/lease"
-	"github.com/weir-gateway/weir/accounting/ledger"
-	"github.com/weir-gateway/weir/accounting/price"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
-	"github.com/weir-gateway/weir/policy"
-	"github.com/weir-gateway/weir/policy/guard"
-	"github.com/weir-gateway/weir/server/admin"
-	"github.com/weir-gateway/weir/server/admit"
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/backend/simulator"
-	"github.com/weir-gateway/weir/server/gateway"
+	"github.com/weir-gateway/weir/server/gateway/gatewaytest"
 	"github.com/weir-gateway/weir/server/intercept"
-	"github.com/weir-gateway/weir/server/route"
-	"github.com/weir-gateway/weir/server/store"
-	"github.com/weir-gateway/weir/server/store/sqlite"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -76,93 +63,31 @@ func models() map[string]simulator.Profile {
 	}
 }
 
-// house is this face on a real gateway, a real store and a simulated backend,
-// behind a real gRPC server.
+// house is this face on a whole gateway, behind a real gRPC server.
 type house struct {
+	*gatewaytest.House
 	t       *testing.T
 	conn    *grpc.ClientConn
-	store   *store.Store
-	log     *logbook
 	secrets map[string]string // by name of the key
-	ended   chan simulator.Ending
-	gateway *gateway.Gateway
-}
-
-type logbook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logbook) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 func newHouse(t *testing.T, documents string) *house {
 	t.Helper()
-	ctx := context.Background()
-	h := &house{t: t, log: &logbook{}, secrets: map[string]string{}, ended: make(chan simulator.Ending, 100)}
-	var err error
-	if h.store, err = sqlite.Open(ctx, t.TempDir()+"/weir.db"); err != nil {
-		t.Fatal(err)
+	targets := map[string][]simulator.Profile{}
+	for name, profile := range models() {
+		targets[name] = []simulator.Profile{profile}
 	}
-	t.Cleanup(func() { h.store.Shutdown() })
-	log := slog.New(slog.NewTextHandler(h.log, nil))
-	live := &admin.Live{Store: h.store, Keys: h.store, Factories: guard.All(), Log: log}
-	if err := live.Refresh(ctx); err != nil {
-		t.Fatal(err)
-	}
-	documentsOf := &admin.Admin{Store: h.store, Live: live}
-	if _, err := documentsOf.Apply(ctx, auth.Caller{Role: auth.Platform}, []admin.Source{{Name: "test", Content: basics + documents}}, false); err != nil {
-		t.Fatal(err)
-	}
-	h.secrets["platform"] = auth.NewSecret()
-	if _, err := h.store.FirstKey(ctx, auth.Key{Name: "platform", Role: auth.Platform, Hash: auth.Hash(h.secrets["platform"]), Created: time.Now()}); err != nil {
-		t.Fatal(err)
-	}
+	h := &house{t: t, House: gatewaytest.New(t, basics+documents, targets), secrets: map[string]string{}}
+	h.secrets["platform"] = h.Key("", "platform", auth.Platform)
 	h.key("member", "acme", auth.Member)
 	h.key("admin", "acme", auth.Admin)
-
-	sim, err := simulator.New(simulator.Config{Models: models(), Ended: func(_ string, how simulator.Ending) { h.ended <- how }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var routes []route.Model
-	for name := range models() {
-		routes = append(routes, route.Model{Name: name, MaxOutputTokens: 100, Targets: []route.Target{{Name: "b", Backend: sim, Model: name}}})
-	}
-	router, err := route.New(routes)
-	if err != nil {
-		t.Fatal(err)
-	}
 	metrics, err := intercept.NewMetrics(prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain := &intercept.Chain{Keys: &auth.Keys{Lookup: live.Lookup, Now: time.Now}, Metrics: metrics, Log: log, Now: time.Now}
-	h.gateway = &gateway.Gateway{
-		Policies: func() *policy.Set { return live.Snapshot().Policies },
-		Router:   func() *route.Router { return router },
-		Limiter:  admit.New(time.Now),
-		Ledger: &ledger.Ledger{
-			Store:   h.store,
-			Prices:  func() *price.Catalogue { return live.Snapshot().Prices },
-			Budgets: func() *lease.Book { return live.Snapshot().Budgets },
-			Now:     time.Now,
-		},
-		MaxDuration: time.Minute,
-		Observe:     func(*gateway.Call, *gateway.Answer, error) {},
-		Log:         log, Now: time.Now,
-	}
+	chain := &intercept.Chain{Keys: &auth.Keys{Lookup: h.Live.Lookup, Now: time.Now}, Metrics: metrics, Log: h.Logger, Now: time.Now}
 	server := grpc.NewServer(append(chain.ServerOptions(), grpc.WaitForHandlers(true))...)
-	if err := Register(server, Config{Gateway: h.gateway, Admin: documentsOf, Reports: h.store, Keys: h.store, Live: live, Now: time.Now}); err != nil {
+	if err := Register(server, Config{Gateway: h.Gateway, Admin: h.Admin, Reports: h.Store, Keys: h.Store, Live: h.Live, Now: time.Now}); err != nil {
 		t.Fatal(err)
 	}
 	listener := bufconn.Listen(1 << 20)
@@ -181,12 +106,7 @@ func newHouse(t *testing.T, documents string) *house {
 // key makes a key in a tenant's project default.
 func (h *house) key(name, tenant string, role auth.Role) {
 	h.t.Helper()
-	h.secrets[name] = auth.NewSecret()
-	if err := h.store.CreateKey(context.Background(), auth.Key{
-		Tenant: tenant, Project: "default", Name: name, Role: role, Hash: auth.Hash(h.secrets[name]), Created: time.Now(),
-	}); err != nil {
-		h.t.Fatal(err)
-	}
+	h.secrets[name] = h.Key(tenant, name, role)
 }
 
 // as is a context that calls with a key.

@@ -62,7 +62,7 @@ func TestGenerate(t *testing.T) {
 		t.Errorf("verdicts are %v", a.Verdicts)
 	}
 	tg := a.Target
-	if tg.RequestedModel != "sim" || tg.Model != "sim" || tg.Backend != "b" || tg.Attempt != 1 || tg.GetInjectedMaxOutputTokens() != 100 {
+	if tg.RequestedModel != "sim" || tg.Model != "sim" || tg.Backend != "b0" || tg.Attempt != 1 || tg.GetInjectedMaxOutputTokens() != 100 {
 		t.Errorf("target is %v", tg)
 	}
 	if a.Timing.GetTimeToFirstOutput() == nil || a.Timing.GetTotal() == nil || a.Timing.TimeToFirstOutput.AsDuration() > a.Timing.Total.AsDuration() {
@@ -100,7 +100,7 @@ func readEvents(t *testing.T, stream grpc.ServerStreamingClient[weirv1.StreamGen
 		}
 		switch event := e.Event.(type) {
 		case *weirv1.StreamGenerateResponse_Started:
-			if event.Started.RequestId == "" || event.Started.Target.GetBackend() != "b" {
+			if event.Started.RequestId == "" || event.Started.Target.GetBackend() != "b0" {
 				t.Errorf("started is %v", event.Started)
 			}
 		case *weirv1.StreamGenerateResponse_Delta:
@@ -166,7 +166,7 @@ func TestStreamGenerate(t *testing.T) {
 				t.Errorf("verdicts are %v", completed.Verdicts)
 			}
 			// What completed says is in the ledger.
-			sums, err := h.store.Sum(t.Context(), report.Query{})
+			sums, err := h.Store.Sum(t.Context(), report.Query{})
 			if err != nil || len(sums.Totals) != 1 {
 				t.Fatalf("the ledger has %+v, %v", sums, err)
 			}
@@ -254,7 +254,7 @@ window: day
 		})
 	}
 	for _, canary := range append([]string{"canary", "金丝雀"}, h.secrets["member"], h.secrets["platform"]) {
-		if strings.Contains(h.log.String(), canary) {
+		if strings.Contains(h.Lines.String(), canary) {
 			t.Errorf("%q is in the log", canary)
 		}
 	}
@@ -298,7 +298,7 @@ func TestACallerThatLeaves(t *testing.T) {
 		}
 	}
 	cancel()
-	if how := <-h.ended; how != simulator.EndedCancelled {
+	if how := <-h.Ended; how != simulator.EndedCancelled {
 		t.Errorf("the call ended %s at the backend", how)
 	}
 }
@@ -483,13 +483,13 @@ func TestCreateKey(t *testing.T) {
 	if err != nil {
 		t.Errorf("the new key: %v, %v", costs, err)
 	}
-	kept, err := h.store.KeyByHash(t.Context(), auth.Hash(made.Secret))
+	kept, err := h.Store.KeyByHash(t.Context(), auth.Hash(made.Secret))
 	if err != nil || kept.Tenant != "acme" || kept.Project != "default" || kept.Name != "k2" || kept.Role != auth.Member {
 		t.Errorf("kept %+v, %v", kept, err)
 	}
 	if made, err := create("platform", "tenants/other/projects/default", "k1", weirv1.KeyRole_KEY_ROLE_ADMIN); err != nil {
 		t.Errorf("the platform for any tenant: %v", err)
-	} else if kept, err := h.store.KeyByHash(t.Context(), auth.Hash(made.Secret)); err != nil || kept.Role != auth.Admin {
+	} else if kept, err := h.Store.KeyByHash(t.Context(), auth.Hash(made.Secret)); err != nil || kept.Role != auth.Admin {
 		t.Errorf("kept %+v, %v", kept, err)
 	}
 
@@ -519,7 +519,7 @@ func TestCreateKey(t *testing.T) {
 	if got := failure(err); got != "InvalidArgument INVALID_REQUEST parent=KEY_PARENT key_id=KEY_ID key=REQUIRED" {
 		t.Errorf("a bad request: %s", got)
 	}
-	if strings.Contains(h.log.String(), made.Secret) {
+	if strings.Contains(h.Lines.String(), made.Secret) {
 		t.Error("the secret is in the log")
 	}
 }
