@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"cmp"
 	"fmt"
 	"regexp/syntax"
 	"slices"
@@ -30,10 +29,6 @@ type entity struct {
 	notAfter, notBefore neighbours
 	// valid confirms a stretch; nil takes all of them.
 	valid func(match string) bool
-	// part is what of the stretch is found, as offsets in it: the value of an
-	// assignment, not its name. Nil is all of it. It may cut at most one byte off
-	// the end.
-	part func(match string) (from, to int)
 
 	// score is how sure the finding is by itself, and contextScore where one of
 	// the context words stands close before it; equal where they are. Context
@@ -440,10 +435,6 @@ func (s *entityStream) decide(next neighbours, at, base int64, text string, foun
 			continue
 		}
 		span := policy.Span{Start: c.start, End: s.pos, At: at, Kind: int(c.spec), Score: score}
-		if spec.part != nil {
-			from, to := spec.part(s.between(c.start, s.pos, base, text))
-			span.Start, span.End = c.start+int64(from), c.start+int64(to)
-		}
 		// Of two entities at one place the surer one is reported, then the first.
 		if n := len(found); i > 0 && n > before && found[n-1].Start == span.Start && found[n-1].End == span.End {
 			if found[n-1].Score < score {
@@ -454,7 +445,6 @@ func (s *entityStream) decide(next neighbours, at, base int64, text string, foun
 		found = append(found, span)
 	}
 	s.matched = s.matched[:0]
-	slices.SortStableFunc(found[before:], func(a, b policy.Span) int { return cmp.Compare(a.End, b.End) })
 	return found
 }
 
