@@ -10,7 +10,8 @@ import (
 type channel struct {
 	name  Channel
 	runes runes
-	lanes []lane // one a rule, in the order that settles ties
+	json  *jsonText // nil where the text is plain
+	lanes []lane    // one a rule, in the order that settles ties
 
 	end  int64 // of the text that was read
 	hold int64 // the watermark: no enforcing rule has anything undecided before it
@@ -28,6 +29,7 @@ type lane struct {
 	rule   *rule
 	stream Stream
 	before Stream // of a blocking rule: where stream stood before this Write
+	fresh  Stream // in JSON, of a rule that reads tokens: one that stays at the beginning
 
 	// pending are the matches that no known match contains, but a coming one may.
 	// Starts and ends both increase.
@@ -46,6 +48,7 @@ type redaction struct {
 	start, end int64
 	decided    int64 // the end when it was decided; it may have grown since
 	lane, kind int
+	form       form
 }
 
 type finding struct {
@@ -57,6 +60,7 @@ type finding struct {
 type verdictAt struct {
 	lane *lane
 	span Span
+	from int64 // nothing from here on is released
 }
 
 func newChannel(name Channel, rules []*rule) *channel {
@@ -66,9 +70,23 @@ func newChannel(name Channel, rules []*rule) *channel {
 	}
 	ch.lanes = make([]lane, len(rules))
 	for i, r := range rules {
-		ch.lanes[i] = lane{rule: r, stream: r.guard.Open()}
+		stream := r.guard.Open()
+		r = r.on(name, stream)
+		ch.lanes[i] = lane{rule: r, stream: stream}
 		if r.action == Block {
 			ch.lanes[i].before = r.guard.Open()
+		}
+	}
+	if name.JSON() {
+		ch.json = &jsonText{}
+		for i := range ch.lanes {
+			l := &ch.lanes[i]
+			ch.json.enforcing = ch.json.enforcing || l.rule.action.Enforcing()
+			if _, is := l.stream.(told); is {
+				ch.json.told = true
+			} else {
+				l.fresh = l.rule.guard.Open()
+			}
 		}
 	}
 	return ch
@@ -78,6 +96,9 @@ func newChannel(name Channel, rules []*rule) *channel {
 // that decision took: what the others know then must not depend on how much
 // more happened to arrive in the same Write.
 func (ch *channel) scan(text string, found []Span) ([]Span, verdictAt) {
+	if ch.json != nil {
+		return ch.scanJSON(text, found)
+	}
 	base := ch.end
 	ch.end += int64(len(text))
 	var first verdictAt
@@ -109,6 +130,9 @@ func (ch *channel) scan(text string, found []Span) ([]Span, verdictAt) {
 
 // close tells all rules that the text ends.
 func (ch *channel) close(found []Span) ([]Span, verdictAt) {
+	if ch.json != nil {
+		return ch.closeJSON(found)
+	}
 	var first verdictAt
 	for i := range ch.lanes {
 		l := &ch.lanes[i]
@@ -143,7 +167,7 @@ func (v *verdictAt) earliest(l *lane, found []Span) {
 			order = cmp.Or(cmp.Compare(s.At, v.span.At), cmp.Compare(s.Start, v.span.Start))
 		}
 		if order < 0 || order == 0 && v.lane == l && s.End > v.span.End {
-			*v = verdictAt{l, s}
+			*v = verdictAt{l, s, s.Start}
 		}
 	}
 }
@@ -175,7 +199,10 @@ func (l *lane) take(s Span) {
 
 // redact notes a match in its place. One that grows stays one entry.
 func (ch *channel) redact(i int, s Span) {
-	r := redaction{s.Start, s.End, s.End, i, s.Kind}
+	r := redaction{start: s.Start, end: s.End, decided: s.End, lane: i, kind: s.Kind}
+	if ch.json != nil {
+		r.form = ch.json.form
+	}
 	for j := len(ch.redactions) - 1; j >= 0 && ch.redactions[j].start >= s.Start; j-- {
 		if old := ch.redactions[j]; old.lane == i && old.start == s.Start {
 			if r.end = max(s.End, old.end); s.Grown {
@@ -213,8 +240,8 @@ func (ch *channel) emit(dst []Piece, candidate int, start int64, text string) []
 			continue
 		}
 		plain(max(start, ch.cover), r.start)
-		if word := ch.lanes[r.lane].rule.kinds[r.kind].placeholder; word != "" {
-			dst = append(dst, Piece{candidate, ch.name, word})
+		if word := ch.lanes[r.lane].rule.kinds[r.kind].placeholder; word != "" || r.form == asString {
+			dst = append(dst, Piece{candidate, ch.name, r.form.write(word)})
 		}
 		ch.cover = r.end
 	}
@@ -230,7 +257,7 @@ func (ch *channel) settle() {
 	for i := range ch.lanes {
 		l := &ch.lanes[i]
 		if len(l.pending) > 0 {
-			ch.settleBefore(i, l.stream.Live())
+			ch.settleBefore(i, ch.inSource(l, l.stream.Live()))
 		}
 	}
 }
@@ -258,7 +285,7 @@ func (ch *channel) finish(decision *verdictAt) {
 		ch.settleBefore(i, ch.end+1)
 		if decision != nil && decision.lane == &ch.lanes[i] {
 			ch.done = append(ch.done, finding{i, decision.span})
-			ch.hold = min(ch.hold, decision.span.Start)
+			ch.hold = min(ch.hold, decision.from)
 		}
 	}
 }

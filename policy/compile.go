@@ -34,6 +34,8 @@ type rule struct {
 	guard     Guard
 	kinds     []kind // as the guard has them, or as the rule says
 	untrusted bool   // not for what the operator wrote himself
+	toolArgs  bool   // redacts in the arguments of tool calls too
+	strict    *rule  // one that redacts, where it blocks instead
 }
 
 // kind is a Kind with the placeholder that stands for it.
@@ -91,7 +93,7 @@ func (c *compiler) rules(d Document, rules []Rule) (out []*rule) {
 		if len(faults) > 0 {
 			continue
 		}
-		compiled := &rule{action: r.Action, guard: guard}
+		compiled := &rule{action: r.Action, guard: guard, toolArgs: r.ToolArgs == Redact}
 		for _, k := range guard.Kinds() {
 			if r.Category != "" {
 				k.Category = r.Category
@@ -112,6 +114,7 @@ func (c *compiler) rules(d Document, rules []Rule) (out []*rule) {
 			Guard: r.Guard, Rule: r.ID, Policy: d.FullName(), Revision: c.revision,
 			Action: r.Action, Stage: r.Stage, Message: -1, Part: -1,
 		}
+		compiled.strict = compiled.strictly()
 		out = append(out, compiled)
 	}
 	return out

@@ -94,7 +94,7 @@ func TestCompileNamesEveryProblem(t *testing.T) {
 		"name: b\ntenant: t")
 	_, err := policy.Compile(1, docs, []policy.Lexicon{{Name: "l"}, {Name: "l"}}, factories(nil))
 	want := `lexicon l: defined twice
-policy a: line 5: safety.output[0].acton: rule "output[0]": unknown field, did you mean "action"? (known: action, category, guard, id, list, placeholder, severity, word)
+policy a: line 5: safety.output[0].acton: rule "output[0]": unknown field, did you mean "action"? (known: action, category, guard, id, list, placeholder, severity, tool_args, word)
 policy a: line 6: safety.output[1].guard: rule "typo": unknown guard "stbu", did you mean "stub"? (known: stub)
 policy t/b: defined twice
 policy t/b: line 6: safety.input[0].list: rule "input[0]": no lexicon "nowhere"`

@@ -56,6 +56,10 @@ type Rule struct {
 	Severity    Severity
 	Placeholder *string
 
+	// ToolArgs is what a rule that redacts does in the arguments of tool calls:
+	// Redact, or Block as it does where nothing is said (Allow).
+	ToolArgs Action
+
 	Stage Stage
 	Field string     // safety.output[1]
 	Node  *yaml.Node // the guard's own keys, without the common ones
@@ -93,7 +97,7 @@ const (
 )
 
 // commonKeys are the keys of a rule that every guard shares.
-var commonKeys = []string{"id", "guard", "action", "category", "severity", "placeholder"}
+var commonKeys = []string{"id", "guard", "action", "category", "severity", "placeholder", "tool_args"}
 
 // RatePers is everything a rate can be counted per.
 var RatePers = []string{"tenant", "project", "key", "end_user"}
@@ -228,11 +232,12 @@ func parseRule(n *yaml.Node, stage Stage, i int) (Rule, Problems) {
 		Category    string   `yaml:"category"`
 		Severity    Severity `yaml:"severity"`
 		Placeholder *string  `yaml:"placeholder"`
+		ToolArgs    Action   `yaml:"tool_args"`
 	}
 	raw.ID = place
 	ps := Within(r.Field, n, Decode(&common, &raw))
 	r.ID, r.Guard, r.Action = raw.ID, raw.Guard, raw.Action
-	r.Category, r.Severity, r.Placeholder, r.Node = raw.Category, raw.Severity, raw.Placeholder, &own
+	r.Category, r.Severity, r.Placeholder, r.ToolArgs, r.Node = raw.Category, raw.Severity, raw.Placeholder, raw.ToolArgs, &own
 	if r.ID == "" {
 		ps = append(ps, Fault(n, r.Field+".id", "is empty: remove it to be called %s", place))
 	}
@@ -244,6 +249,16 @@ func parseRule(n *yaml.Node, stage Stage, i int) (Rule, Problems) {
 	}
 	if r.Placeholder != nil && r.Action != Redact && len(ps) == 0 {
 		ps = append(ps, Fault(n, r.Field+".placeholder", "only action: redact puts a placeholder, not %s", r.Action))
+	}
+	if r.ToolArgs != Allow && len(ps) == 0 {
+		switch {
+		case r.ToolArgs != Redact && r.ToolArgs != Block:
+			ps = append(ps, Fault(n, r.Field+".tool_args", "want redact or block, got %s", r.ToolArgs))
+		case r.Action != Redact:
+			ps = append(ps, Fault(n, r.Field+".tool_args", "only action: redact does something else there, not %s", r.Action))
+		case stage != Output:
+			ps = append(ps, Fault(n, r.Field+".tool_args", "is for output rules: no tool is called by what a caller sends"))
+		}
 	}
 	return r, ps
 }

@@ -82,8 +82,8 @@ type Span struct {
 }
 
 // Factory makes a guard from the keys of a rule that are its own; the common
-// ones (id, guard, action, category, severity, placeholder) are not in the
-// node. Read it with [Decode] and return [Problems] with fields relative to it.
+// ones (id, guard, action, category, severity, placeholder, tool_args) are not in
+// the node. Read it with [Decode] and return [Problems] with fields relative to it.
 type Factory func(rule *yaml.Node, env Env) (Guard, error)
 
 // Env is what a factory may ask while a Set is compiled. Its funcs are never

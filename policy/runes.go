@@ -2,6 +2,7 @@ package policy
 
 import (
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -58,4 +59,32 @@ func validText(text string) string {
 		b.WriteRune(r)
 	}
 	return b.String()
+}
+
+// runeTexts are runes as strings, 256 to a page. A page is made when it is first
+// asked for, and stays: so reading escapes allocates nothing, and what all
+// pages can take together is 4 MB.
+var runeTexts [(utf8.MaxRune + 1) >> 8]atomic.Pointer[string]
+
+// runeText is string(r) without an allocation.
+func runeText(r rune) string {
+	page := runeTexts[r>>8].Load()
+	if page == nil {
+		var b strings.Builder
+		for first := r &^ 0xFF; first <= r|0xFF; first++ {
+			b.WriteRune(first) // a surrogate as U+FFFD, which is as long
+		}
+		text := b.String()
+		page = &text
+		runeTexts[r>>8].Store(page)
+	}
+	// All runes of a page are equally long, but for the first one.
+	at, size := int(r&0xFF), len(*page)>>8
+	if r>>8 == 0 {
+		if at < utf8.RuneSelf {
+			return (*page)[at : at+1]
+		}
+		at, size = at-utf8.RuneSelf/2, 2
+	}
+	return (*page)[at*size : at*size+size]
 }

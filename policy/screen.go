@@ -24,6 +24,10 @@ type Piece struct {
 // was cut into Writes. Text is released as valid UTF-8 and in whole runes; a
 // rune cut by the end of a Write is completed by the next on its channel.
 //
+// Some channels are JSON, see [Channel.JSON]: what is released of them never ends
+// inside an escape, a number or a literal, and stays JSON where it was, however
+// much of it is redacted.
+//
 // A Screen serves one attempt of one call and is used by one goroutine. A
 // caller that goes away drops it: nothing held is then released.
 type Screen struct {
@@ -113,8 +117,8 @@ func (s *Screen) Held() int {
 	return n
 }
 
-// Bound is the most bytes of one channel that the enforcing rules ever hold
-// back; false where one of them has no bound. What arrives on other channels of
+// Bound is the most bytes of one channel of plain text that the enforcing rules
+// ever hold back; false where one of them has no bound. What arrives on other channels of
 // a candidate while one is held waits behind it, and is not counted.
 func (s *Screen) Bound() (bytes int, bounded bool) {
 	for _, r := range s.rules {
@@ -128,6 +132,18 @@ func (s *Screen) Bound() (bytes int, bounded bool) {
 		bytes = max(bytes, n)
 	}
 	return bytes, true
+}
+
+// JSONBound is Bound for a channel of JSON, where one byte that a guard sees can
+// be six of the text (\u0061), and where an escape and a number wait until they
+// are whole.
+func (s *Screen) JSONBound() (bytes int, bounded bool) {
+	bytes, bounded = s.Bound()
+	const escape, part = len(`\u0061`), 2*surrogate - 1
+	if slices.ContainsFunc(s.rules, func(r *rule) bool { return r.action.Enforcing() }) {
+		bytes = max(escape*bytes+part, jsonScalar)
+	}
+	return bytes, bounded
 }
 
 func (s *Screen) candidate(id int) *candidate {

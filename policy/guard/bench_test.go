@@ -1,8 +1,10 @@
 package guard_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -120,6 +122,60 @@ func BenchmarkTokens(b *testing.B) {
 	}
 }
 
+// jsonMembers are elements of an array, such as a tool gets: text, text all in
+// escapes, numbers and literals.
+func jsonMembers(t testing.TB) string {
+	t.Helper()
+	var b strings.Builder
+	for _, text := range []string{english, chinese, "🌊 water"} {
+		plain, err := json.Marshal(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, `{"id": 18446744, "text": %s, "escaped": %s, "score": -12.5e3, "tags": ["a", "b", null, true]},`, plain, strconv.QuoteToASCII(text))
+	}
+	// Go writes what is above U+FFFF in its own way.
+	return strings.ReplaceAll(b.String(), `\U0001f30a`, `\ud83c\udf0a`)
+}
+
+// BenchmarkJSON is what tools get, as models send it.
+func BenchmarkJSON(b *testing.B) {
+	rules := map[string]*policy.Effective{
+		"none":        effective(b),
+		"lexicon-10k": list(b, 10_000, "block"),
+		"email":       effective(b, `{guard: pattern, builtin: email, action: redact}`),
+		"pii":         effective(b, `{guard: pii, action: redact}`),
+		"secrets":     effective(b, `{guard: secrets, action: redact}`),
+	}
+	members := jsonMembers(b)
+	for name, e := range rules {
+		for _, channel := range []policy.Channel{policy.Content, policy.Structured} {
+			for _, size := range []int{4, len(members)} {
+				b.Run(fmt.Sprintf("%s/%s/%d", name, channel, size), func(b *testing.B) {
+					var pieces []policy.Piece
+					for rest := members; rest != ""; {
+						n := min(size, len(rest))
+						for n < len(rest) && rest[n]&0xC0 == 0x80 {
+							n++
+						}
+						pieces = append(pieces, policy.Piece{Channel: channel, Text: rest[:n]})
+						rest = rest[n:]
+					}
+					s := e.Screen()
+					out := s.Write(nil, policy.Piece{Channel: channel, Text: "["})
+					b.SetBytes(int64(len(members)))
+					b.ReportAllocs()
+					for b.Loop() {
+						for _, p := range pieces {
+							out = s.Write(out[:0], p)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
 // BenchmarkBuild compiles a large list.
 func BenchmarkBuild(b *testing.B) {
 	for _, n := range []int{10_000, 100_000} {
@@ -162,6 +218,24 @@ func TestNoAllocations(t *testing.T) {
 			write() // the first text makes the room
 			if n := testing.AllocsPerRun(20, write); n != 0 {
 				t.Errorf("%v allocations per %d bytes", n, len(text))
+			}
+			members := jsonMembers(t)
+			s.Write(out[:0], policy.Piece{Channel: policy.ToolArguments(0), Text: `[`})
+			s.Write(out[:0], policy.Piece{Channel: policy.Structured, Text: `[`})
+			write = func() {
+				for rest := members; rest != ""; {
+					n := min(5, len(rest))
+					for n < len(rest) && rest[n]&0xC0 == 0x80 {
+						n++
+					}
+					out = s.Write(out[:0], policy.Piece{Channel: "tool/0/arguments", Text: rest[:n]})
+					out = s.Write(out[:0], policy.Piece{Channel: policy.Structured, Text: rest[:n]})
+					rest = rest[n:]
+				}
+			}
+			write()
+			if n := testing.AllocsPerRun(20, write); n != 0 {
+				t.Errorf("JSON: %v allocations per %d bytes", n, len(members))
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,6 +52,9 @@ func (r specRule) line() string {
 	line := "{" + r.yaml + ", action: " + r.action.String()
 	if r.action == policy.Redact {
 		line += fmt.Sprintf(", placeholder: %q", r.placeholder)
+	}
+	if r.toolArgs {
+		line += ", tool_args: redact"
 	}
 	return line + "}"
 }
@@ -205,6 +209,12 @@ func check(sc scenario, specs map[int][]specState, events map[int][]event, s scr
 		if err := leak(sc, events[c], merged(out, c)); err != nil {
 			return fmt.Errorf("candidate %d: %w", c, err)
 		}
+		if want.blocked {
+			continue
+		}
+		if err := parses(sc, events[c], merged(out, c)); err != nil {
+			return fmt.Errorf("candidate %d: %w", c, err)
+		}
 	}
 	return nil
 }
@@ -233,11 +243,11 @@ func leak(sc scenario, events []event, out []policy.Piece) error {
 				continue
 			}
 			for _, m := range c.decided(i, ch, len(events), true) {
-				if r.action == policy.Block {
-					stop = min(stop, c.global(ch, m[0]))
+				if r.on(ch) == policy.Block {
+					stop = min(stop, c.global(ch, m.from))
 					continue
 				}
-				for b := m[0]; b < m[1]; b++ {
+				for b := m.from; b < m.to; b++ {
 					covered[c.global(ch, b)] = true
 				}
 			}
@@ -258,12 +268,43 @@ func leak(sc scenario, events []event, out []policy.Piece) error {
 		for _, r := range sc.rules {
 			if r.action == policy.Redact {
 				p.Text = strings.ReplaceAll(p.Text, r.placeholder, "")
+				p.Text = strings.ReplaceAll(p.Text, written(r.placeholder, formString), "")
 			}
 		}
 		got.WriteString(p.Text)
 	}
-	if !strings.HasPrefix(open.String(), got.String()) {
-		return fmt.Errorf("leak: released %q, only %q may be", got.String(), open.String())
+	// A quote can be of a placeholder that stands for a number, and tells nothing.
+	bare := func(b *strings.Builder) string { return strings.ReplaceAll(b.String(), `"`, "") }
+	if !strings.HasPrefix(bare(&open), bare(&got)) {
+		return fmt.Errorf("leak: released %q, only %q may be", bare(&got), bare(&open))
+	}
+	return nil
+}
+
+// parses wants JSON wherever it was JSON, and the text as it was where nothing
+// was redacted.
+func parses(sc scenario, events []event, out []policy.Piece) error {
+	c := candidateSpec{rules: sc.rules, events: events}
+	for _, ch := range c.channels(len(events)) {
+		source, got := c.text(ch, len(events)), ""
+		for _, p := range out {
+			if p.Channel == ch {
+				got += p.Text
+			}
+		}
+		if ch.JSON() && json.Valid([]byte(source)) && !json.Valid([]byte(got)) {
+			return fmt.Errorf("%s: %s was JSON, %s is not", ch, source, got)
+		}
+		redacts := func(i int) bool {
+			return sc.rules[i].on(ch) == policy.Redact && len(c.decided(i, ch, len(events), true)) > 0
+		}
+		var any bool
+		for i := range sc.rules {
+			any = any || redacts(i)
+		}
+		if !any && source != got {
+			return fmt.Errorf("%s: nothing is redacted in %q, which became %q", ch, source, got)
+		}
 	}
 	return nil
 }
@@ -273,6 +314,9 @@ func checkAll(t fataler, sc scenario, cut func(int) bool, open func(*policy.Effe
 	t.Helper()
 	e := effective(t, sc.lines()...)
 	bound, bounded := e.Screen().Bound()
+	if slices.ContainsFunc(sc.channels(), policy.Channel.JSON) {
+		bound, bounded = e.Screen().JSONBound()
+	}
 	if !bounded {
 		return fmt.Errorf("a rule has no bound")
 	}

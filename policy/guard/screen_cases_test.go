@@ -18,6 +18,11 @@ func effective(t fataler, rules ...string) *policy.Effective {
 
 func effectiveAt(t fataler, stage policy.Stage, rules []string) *policy.Effective {
 	t.Helper()
+	return compiled(t, stage, rules, guard.All())
+}
+
+func compiled(t fataler, stage policy.Stage, rules []string, factories map[string]policy.Factory) *policy.Effective {
+	t.Helper()
 	text := "kind: Policy\nname: p\nsafety:\n  " + stage.String() + ":\n"
 	for _, r := range rules {
 		text += "    - " + r + "\n"
@@ -30,7 +35,7 @@ func effectiveAt(t fataler, stage policy.Stage, rules []string) *policy.Effectiv
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := policy.Compile(7, []policy.Document{d}, nil, guard.All())
+	set, err := policy.Compile(7, []policy.Document{d}, nil, factories)
 	if err != nil {
 		t.Fatal(err)
 	}

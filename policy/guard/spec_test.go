@@ -27,6 +27,7 @@ type specRule struct {
 	live        func(text string) []int                // starts of what may still come or grow
 	ends        func(text string) map[int][]string     // of an expression: how each of them may end
 	limit       int                                    // of max_length; 0 is none
+	toolArgs    bool                                   // tool_args: redact
 }
 
 func (r specRule) enforcing() bool { return r.action >= policy.Redact }
@@ -276,21 +277,37 @@ func (c *candidateSpec) global(ch policy.Channel, offset int) int {
 	return at
 }
 
+// stretch is a match as it stands in the source. What is replaced or cut off
+// because of it is wider where it is in a number of JSON.
+type stretch struct {
+	start, end int
+	decided    int // the end that counts when placeholders are chosen
+	from, to   int
+	form       specForm
+}
+
 // decided are the matches of a rule on a channel, k events known.
-func (c *candidateSpec) decided(i int, ch policy.Channel, k int, ended bool) [][2]int {
-	out := c.rules[i].matches(c.text(ch, k), ended)
-	if c.rules[i].limit == 0 {
-		return out
-	}
-	for j := 1; j <= k; j++ {
-		if c.events[j-1].channel != ch {
-			continue
-		}
-		text := c.text(ch, j)
-		for _, s := range c.rules[i].live(text) {
-			if len(text)-s >= c.rules[i].limit {
-				out = append(out, [2]int{s, len(text)})
+func (c *candidateSpec) decided(i int, ch policy.Channel, k int, ended bool) (out []stretch) {
+	r := c.rules[i]
+	tokens, _ := c.tokens(ch, k, ended)
+	for _, t := range tokens {
+		all := r.matches(t.content, t.closed)
+		for n := range t.content + "." { // whatever was long enough once
+			if r.limit == 0 || n == 0 {
+				continue
 			}
+			for _, s := range r.live(t.content[:n]) {
+				if n-s >= r.limit {
+					all = append(all, [2]int{s, n})
+				}
+			}
+		}
+		for _, m := range all {
+			s := stretch{start: t.starts[m[0]], end: t.ends[m[1]-1], decided: t.ends[whenDecided(m, all, r.limit)-1], form: t.form}
+			if s.from, s.to = s.start, s.end; t.form == formScalar {
+				s.from, s.to = t.start, t.end
+			}
+			out = append(out, s)
 		}
 	}
 	return out
@@ -303,13 +320,21 @@ func (c *candidateSpec) watermark(k int) int {
 		mark += len(e.text)
 	}
 	for _, ch := range c.channels(k) {
-		text := c.text(ch, k)
+		tokens, whole := c.tokens(ch, k, false)
 		for _, r := range c.rules {
 			if !r.enforcing() {
 				continue
 			}
-			for _, s := range holding(r, text) {
-				mark = min(mark, c.global(ch, s))
+			if whole < len(c.text(ch, k)) {
+				mark = min(mark, c.global(ch, whole))
+			}
+			for _, t := range tokens {
+				if t.closed {
+					continue
+				}
+				for _, s := range holding(r, t.content) {
+					mark = min(mark, c.global(ch, t.starts[s]))
+				}
 			}
 		}
 	}
@@ -353,25 +378,29 @@ func whenDecided(m [2]int, all [][2]int, limit int) int {
 
 // render is the text before a place, with placeholders.
 func (c *candidateSpec) render(k, before int, ended bool) (out []policy.Piece) {
-	type span struct{ start, end, decided, rule int }
+	type span struct {
+		stretch
+		rule int
+	}
 	spans := map[policy.Channel][]span{}
 	for _, ch := range c.channels(k) {
+		var all []span
 		for i, r := range c.rules {
-			if r.action == policy.Redact {
-				all := c.decided(i, ch, k, ended)
-				for _, m := range all {
-					spans[ch] = append(spans[ch], span{m[0], m[1], whenDecided(m, all, r.limit), i})
+			if r.on(ch) == policy.Redact {
+				for _, m := range c.decided(i, ch, k, ended) {
+					all = append(all, span{m, i})
 				}
 			}
 		}
-		slices.SortFunc(spans[ch], func(a, b span) int {
+		slices.SortFunc(all, func(a, b span) int {
 			return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(b.decided, a.decided), cmp.Compare(a.rule, b.rule))
 		})
+		spans[ch] = all
 	}
 	write := func(ch policy.Channel, text string) {
 		if n := len(out); n > 0 && out[n-1].Channel == ch {
 			out[n-1].Text += text
-		} else {
+		} else if text != "" {
 			out = append(out, policy.Piece{Channel: ch, Text: text})
 		}
 	}
@@ -385,13 +414,13 @@ func (c *candidateSpec) render(k, before int, ended bool) (out []policy.Piece) {
 				return out
 			}
 			for _, s := range spans[e.channel] {
-				if s.start != offset {
+				if s.from != offset {
 					continue
 				}
 				if offset >= covered[e.channel] {
-					write(e.channel, c.rules[s.rule].placeholder)
+					write(e.channel, written(c.rules[s.rule].placeholder, s.form))
 				}
-				covered[e.channel] = max(covered[e.channel], s.end)
+				covered[e.channel] = max(covered[e.channel], s.to)
 			}
 			if offset >= covered[e.channel] {
 				write(e.channel, e.text[b:b+1])
@@ -407,15 +436,18 @@ func (c *candidateSpec) render(k, before int, ended bool) (out []policy.Piece) {
 func (c *candidateSpec) findings(k int, ended bool) (out []policy.Verdict) {
 	for _, ch := range c.channels(k) {
 		for i, r := range c.rules {
-			if r.action == policy.Block {
+			if r.on(ch) == policy.Block {
 				continue
 			}
-			all := c.decided(i, ch, k, ended)
+			var all [][2]int
+			for _, m := range c.decided(i, ch, k, ended) {
+				all = append(all, [2]int{m.start, m.end})
+			}
 			slices.SortFunc(all, func(a, b [2]int) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
 			for _, m := range slices.Compact(all) {
 				inside := slices.ContainsFunc(all, func(o [2]int) bool { return o != m && o[0] <= m[0] && m[1] <= o[1] })
 				if !inside {
-					out = append(out, verdict(i, r.action, ch, m))
+					out = append(out, verdict(i, r.on(ch), ch, m))
 				}
 			}
 		}
@@ -436,24 +468,25 @@ func (c *candidateSpec) run() []specState {
 	for k := 1; k <= len(c.events)+1; k++ {
 		n, ended := min(k, len(c.events)), k > len(c.events)
 		var best struct {
-			place, rule, end int
-			verdict          policy.Verdict
+			place, rule, end, release int
+			verdict                   policy.Verdict
 		}
 		best.place = math.MaxInt
 		for _, ch := range c.channels(n) {
 			for i, r := range c.rules {
-				if r.action != policy.Block {
+				if r.on(ch) != policy.Block {
 					continue
 				}
 				for _, m := range c.decided(i, ch, n, ended) {
-					key := fmt.Sprint(ch, i, m)
+					key := fmt.Sprint(ch, i, m.start, m.end)
 					if before[key] {
 						continue
 					}
 					before[key] = true
-					place := c.global(ch, m[0])
-					if cmp.Or(cmp.Compare(place, best.place), cmp.Compare(i, best.rule), cmp.Compare(best.end, m[1])) < 0 {
-						best.place, best.rule, best.end, best.verdict = place, i, m[1], verdict(i, r.action, ch, m)
+					place := c.global(ch, m.start)
+					if cmp.Or(cmp.Compare(place, best.place), cmp.Compare(i, best.rule), cmp.Compare(best.end, m.end)) < 0 {
+						best.place, best.rule, best.end, best.release = place, i, m.end, c.global(ch, m.from)
+						best.verdict = verdict(i, r.on(ch), ch, [2]int{m.start, m.end})
 					}
 				}
 			}
@@ -464,7 +497,7 @@ func (c *candidateSpec) run() []specState {
 		}
 		if best.place != math.MaxInt {
 			final := specState{
-				out: c.render(n, min(best.place, mark), ended), blocked: true,
+				out: c.render(n, min(best.release, mark), ended), blocked: true,
 				verdicts: append(c.findings(n, ended), best.verdict),
 			}
 			for len(states) < len(c.events)+2 {
