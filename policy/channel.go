@@ -26,6 +26,7 @@ type channel struct {
 
 // lane is one rule at work on one channel.
 type lane struct {
+	order  int // which one
 	rule   *rule
 	stream Stream
 	before Stream // of a blocking rule: where stream stood before this Write
@@ -72,7 +73,7 @@ func newChannel(name Channel, rules []*rule) *channel {
 	for i, r := range rules {
 		stream := r.guard.Open()
 		r = r.on(name, stream)
-		ch.lanes[i] = lane{rule: r, stream: stream}
+		ch.lanes[i] = lane{order: i, rule: r, stream: stream}
 		if r.action == Block {
 			ch.lanes[i].before = r.guard.Open()
 		}
@@ -158,18 +159,18 @@ func (ch *channel) watermark() int64 {
 }
 
 // earliest keeps the match that is decided first; of those, the one that starts
-// first; of those, that of the first rule; of those, the longest. Lanes are
-// offered in the order of their rules.
+// first; of those, that of the first rule; of those, the longest.
 func (v *verdictAt) earliest(l *lane, found []Span) {
 	for _, s := range found {
-		order := -1
-		if v.lane != nil {
-			order = cmp.Or(cmp.Compare(s.At, v.span.At), cmp.Compare(s.Start, v.span.Start))
-		}
-		if order < 0 || order == 0 && v.lane == l && s.End > v.span.End {
-			*v = verdictAt{l, s, s.Start}
+		if w := (verdictAt{l, s, s.Start}); w.before(*v) {
+			*v = w
 		}
 	}
+}
+
+func (v verdictAt) before(w verdictAt) bool {
+	return w.lane == nil || cmp.Or(cmp.Compare(v.span.At, w.span.At), cmp.Compare(v.span.Start, w.span.Start),
+		cmp.Compare(v.lane.order, w.lane.order), cmp.Compare(w.span.End, v.span.End)) < 0
 }
 
 // take notes the matches of a rule that does not block.

@@ -47,7 +47,8 @@ type Stream interface {
 	Scan(text string, found []Span) []Span
 
 	// Close says that the text ends here, and appends what that decides.
-	// Afterwards only Hold and Live may be called, and nothing is live.
+	// Afterwards nothing is live, and only Hold, Live and Copy may be called:
+	// with Copy, another text can begin.
 	Close(found []Span) []Span
 
 	// Hold is the watermark: the least offset at which a match may start that is

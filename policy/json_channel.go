@@ -40,10 +40,7 @@ func (j *jsonText) startOf(offset int64) int64 {
 		return j.source()
 	}
 	m := j.marks[j.find(offset)]
-	if m.escape {
-		return m.source
-	}
-	return m.source + offset - m.content
+	return m.source + offset - m.content // 0, in an escape
 }
 
 // endOf is where the rune before an offset of the token ends in the source.
@@ -138,7 +135,7 @@ func (ch *channel) scanJSON(text string, found []Span) ([]Span, verdictAt) {
 	}
 	if j.told {
 		found = ch.readTold(text[:j.pos-base], outside.lane != nil || first.lane != nil, found)
-		if outside.lane != nil && (first.lane == nil || ch.sooner(outside, first)) {
+		if outside.lane != nil && outside.before(first) {
 			first = outside
 		}
 	}
@@ -307,7 +304,6 @@ func (ch *channel) whole(unit []byte, text string, from, at int64, found []Span,
 	ch.note(from, false)
 	end := from + int64(len(unit))
 	j.read(len(unit), end)
-	var block verdictAt
 	for i := range ch.lanes {
 		l := &ch.lanes[i]
 		if l.fresh == nil {
@@ -321,16 +317,11 @@ func (ch *channel) whole(unit []byte, text string, from, at int64, found []Span,
 			}
 		}
 		found = l.stream.Close(found)
-		ch.decide(i, found, at, &block)
+		ch.decide(i, found, at, first)
 		l.stream.Copy(l.fresh)
 	}
 	j.content, j.marks = 0, j.marks[:0]
-	if block.lane != nil {
-		block.from = from
-		if first.lane == nil || ch.sooner(block, *first) {
-			*first = block
-		}
-	}
+	first.from = from // what ends a token is the first that its last rune tells
 	for i, r := range ch.redactions {
 		if r.start >= from {
 			r.start, r.end, r.decided, r.form = from, end, end, asString
@@ -354,14 +345,6 @@ func (ch *channel) decide(i int, found []Span, at int64, first *verdictAt) {
 	}
 }
 
-// sooner tells whether a match of a blocking rule counts rather than another.
-func (ch *channel) sooner(a, b verdictAt) bool {
-	rank := func(v verdictAt) int {
-		return slices.IndexFunc(ch.lanes, func(l lane) bool { return l.rule == v.lane.rule })
-	}
-	return cmp.Or(cmp.Compare(a.span.At, b.span.At), cmp.Compare(a.span.Start, b.span.Start), cmp.Compare(rank(a), rank(b))) < 0
-}
-
 // scanTold finds the first decision of the rules that are told what they find.
 func (ch *channel) scanTold(text string, found []Span) ([]Span, verdictAt) {
 	var first verdictAt
@@ -375,8 +358,8 @@ func (ch *channel) scanTold(text string, found []Span) ([]Span, verdictAt) {
 	return found, first
 }
 
-// readTold lets the rules that are told read as much as the others have, after a block less than
-// they were shown.
+// readTold lets the rules that are told read as much as the others have: after
+// a block, less than they were shown.
 func (ch *channel) readTold(text string, again bool, found []Span) []Span {
 	for i := range ch.lanes {
 		l := &ch.lanes[i]

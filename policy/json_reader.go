@@ -48,7 +48,7 @@ type jsonPart struct {
 
 	// peeked: the next rune told what this is, but is not part of it.
 	peeked bool
-	rune   rune   // of an escape
+	rune   rune   // of an escape; half of a pair that is alone is one too
 	unit   []byte // of a number or literal, or what was one before it broke; until the next call
 }
 
@@ -251,8 +251,6 @@ func (r *jsonReader) escape(b byte) jsonPart {
 				return is(utf16.DecodeRune(unit16(r.unit[2:surrogate-1], r.unit[surrogate-1]), c))
 			case 0xD800 <= c && c < 0xDC00:
 				return more()
-			case utf16.IsSurrogate(c):
-				c = utf8.RuneError
 			}
 			return is(c)
 		}
@@ -263,8 +261,7 @@ func (r *jsonReader) escape(b byte) jsonPart {
 	return r.breaks()
 }
 
-// lone says that the first half of a pair has no second one: it stands for
-// U+FFFD, as encoding/json reads it.
+// lone says that the first half of a pair has no second one.
 func (r *jsonReader) lone() jsonPart {
 	r.unit = r.unit[:copy(r.unit, r.unit[surrogate:])]
 	return jsonPart{kind: jsonEscape, peeked: true, rune: utf8.RuneError}

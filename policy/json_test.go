@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"encoding/json"
+	"errors"
+	"math/rand"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -135,8 +138,10 @@ func TestToldInJSON(t *testing.T) {
 	}{
 		{"it blocks", []*rule{made(prophet{}, Redact), made(letters('a'), Redact)}, Span{Start: 4, End: 14, At: 14}, `["_b`, 4, 14},
 		{"another comes first", []*rule{made(prophet{}, Redact), made(letters('7'), Block)}, Span{Start: 6, End: 14, At: 14}, `["ab",`, 7, 8},
+		{"another comes first, inside it", []*rule{made(letters('b'), Block), made(prophet{}, Block)}, Span{Start: 2, End: 14, At: 14}, `["`, 3, 4},
 		{"another comes later", []*rule{made(prophet{}, Block), made(letters('c'), Block)}, Span{Start: 6, End: 14, At: 14}, `["ab",`, 6, 14},
 		{"at once, the first rule counts", []*rule{made(letters('c'), Block), made(prophet{}, Block)}, Span{Start: 10, End: 16, At: 16}, `["ab",17,"`, 10, 16},
+		{"a number is decided by what follows it", []*rule{made(letters('7'), Block), made(prophet{}, Block)}, Span{Start: 6, End: 9, At: 9}, `["ab",`, 6, 9},
 		{"at once, what starts first counts", []*rule{made(letters('c'), Block), made(prophet{}, Block)}, Span{Start: 6, End: 16, At: 16}, `["ab",`, 6, 16},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -162,5 +167,63 @@ func TestToldInJSON(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNumbersAreHeldForWhoeverEnforces, one who reads no tokens too.
+func TestNumbersAreHeldForWhoeverEnforces(t *testing.T) {
+	s := newScreen([]*rule{{action: Block, guard: prophet{}, kinds: []kind{{}}}})
+	if got := join(s.Write(nil, Piece{Channel: Structured, Text: "[12"})); got != "[" {
+		t.Errorf("released %q", got)
+	}
+}
+
+// TestJSONReader: the reader knows JSON as encoding/json does, and the first
+// byte that is not.
+func TestJSONReader(t *testing.T) {
+	parts := []string{"{", "}", "[", "]", ",", ":", `"`, `""`, `"a":`, " ", "\n", "0", "1", "-", ".", "e", "+", "1", `\`, `\n`, `\"`, "u", `"\u00e9"`, `\ud83d`, `\ude00`, "a", "true", "t", "null", "fa", "false", "\x01", "\x00", "é", "\uFEFF", "{", "[", "]", "}", `"b"`, "1.5", ","}
+	random := rand.New(rand.NewSource(3))
+	whole := 0
+	for range 200_000 {
+		var b strings.Builder
+		for range random.Intn(10) {
+			b.WriteString(parts[random.Intn(len(parts))])
+		}
+		text := b.String()
+		// A NUL is never JSON, so with it there is a first byte that is wrong.
+		var raw json.RawMessage
+		var syntax *json.SyntaxError
+		if !errors.As(json.Unmarshal([]byte(text+"\x00"), &raw), &syntax) {
+			t.Fatalf("%q and a NUL are JSON", text)
+		}
+		want := int(syntax.Offset) - 1
+
+		var r jsonReader
+		at := 0
+		for at < len(text) && !r.broken {
+			rest := text[at:]
+			if random.Intn(2) == 0 { // a piece of it, cut between runes
+				_, n := utf8.DecodeRuneInString(rest)
+				rest = rest[:n]
+			}
+			at += r.next(rest).n
+		}
+		if at != want {
+			t.Fatalf("%q is JSON up to %d, not %d", text, at, want)
+		}
+		valid := !r.broken
+		for part := r.finish(); part.kind != jsonEnd; part = r.finish() {
+			valid = valid && part.kind != jsonBroken
+		}
+		valid = valid && r.want == wantMore && r.nesting.depth == 0 && !r.inString
+		if valid != json.Valid([]byte(text)) {
+			t.Fatalf("%q: valid %t", text, valid)
+		}
+		if valid {
+			whole++
+		}
+	}
+	if whole < 1000 {
+		t.Errorf("only %d of the texts were JSON", whole)
 	}
 }

@@ -66,7 +66,8 @@ func validText(text string) string {
 // pages can take together is 4 MB.
 var runeTexts [(utf8.MaxRune + 1) >> 8]atomic.Pointer[string]
 
-// runeText is string(r) without an allocation.
+// runeText is string(r) without an allocation: U+FFFD for half of a surrogate
+// pair, as encoding/json reads one that is alone.
 func runeText(r rune) string {
 	page := runeTexts[r>>8].Load()
 	if page == nil {

@@ -24,9 +24,10 @@ type Piece struct {
 // was cut into Writes. Text is released as valid UTF-8 and in whole runes; a
 // rune cut by the end of a Write is completed by the next on its channel.
 //
-// Some channels are JSON, see [Channel.JSON]: what is released of them never ends
-// inside an escape, a number or a literal, and stays JSON where it was, however
-// much of it is redacted.
+// Some channels are JSON, see [Channel.JSON]: what is released of them stays JSON
+// where it was, however much of it is redacted, and never ends inside an
+// escape, a number or a literal, unless one that came in pieces with another
+// channel between them is cut by a block there.
 //
 // A Screen serves one attempt of one call and is used by one goroutine. A
 // caller that goes away drops it: nothing held is then released.
@@ -188,7 +189,7 @@ func (s *Screen) close(dst []Piece, c *candidate) []Piece {
 		if decision.lane == nil {
 			continue
 		}
-		at := c.queue.place(ch, decision.span.Start)
+		at := c.queue.place(ch, decision.from)
 		if where == nil || at < place {
 			first, where, place = decision, ch, at
 		}

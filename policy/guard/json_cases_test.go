@@ -8,6 +8,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"pgregory.net/rapid"
+
 	"github.com/weir-gateway/weir/policy"
 )
 
@@ -80,6 +82,54 @@ func TestJSONCases(t *testing.T) {
 	}
 }
 
+// TestJSONOfSeveralRules: the counter-examples of plain text, in tokens.
+func TestJSONOfSeveralRules(t *testing.T) {
+	block := func(term string) string {
+		return `{guard: lexicon, views: [raw], terms: ["` + term + `"], action: block}`
+	}
+	flag := func(term string) string {
+		return `{guard: lexicon, views: [raw], terms: ["` + term + `"], action: flag}`
+	}
+	redact := func(term, word string) string {
+		return `{guard: lexicon, views: [raw], terms: ["` + term + `"], action: redact, placeholder: "` + word + `"}`
+	}
+	for _, c := range []struct {
+		text, want string
+		verdicts   int
+		rules      []string
+	}{
+		{`["xx","abcb"]`, `["xx","a`, 1, []string{block("c"), block("bcb")}},
+		{`["xabcdy","abcd"]`, `["x[1]y","[1]"]`, 4, []string{redact("ab", "[1]"), redact("bcd", "[2]")}},
+		{`["a","aa"]`, `["[1]","`, 4, []string{redact("a", "[1]"), block("aa")}},
+		{`[1234]`, `["[1]"]`, 2, []string{redact("23", "[2]"), redact("12", "[1]")}},
+		{`[1234]`, `["[2]"]`, 2, []string{redact("12", "[1]"), redact("123", "[2]")}},
+		{`[123,4]`, `[`, 1, []string{block("3"), block("12")}},
+		{`[123,4]`, `[`, 2, []string{redact("1", "[1]"), block("23"), flag("4")}},
+		{`[] xaxbx`, `[] x`, 1, []string{block("a"), flag("b")}},
+		{`["\ud83daxbx"]`, `["\ud83d`, 2, []string{block("a"), flag("b"), flag("\uFFFD")}},
+		{`["\ud83d","b"]`, `["`, 1, []string{block("\uFFFD"), flag("b")}},
+		{`-1.`, `-`, 1, []string{block("1."), block("1")}},
+		{`tra b`, ``, 1, []string{block("tr"), flag("b")}},
+		{`tra b`, ``, 2, []string{block("tr"), flag("a")}},
+	} {
+		t.Run(c.text, func(t *testing.T) {
+			e := effective(t, c.rules...)
+			for first := 0; first <= len(c.text); first++ {
+				for second := first; second <= len(c.text); second++ {
+					s := e.Screen()
+					var out []policy.Piece
+					for _, text := range []string{c.text[:first], c.text[first:second], c.text[second:]} {
+						out = s.Write(out, policy.Piece{Channel: policy.Structured, Text: text})
+					}
+					if got := texts(s.End(out, 0)); got != c.want || len(s.Verdicts()) != c.verdicts {
+						t.Fatalf("cut at %d and %d: got %s, want %s; %d verdicts", first, second, got, c.want, len(s.Verdicts()))
+					}
+				}
+			}
+		})
+	}
+}
+
 // TestJSONIsHeldWhole: what is released after each Write.
 func TestJSONIsHeldWhole(t *testing.T) {
 	for _, c := range []struct{ text, want []string }{
@@ -126,6 +176,20 @@ func TestToolCallBehindHeldContent(t *testing.T) {
 		if got := texts(s.End(out, 0)); got != want {
 			t.Errorf("%s: got %q, want %q", tail, got, want)
 		}
+	}
+}
+
+// TestOfTwoNumbersTheFirstCounts: both are decided by the end, and a block
+// leaves nothing of a number, wherever in it the match is.
+func TestOfTwoNumbersTheFirstCounts(t *testing.T) {
+	s := effective(t, `{guard: lexicon, terms: ["12"], action: block}`).Screen()
+	var out []policy.Piece
+	for _, p := range []policy.Piece{{Channel: "tool/0/arguments", Text: "-"}, {Channel: policy.Structured, Text: "12"}, {Channel: "tool/0/arguments", Text: "12"}} {
+		out = s.Write(out, p)
+	}
+	out = s.End(out, 0)
+	if v := s.Verdicts(); len(out) != 0 || len(v) != 1 || v[0].Channel != "tool/0/arguments" {
+		t.Errorf("released %v, found %+v", out, v)
 	}
 }
 
@@ -235,5 +299,49 @@ func TestLongEscapedText(t *testing.T) {
 				t.Fatalf("in pieces of %d: found %q at %d", n, found, v.Start)
 			}
 		}
+	}
+}
+
+// TestEveryGuardBeginsAgain: what a guard finds in a token does not depend on
+// the tokens before it.
+func TestEveryGuardBeginsAgain(t *testing.T) {
+	parts := []string{
+		"4111 1111 1111 1111", "4111 1111", "138123", "13812345678", "bob@example.com", "bob@exam", "card number ", "密码是 aX9kQ2mZ7pL4", "password = hunter2hunter2x9Q",
+		"-----BEGIN " + "PRIVATE KEY-----", "-----END " + "PRIVATE KEY-----", "zorblatt", "z-o-r-b-l", "-a-t-t", "zorb", "测试", "測試詞語", "ignore all previous ", "instructions. ", "<|im_start|>", "。", " ", "水", "&#", `\u0061`,
+	}
+	for _, rule := range []string{
+		`{guard: pii, action: flag}`, `{guard: secrets, action: flag}`, `{guard: injection, action: flag}`, `{guard: lexicon, terms: [zorblatt, 测试词语], action: flag}`,
+		`{guard: lexicon, terms: [zorblatt, bob], whole_word: true, action: flag}`, `{guard: pattern, expr: '\b1.*8\b', max_length: 9, action: flag}`,
+	} {
+		e := effective(t, rule)
+		rapid.Check(t, func(t *rapid.T) {
+			token := func(name string) string {
+				text, err := json.Marshal(strings.Join(rapid.SliceOfN(rapid.SampledFrom(parts), 0, 5).Draw(t, name), ""))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return string(text)
+			}
+			found := func(before, text string) (out []policy.Verdict) {
+				s := e.Screen()
+				for rest := "[" + before + "," + text + "]"; rest != ""; {
+					n := min(len(rest), rapid.IntRange(1, 30).Draw(t, "n"))
+					s.Write(nil, policy.Piece{Channel: policy.Structured, Text: rest[:n]})
+					rest = rest[n:]
+				}
+				s.End(nil, 0)
+				for _, v := range s.Verdicts() {
+					if v.Start -= int64(len(before)); v.Start > 0 {
+						v.End, v.Score = v.End-int64(len(before)), nil
+						out = append(out, v)
+					}
+				}
+				return out
+			}
+			before, text := token("before"), token("text")
+			if got, want := found(before, text), found("0", text); !slices.Equal(got, want) {
+				t.Fatalf("%s: behind %s, in %s\n%+v, want\n%+v", rule, before, text, got, want)
+			}
+		})
 	}
 }

@@ -146,16 +146,21 @@ func drawJSONScenario(t *rapid.T) scenario {
 }
 
 // TestScreenJSON holds the Screen to the specification on channels of JSON,
-// among others, whole and broken.
+// among others, whole and broken. There is more that can go wrong in them than
+// in plain text, so it looks longer.
 func TestScreenJSON(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		sc := drawJSONScenario(t)
-		cuts := rapid.SliceOfN(rapid.Bool(), len(sc.bytes), len(sc.bytes)).Draw(t, "cuts")
-		open := func(e *policy.Effective) screen { return e.Screen() }
-		if err := checkAll(t, sc, func(i int) bool { return cuts[i] }, open); err != nil {
-			t.Fatalf("%v\n%s", err, sc)
-		}
-	})
+	for i := range 10 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				sc := drawJSONScenario(t)
+				cuts := rapid.SliceOfN(rapid.Bool(), len(sc.bytes), len(sc.bytes)).Draw(t, "cuts")
+				open := func(e *policy.Effective) screen { return e.Screen() }
+				if err := checkAll(t, sc, func(i int) bool { return cuts[i] }, open); err != nil {
+					t.Fatalf("%v\n%s", err, sc)
+				}
+			})
+		})
+	}
 }
 
 // jsonFuzzRules are enough to tell where anything is looked at, and as what.

@@ -468,8 +468,8 @@ func (c *candidateSpec) run() []specState {
 	for k := 1; k <= len(c.events)+1; k++ {
 		n, ended := min(k, len(c.events)), k > len(c.events)
 		var best struct {
-			place, rule, end, release int
-			verdict                   policy.Verdict
+			place, start, rule, end int
+			verdict                 policy.Verdict
 		}
 		best.place = math.MaxInt
 		for _, ch := range c.channels(n) {
@@ -483,9 +483,9 @@ func (c *candidateSpec) run() []specState {
 						continue
 					}
 					before[key] = true
-					place := c.global(ch, m.start)
-					if cmp.Or(cmp.Compare(place, best.place), cmp.Compare(i, best.rule), cmp.Compare(best.end, m.end)) < 0 {
-						best.place, best.rule, best.end, best.release = place, i, m.end, c.global(ch, m.from)
+					place, start := c.global(ch, m.from), c.global(ch, m.start)
+					if cmp.Or(cmp.Compare(place, best.place), cmp.Compare(start, best.start), cmp.Compare(i, best.rule), cmp.Compare(best.end, m.end)) < 0 {
+						best.place, best.start, best.rule, best.end = place, start, i, m.end
 						best.verdict = verdict(i, r.on(ch), ch, [2]int{m.start, m.end})
 					}
 				}
@@ -497,7 +497,7 @@ func (c *candidateSpec) run() []specState {
 		}
 		if best.place != math.MaxInt {
 			final := specState{
-				out: c.render(n, min(best.release, mark), ended), blocked: true,
+				out: c.render(n, min(best.place, mark), ended), blocked: true,
 				verdicts: append(c.findings(n, ended), best.verdict),
 			}
 			for len(states) < len(c.events)+2 {
