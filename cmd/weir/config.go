@@ -44,6 +44,8 @@ type Config struct {
 
 	Backends []BackendConfig `yaml:"backends"`
 	Models   []ModelConfig   `yaml:"models"`
+	// Guards are services that judge text for rules with guard: remote.
+	Guards []GuardConfig `yaml:"guards"`
 }
 
 // ListenConfig holds addresses such as 127.0.0.1:8080. Port 0 picks a free one.
@@ -246,6 +248,16 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 				fault(fmt.Sprintf("%s.targets[%d].backend", at, j), "there is no backend %q: add it under backends, or correct the name", t.Backend)
 			}
 		}
+	}
+	guards := map[string]bool{}
+	for i, g := range c.Guards {
+		at := fmt.Sprintf("guards[%d]", i)
+		if field, problem := g.check(); field != "" {
+			fault(at+"."+field, "%s", problem)
+		} else if guards[g.Name] {
+			fault(at+".name", "%q is taken by another service: choose another name", g.Name)
+		}
+		guards[g.Name] = true
 	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":

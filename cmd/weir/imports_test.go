@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"policy/fold":        {},
 	"policy/fold/tables": {},
 	"policy/guard":       {"policy", "policy/fold"},
+	"policy/remote":      {"policy"},
 
 	"accounting":        {},
 	"accounting/price":  {"accounting"},

@@ -18,6 +18,7 @@ type callMetrics struct {
 	tokens      *prometheus.CounterVec
 	verdicts    *prometheus.CounterVec
 	firstOutput *prometheus.HistogramVec
+	unjudged    *prometheus.CounterVec
 }
 
 func newCallMetrics(r prometheus.Registerer) *callMetrics {
@@ -32,6 +33,9 @@ func newCallMetrics(r prometheus.Registerer) *callMetrics {
 		verdicts: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_verdicts_total", Help: "Findings of guards, by guard, stage and action.",
 		}, []string{"guard", "stage", "action"}),
+		unjudged: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_unjudged_bytes_total", Help: "Bytes of text that passed a remote rule that nobody had judged, under its grant (on_error: open).",
+		}, []string{"model"}),
 		firstOutput: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "weir_time_to_first_output_seconds", Help: "Time from a call's arrival to the first text that was released.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
@@ -52,6 +56,9 @@ func (m *callMetrics) observe(call *gateway.Call, answer *gateway.Answer, err er
 	m.calls.WithLabelValues(model, backend, outcome).Inc()
 	for _, v := range answer.Verdicts {
 		m.verdicts.WithLabelValues(v.Guard, v.Stage.String(), v.Action.String()).Inc()
+	}
+	if answer.UnjudgedBytes > 0 {
+		m.unjudged.WithLabelValues(model).Add(float64(answer.UnjudgedBytes))
 	}
 	if in, known := answer.Usage.InputTokens(); known {
 		m.tokens.WithLabelValues(model, backend, "input", string(answer.Source)).Add(float64(in))

@@ -16,7 +16,6 @@ import (
 
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/policy"
-	"github.com/weir-gateway/weir/policy/guard"
 )
 
 type policyCommand struct {
@@ -69,11 +68,14 @@ func (c *policyScanCommand) Run(t terminal) error {
 	for i := range lexicons {
 		lexicons[i].Tenant = ""
 	}
-	set, err := policy.Compile(0, documents, lexicons, guard.All())
+	set, err := policy.Compile(0, documents, lexicons, guards())
 	if err != nil {
 		return usageError(fmt.Errorf("%s: %w", c.Policy, err))
 	}
 	effective := set.Resolve(policy.Subject{})
+	if stage := map[string]policy.Stage{"input": policy.Input, "output": policy.Output}[c.Stage]; effective.Asks(stage) {
+		return usageError(fmt.Errorf("%s: a rule with guard: remote asks a model or a service, and a scan has neither: remove the rule from the file, or ask a running Weir with `weir call`", c.Policy))
+	}
 	scan := func(text string) ([]string, []policy.Verdict, bool) { return scanOutput(effective, text, cut) }
 	if c.Stage == "input" {
 		scan = func(text string) ([]string, []policy.Verdict, bool) { return scanInput(effective, text) }
@@ -281,13 +283,13 @@ func (c *policyExplainCommand) Run(t terminal) error {
 	if err != nil {
 		return usageError(err)
 	}
-	set, err := policy.Compile(0, documents, lexicons, guard.All())
+	set, err := policy.Compile(0, documents, lexicons, guards())
 	if err != nil {
 		return usageError(err)
 	}
 	effective := set.Resolve(policy.Subject{Tenant: c.Tenant, Project: c.Project, Model: c.Model})
 	told := explained{Policies: append([]string{}, effective.Policies...), Rules: []explainedRule{}, Rates: []explainedRate{}, Outputs: effective.Outputs.Mode}
-	if n, bounded := effective.Screen().Bound(); bounded {
+	if n, bounded := effective.Gate("").Bound(); bounded {
 		told.HoldBack = &n
 	}
 	for _, r := range effective.Rules() {

@@ -26,7 +26,6 @@ import (
 	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/accounting/price"
 	"github.com/weir-gateway/weir/policy"
-	"github.com/weir-gateway/weir/policy/guard"
 	"github.com/weir-gateway/weir/server"
 	"github.com/weir-gateway/weir/server/admin"
 	"github.com/weir-gateway/weir/server/admit"
@@ -61,6 +60,7 @@ type weir struct {
 	admin  *admin.Admin
 	ledger *ledger.Ledger
 	router atomic.Pointer[route.Router]
+	judges *judges
 	log    *slog.Logger
 	// undo is what close does, last first; a start that fails does the same.
 	undo []func()
@@ -69,7 +69,8 @@ type weir struct {
 // open wires a Weir and takes its ports. With demo it makes the tenant demo
 // where the store is new.
 func open(ctx context.Context, config Config, demo bool, t terminal, log *slog.Logger) (_ *weir, err error) {
-	w := &weir{log: log}
+	w := &weir{log: log, judges: newJudges()}
+	w.undo = append(w.undo, w.judges.close)
 	defer func() {
 		if err != nil {
 			w.close()
@@ -88,7 +89,7 @@ func open(ctx context.Context, config Config, demo bool, t terminal, log *slog.L
 	if err := w.openStore(ctx, config); err != nil {
 		return nil, err
 	}
-	w.live = &admin.Live{Store: w.store, Keys: w.store, Factories: guard.All(), Log: log}
+	w.live = &admin.Live{Store: w.store, Keys: w.store, Factories: guards(), Log: log}
 	if err := w.live.Refresh(ctx); err != nil {
 		return nil, err
 	}
@@ -119,14 +120,15 @@ func (w *weir) close() {
 	}
 }
 
-// route makes the backends and models of a configuration those of the calls
-// that come.
+// route makes the backends, models and guard services of a configuration those
+// of the calls that come.
 func (w *weir) route(config Config) error {
 	router, err := config.router()
 	if err != nil {
 		return err
 	}
 	w.router.Store(router)
+	w.judges.use(config.Guards)
 	return nil
 }
 
@@ -180,7 +182,9 @@ func (w *weir) build(config Config) error {
 		Limiter:  admit.New(time.Now),
 		Ledger:   w.ledger, MaxDuration: time.Duration(config.MaxDuration),
 		Observe: newCallMetrics(registry).observe, Log: w.log, Now: time.Now,
+		Judge: w.judges.ask,
 	}
+	w.judges.gateway = g
 
 	calls := grpc.NewServer(append(chain.ServerOptions(),
 		grpc.MaxRecvMsgSize(maxMessage),

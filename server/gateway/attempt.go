@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/ledger"
@@ -24,8 +25,10 @@ type attempt struct {
 	number  int
 	last    bool // no other target is left
 
-	screen   *policy.Screen
-	finish   []backend.FinishReason // why each candidate ended, "" while it has not
+	gate     *policy.Gate
+	asking   *asking                // nil where no rule asks
+	said     []backend.FinishReason // why each candidate ended by the backend's word
+	finish   []backend.FinishReason // and what is told of it, "" while some of it is held
 	whole    int                    // candidates that the backend has finished
 	pieces   []policy.Piece         // released by the last event; reused
 	released bool                   // the sink has got something
@@ -54,14 +57,24 @@ func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) 
 		}
 	}()
 
-	// 6 stream: from the backend through the screen to the caller.
+	if a.gate.Asks() {
+		a.asking = a.gateway.ask(ctx, a.call)
+		defer a.asking.stop()
+	}
+
+	// 6 stream: from the backend through the gate and its screen to the caller.
 	failure := a.relay(ctx, &req)
 	a.answer.Finish = a.finish
-	a.answer.Verdicts = append(a.answer.Verdicts, a.screen.Verdicts()...)
 
 	// 7 settle, before the caller hears that it is over.
 	outcome = a.outcome(ctx, failure)
-	if err := a.settle(ctx, hold, outcome); err != nil {
+	err = a.settle(ctx, hold, outcome)
+	if failure == nil || a.released {
+		a.hear(ctx)
+	}
+	a.answer.Verdicts = append(a.answer.Verdicts, a.gate.Verdicts()...)
+	a.answer.UnjudgedBytes += a.gate.UnjudgedBytes()
+	if err != nil {
 		return cannotAccount(err, a.released)
 	}
 	if failure != nil {
@@ -108,6 +121,7 @@ func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold,
 	deadline, _ := ctx.Deadline()
 	hold, err := a.gateway.Ledger.Hold(ctx, accounting.Attempt{
 		RequestID: a.call.RequestID, Number: a.number, ClientRequestID: a.call.ClientRequestID,
+		ParentRequestID: a.call.ParentRequestID, Purpose: a.call.Purpose,
 		Subject: a.call.account(), Model: a.call.Model, Backend: a.target.Name, BackendModel: a.target.Model,
 		Start: a.gateway.Now(), Deadline: deadline,
 	}, most)
@@ -118,13 +132,14 @@ func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold,
 	a.answer.Target.Model, a.answer.Target.Backend = a.target.Model, a.target.Name
 	a.input, a.inputExact = tokens.Input(a.target.Backend, req)
 	a.output = tokens.NewCount(a.target.Backend, req.Model)
-	a.screen = a.rules.Screen()
+	a.gate = a.rules.Gate(lastPrompt(req))
+	a.said = make([]backend.FinishReason, req.Candidates)
 	a.finish = make([]backend.FinishReason, req.Candidates)
 	return hold, nil
 }
 
-// relay streams the answer until it is whole, or until every candidate has
-// ended with a block. What cuts it short before is its error.
+// relay streams the answer until it is whole and released, or until every
+// candidate has ended with a block. What cuts it short before is its error.
 func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // whatever the backend still says, nobody wants
@@ -134,9 +149,18 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 	}
 	defer stream.Close()
 	a.accepted = true
+	next := stream.Recv
+	if a.asking != nil {
+		p := newPump(ctx, stream)
+		defer func() { cancel(); <-p.ended }()
+		next = func() (backend.Event, error) { return a.next(ctx, p) }
+	}
 
-	for wanted := len(a.finish); wanted > 0; {
-		event, err := stream.Recv()
+	for slices.Contains(a.finish, "") {
+		event, err := next()
+		if isSinkError(err) {
+			return err
+		}
 		if err != nil {
 			return a.flush(ctx, err)
 		}
@@ -144,10 +168,11 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 		if c < 0 || c >= len(a.finish) {
 			return a.flush(ctx, &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("candidate %d of %d", c, len(a.finish))})
 		}
-		open := a.finish[c] == ""
 		switch event.Kind {
 		case backend.Started:
-			if a.rules.Clean(event.BackendModel) {
+			// No judge was asked about this name, so where one holds the answer back
+			// only the one we know ourselves may pass.
+			if a.rules.Clean(event.BackendModel) && (!a.rules.Holds() || event.BackendModel == a.target.Model) {
 				a.answer.Target.BackendModel = event.BackendModel
 			}
 			continue
@@ -157,30 +182,22 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 		case backend.Delta:
 			a.received = true
 			a.output.Add(c, event.Channel, event.Text)
-			a.pieces = a.screen.Write(a.pieces[:0], policy.Piece{Candidate: c, Channel: policy.Channel(event.Channel), Text: event.Text})
+			a.pieces = a.gate.Write(a.pieces[:0], policy.Piece{Candidate: c, Channel: policy.Channel(event.Channel), Text: event.Text})
 		case backend.Finished:
 			a.received = true
 			a.whole++
-			a.pieces = a.screen.End(a.pieces[:0], c)
-			if open {
-				a.finish[c] = event.Finish
-			}
+			a.said[c] = event.Finish
+			a.pieces = a.gate.End(a.pieces[:0], c)
 		}
 		if err := a.release(); err != nil {
 			return err
-		}
-		if open && a.screen.Blocked(c) {
-			a.finish[c] = backend.FinishSafety
-		}
-		if open && a.finish[c] != "" {
-			wanted--
 		}
 	}
 	if a.whole < len(a.finish) {
 		return nil // blocked: the backend is cancelled, and pays for what it said
 	}
 	for { // the backend has said all; its usage comes last
-		event, err := stream.Recv()
+		event, err := next()
 		if err != nil {
 			return nil
 		}
@@ -190,7 +207,54 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 	}
 }
 
-// release gives the caller what the screen has let go.
+// next returns what the backend says next. Answers of judges that come before
+// are taken; then the event has no kind where they have ended a candidate.
+func (a *attempt) next(ctx context.Context, p *pump) (backend.Event, error) {
+	for before := a.open(); ; {
+		a.asking.start(a.gate.Ask())
+		events := p.events
+		if a.gate.Full() || a.whole == len(a.finish) && a.open() > 0 {
+			events = nil // the backend waits for the judges
+		}
+		select {
+		case r := <-events:
+			return r.event, r.err
+		case got := <-a.asking.answers:
+			if err := a.take(ctx, got); err != nil {
+				return backend.Event{}, err
+			}
+			if a.open() < before {
+				return backend.Event{}, nil
+			}
+		case <-ctx.Done():
+			return backend.Event{}, ctx.Err()
+		}
+	}
+}
+
+// open counts the candidates of which something may come.
+func (a *attempt) open() (n int) {
+	for _, f := range a.finish {
+		if f == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// take hands an answer of a judge to the gate, and what that releases to the
+// caller. Where the call is over it is not a judgement but a question that was
+// given up.
+func (a *attempt) take(ctx context.Context, got answered) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	a.pieces = a.gate.Answer(a.pieces[:0], got.id, got.judgement)
+	return a.release()
+}
+
+// release gives the caller what the gate has let go, and notes which candidates
+// have ended by that.
 func (a *attempt) release() error {
 	for _, p := range a.pieces {
 		if !a.released {
@@ -202,6 +266,15 @@ func (a *attempt) release() error {
 		}
 		if err := a.sink.Delta(Delta{Candidate: p.Candidate, Channel: backend.Channel(p.Channel), Text: p.Text}); err != nil {
 			return &sinkError{err}
+		}
+	}
+	a.pieces = a.pieces[:0]
+	for c := range a.finish {
+		if a.finish[c] != "" || !a.gate.Ended(c) {
+			continue
+		}
+		if a.finish[c] = a.said[c]; a.gate.Blocked(c) {
+			a.finish[c] = backend.FinishSafety
 		}
 	}
 	return nil
@@ -224,15 +297,42 @@ func (a *attempt) flush(ctx context.Context, cause error) error {
 		if a.finish[c] != "" {
 			continue
 		}
-		a.pieces = a.screen.End(a.pieces[:0], c)
+		a.pieces = a.gate.End(a.pieces[:0], c)
 		if err := a.release(); err != nil {
 			return err
 		}
-		if a.screen.Blocked(c) {
-			a.finish[c] = backend.FinishSafety
+	}
+	for c := range a.finish {
+		for !a.gate.Ended(c) {
+			// Past the deadline of the call nobody judges any more, and each rule
+			// says what holds then.
+			a.asking.start(a.gate.Ask())
+			got := <-a.asking.answers
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return cause
+			}
+			a.pieces = a.gate.Answer(a.pieces[:0], got.id, got.judgement)
+			if err := a.release(); err != nil {
+				return err
+			}
 		}
 	}
 	return cause
+}
+
+// hear waits for the judges that hold nothing back.
+func (a *attempt) hear(ctx context.Context) {
+	for a.gate.Waits() {
+		a.asking.start(a.gate.Ask())
+		select {
+		case got := <-a.asking.answers:
+			if a.take(ctx, got) != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // outcome tells what became of the attempt.

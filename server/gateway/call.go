@@ -26,6 +26,13 @@ type Call struct {
 	Labels  map[string]string
 	EndUser string
 	Session string
+
+	// Purpose marks an inner call, such as "guard", and ParentRequestID the call
+	// that it belongs to; no face sets them. An inner call is charged to the
+	// caller of its parent and must end with it. It takes no place and no rate,
+	// is judged by the platform's policies alone, and never leads to another.
+	Purpose         string
+	ParentRequestID string
 }
 
 func (c *Call) subject() policy.Subject {
@@ -91,6 +98,9 @@ type Answer struct {
 	Source   accounting.Source
 	Cost     *accounting.Cost // nil where no price is known
 	Verdicts []policy.Verdict
+	// UnjudgedBytes is how much text passed a remote rule that nobody had
+	// judged, under a grant of that rule (on_error: open).
+	UnjudgedBytes int64
 	// FirstOutput is when the first text was released, zero where none was.
 	Start, FirstOutput, End time.Time
 }

@@ -9,13 +9,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server/admit"
-	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/route"
 )
 
@@ -28,6 +26,10 @@ type Gateway struct {
 	Router   func() *route.Router
 	Limiter  *admit.Limiter
 	Ledger   *ledger.Ledger
+	// Judge asks what a rule of a call has to ask somebody, and returns when it
+	// knows or when the context ends. It is called by many goroutines. Nil where
+	// no policy can have such rules.
+	Judge func(context.Context, *Call, policy.Question) policy.Judgement
 
 	// MaxDuration bounds a call that sets no earlier deadline.
 	MaxDuration time.Duration
@@ -59,24 +61,39 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	// 1 resolve: what holds for this caller and model, and who may serve it.
 	subject := call.subject()
 	rules := g.Policies().Resolve(subject)
+	if call.Purpose != "" {
+		rules = g.Policies().Resolve(policy.Subject{Project: subject.Project, Model: subject.Model}).Local()
+	}
 	model, known := g.Router().Plan(call.Model)
 	if !known {
 		return unknownModel(call.Model)
 	}
 
-	// 2 admit: a place in flight.
-	leave, err := g.Limiter.Admit(subject, rules.Rates)
-	if err != nil {
-		return refused(err)
+	// 2 admit: a place in flight. An inner call has that of its parent.
+	if call.Purpose == "" {
+		leave, err := g.Limiter.Admit(subject, rules.Rates)
+		if err != nil {
+			return refused(err)
+		}
+		defer leave()
 	}
-	defer leave()
 
-	// 3 guard in: what the caller says may be redacted, or blocked.
-	request, verdicts, err := guardInput(rules, call.Request)
-	answer.Verdicts = verdicts
-	if err != nil {
+	// 3 guard in: what the caller says may be redacted, or blocked; by local
+	// rules first, then by those that have to ask somebody.
+	input := newInput(call.Request)
+	defer input.tell(answer)
+	if err := input.local(rules); err != nil {
 		return err
 	}
+	if rules.Asks(policy.Input) {
+		asking := g.ask(ctx, call)
+		defer asking.stop()
+		defer input.hear(ctx, asking)
+		if err := input.remote(ctx, rules, asking); err != nil {
+			return err
+		}
+	}
+	request := input.clean
 
 	// 5 attempt: targets in order, each with a hold of its own, until one has
 	// answered. Nothing is tried again once the caller has seen a byte.
@@ -84,7 +101,7 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	for i, target := range model.Targets {
 		if failure != nil {
 			// What the failed one said is forgotten, and so is what was found in it.
-			answer.Verdicts = verdicts
+			answer.Verdicts, answer.UnjudgedBytes = nil, 0
 			answer.FirstOutput = time.Time{}
 			if r, ok := sink.(Restarter); ok {
 				r.Restart()
@@ -108,34 +125,4 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 		}
 	}
 	return failure
-}
-
-// guardInput shows every text of a request to the input rules. The request
-// that it returns is the one that may go to a backend.
-func guardInput(rules *policy.Effective, req backend.Request) (backend.Request, []policy.Verdict, error) {
-	clean := make([]backend.Message, len(req.Messages))
-	var texts []policy.InputText
-	var slots []*string // where each text goes when it has been judged
-	for m, message := range req.Messages {
-		clean[m] = message
-		clean[m].Parts = slices.Clone(message.Parts)
-		trusted := message.Role == backend.System || message.Role == backend.Developer
-		if message.Name != "" {
-			texts = append(texts, policy.InputText{Message: m, Part: -1, Text: message.Name, Trusted: trusted})
-			slots = append(slots, &clean[m].Name)
-		}
-		for p, part := range message.Parts {
-			texts = append(texts, policy.InputText{Message: m, Part: p, Text: part.Text, Trusted: trusted})
-			slots = append(slots, &clean[m].Parts[p].Text)
-		}
-	}
-	judged := rules.JudgeInput(texts)
-	if judged.Blocked {
-		return req, judged.Verdicts, inputBlocked(judged.Verdicts)
-	}
-	for i, to := range slots {
-		*to = judged.Texts[i]
-	}
-	req.Messages = clean
-	return req, judged.Verdicts, nil
 }
