@@ -26,8 +26,9 @@ type Judgement struct {
 	// Failed tells that nobody judged: an error, a deadline, an answer that
 	// makes no sense. Labels then say nothing.
 	Failed bool
-	// Cause is why it failed, for the operator's log. It holds nothing of the
-	// text.
+	// Cause is why it failed, for the operator's log: nil where nobody was asked,
+	// since the judge has failed so often that it is left alone for a while. It
+	// holds nothing of the text.
 	Cause error
 	// At is when; a guard needs it where a grant expires.
 	At time.Time

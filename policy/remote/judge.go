@@ -29,9 +29,6 @@ type blamelessError struct{ error }
 
 func (e *blamelessError) Unwrap() error { return e.error }
 
-// errAway says that nothing was asked, since the judge has not answered lately.
-var errAway = errors.New("the judge has failed several times in a row and is left alone for a while")
-
 // Judge asks. One is shared by all calls, so that they learn together that a
 // judge is away. It is safe for concurrent use.
 type Judge struct {
@@ -55,7 +52,7 @@ func (j *Judge) Ask(ctx context.Context, q policy.Question, c Clients) policy.Ju
 	b := j.breaker(g)
 	probe, ok := b.enter(j.Now())
 	if !ok {
-		return unjudged(errAway)
+		return unjudged(nil)
 	}
 	how := blameless // what stands if this panics
 	defer func() { b.leave(j.Now(), how, probe) }()

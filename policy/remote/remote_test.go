@@ -259,7 +259,7 @@ func TestABreakerSparesAJudge(t *testing.T) {
 			t.Errorf("%d deadlines took %s", breakAfter, took)
 		}
 		before := asked
-		if got := ask(); !got.Failed || !errors.Is(got.Cause, errAway) || asked != before {
+		if got := ask(); !got.Failed || got.Cause != nil || asked != before {
 			t.Fatalf("%+v, asked %t", got, asked != before)
 		}
 		time.Sleep(breakFor)

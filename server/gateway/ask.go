@@ -52,7 +52,7 @@ func (a *asking) judge(q policy.Question) (j policy.Judgement) {
 		if p := recover(); p != nil {
 			j = policy.Judgement{Failed: true, Cause: fmt.Errorf("panic: %v", p), At: g.Now()}
 		}
-		if j.Failed && a.ctx.Err() == nil {
+		if j.Failed && j.Cause != nil && a.ctx.Err() == nil {
 			g.Log.WarnContext(a.ctx, "a remote rule has no judgement", "request_id", a.call.RequestID, "policy", q.Policy, "rule", q.Rule, "error", j.Cause)
 		}
 	}()
