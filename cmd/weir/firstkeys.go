@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/weir-gateway/weir/policy/guard"
 	"github.com/weir-gateway/weir/server/admin"
 	"github.com/weir-gateway/weir/server/auth"
 )
@@ -27,7 +28,8 @@ model: sim-text
 currency: USD
 effective: 2026-01-01
 per_million: {input: 0.50, output: 1.50}
-`
+---
+` + guard.DefaultPolicy
 
 // firstKeys makes the platform's key where the store has none, and the tenant
 // demo with its key where the store is new and demo is wanted. Of several

@@ -16,11 +16,20 @@ import (
 
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/policy"
+	"github.com/weir-gateway/weir/policy/guard"
 )
 
 type policyCommand struct {
 	Scan    policyScanCommand    `cmd:"" help:"Run the rules of a policy over texts, without a server."`
 	Explain policyExplainCommand `cmd:"" help:"Tell which rules hold for a caller and a model, and what they hold back."`
+	Default policyDefaultCommand `cmd:"" help:"Print the policy that a Weir without a configuration begins with."`
+}
+
+type policyDefaultCommand struct{}
+
+func (policyDefaultCommand) Run(t terminal) error {
+	_, err := io.WriteString(t.out, guard.DefaultPolicy)
+	return err
 }
 
 type policyScanCommand struct {
