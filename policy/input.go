@@ -1,10 +1,14 @@
 package policy
 
 // InputText is one text that a caller sent: the part of a message, or with Part
-// -1 the name of who speaks it.
+// -1 the name of who speaks it; with Message -1 what defines the tool of place
+// Part, or with both the form of the answer.
 type InputText struct {
 	Message, Part int
 	Text          string
+	// JSON tells that the text is meant to be JSON and stays so: see
+	// [Channel.JSON].
+	JSON bool
 	// Trusted tells that the operator of the calling service wrote it himself,
 	// as a system prompt is. Some guards are not for such text.
 	Trusted bool
@@ -37,7 +41,7 @@ func (e *Effective) JudgeInput(texts []InputText) InputResult {
 		if t.Trusted {
 			s = newScreen(e.trusted)
 		}
-		pieces = s.Write(pieces[:0], Piece{Text: t.Text})
+		pieces = s.Write(pieces[:0], t.piece())
 		pieces = s.End(pieces, 0)
 		res.Texts[i] = join(pieces)
 		for _, v := range s.Verdicts() {
@@ -50,6 +54,13 @@ func (e *Effective) JudgeInput(texts []InputText) InputResult {
 		}
 	}
 	return res
+}
+
+func (t InputText) piece() Piece {
+	if t.JSON {
+		return Piece{Channel: Structured, Text: t.Text}
+	}
+	return Piece{Channel: Content, Text: t.Text}
 }
 
 func join(pieces []Piece) string {

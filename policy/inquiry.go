@@ -22,7 +22,7 @@ func (e *Effective) Inquire(texts []InputText) *Inquiry {
 			rules = e.trusted
 		}
 		g := newGate(rules, "", segmenter{least: leastInput, most: inputSegment})
-		q.out[i] = g.Write(q.out[i], Piece{Channel: Content, Text: t.Text})
+		q.out[i] = g.Write(q.out[i], t.piece())
 		q.out[i] = g.End(q.out[i], 0)
 		q.gates = append(q.gates, g)
 	}

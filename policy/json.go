@@ -9,7 +9,8 @@ import (
 // Structured is the channel of an answer that was asked for as JSON.
 const Structured Channel = "structured"
 
-// ToolName is the channel of the name in the n-th tool call of a candidate.
+// ToolName is the channel of the name in the n-th tool call of a candidate, as a
+// JSON string: so it is known where it ends, and nothing of it waits for more.
 func ToolName(n int) Channel { return Channel("tool/" + strconv.Itoa(n) + "/name") }
 
 // ToolArguments is the channel of the arguments of the n-th tool call of a
@@ -26,10 +27,18 @@ func ToolArguments(n int) Channel { return Channel("tool/" + strconv.Itoa(n) + "
 // literal or escape that turns out to be none belongs to it whole. What is
 // nested deeper than 10,000 arrays and objects, or a number of more than 1024
 // bytes, counts as not JSON.
-func (c Channel) JSON() bool { return c == Structured || c.toolArguments() }
+func (c Channel) JSON() bool { return c == Structured || strings.HasPrefix(string(c), "tool/") }
 
-func (c Channel) toolArguments() bool {
-	return strings.HasPrefix(string(c), "tool/") && strings.HasSuffix(string(c), "/arguments")
+// ToolCall tells which tool call of its candidate a channel belongs to, and
+// whether it is that call's name; false where it is of none.
+func (c Channel) ToolCall() (n int, name, ok bool) {
+	rest, ok := strings.CutPrefix(string(c), "tool/")
+	if !ok {
+		return 0, false, false
+	}
+	number, kind, _ := strings.Cut(rest, "/")
+	n, err := strconv.Atoi(number)
+	return n, kind == "name", err == nil
 }
 
 // told is a Stream of a rule that learns what it finds from outside, by places
@@ -39,15 +48,16 @@ type told interface {
 	expect(Span)
 }
 
-// on is the rule as it holds on a channel. Arguments are acted upon, not read:
-// a placeholder in them does something that nobody asked for, so there redact
-// is block unless the rule says otherwise. What a rule was told is a stretch of
+// on is the rule as it holds on a channel. Names and arguments are acted upon,
+// not read: a placeholder in them does something that nobody asked for, so there
+// redact is block, in arguments unless the rule says otherwise. What a rule was told is a stretch of
 // the source, which no placeholder can replace in JSON.
 func (r *rule) on(name Channel, s Stream) *rule {
 	if r.strict == nil || !name.JSON() {
 		return r
 	}
-	if _, is := s.(told); is || name.toolArguments() && !r.toolArgs {
+	_, isName, call := name.ToolCall()
+	if _, is := s.(told); is || call && (isName || !r.toolArgs) {
 		return r.strict
 	}
 	return r

@@ -21,11 +21,21 @@ func TestRuneText(t *testing.T) {
 
 func TestJSONChannels(t *testing.T) {
 	for channel, want := range map[Channel]bool{
-		Content: false, Reasoning: false, Structured: true, ToolName(3): false, ToolArguments(3): true,
-		"tool/12/name": false, "tool/12/arguments": true,
+		Content: false, Reasoning: false, Structured: true, ToolName(3): true, ToolArguments(3): true,
+		"tool/12/name": true, "tool/12/arguments": true,
 	} {
 		if channel.JSON() != want {
 			t.Errorf("%s: %t", channel, !want)
+		}
+	}
+	for channel, want := range map[Channel]struct {
+		n        int
+		name, ok bool
+	}{
+		ToolName(12): {12, true, true}, ToolArguments(0): {0, false, true}, Content: {}, Structured: {}, "tool/x/name": {0, true, false},
+	} {
+		if n, name, ok := channel.ToolCall(); n != want.n || name != want.name || ok != want.ok {
+			t.Errorf("%s: %d, %t, %t", channel, n, name, ok)
 		}
 	}
 	if ToolName(12) != "tool/12/name" || ToolArguments(12) != "tool/12/arguments" {

@@ -26,15 +26,16 @@ type callCommand struct {
 
 // callResult is the answer as `weir call -o json` prints it.
 type callResult struct {
-	Text         string        `json:"text"`
-	Reasoning    string        `json:"reasoning,omitempty"`
-	Refusal      string        `json:"refusal,omitempty"`
-	Usage        usageResult   `json:"usage"`
-	Cost         *moneyResult  `json:"cost"` // null where no price is known
-	Verdicts     []verdictInfo `json:"verdicts"`
-	FinishReason string        `json:"finish_reason"`
-	Target       targetResult  `json:"target"`
-	RequestID    string        `json:"request_id"`
+	Text         string           `json:"text"`
+	Reasoning    string           `json:"reasoning,omitempty"`
+	Refusal      string           `json:"refusal,omitempty"`
+	ToolCalls    []toolCallResult `json:"tool_calls,omitempty"`
+	Usage        usageResult      `json:"usage"`
+	Cost         *moneyResult     `json:"cost"` // null where no price is known
+	Verdicts     []verdictInfo    `json:"verdicts"`
+	FinishReason string           `json:"finish_reason"`
+	Target       targetResult     `json:"target"`
+	RequestID    string           `json:"request_id"`
 }
 
 type usageResult struct {
@@ -56,6 +57,14 @@ type targetResult struct {
 	Backend                 string `json:"backend"`
 	BackendModel            string `json:"backend_model,omitempty"`
 	InjectedMaxOutputTokens *int32 `json:"injected_max_output_tokens,omitempty"`
+}
+
+// toolCallResult is a call of a tool; its arguments are JSON as the model wrote
+// it.
+type toolCallResult struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	Arguments string `json:"arguments"`
 }
 
 type verdictInfo struct {
@@ -105,10 +114,15 @@ func (c *callCommand) Run(ctx context.Context, t terminal) error {
 		if err := printJSON(t.out, result); err != nil {
 			return err
 		}
-	case !c.Stream:
+	case !c.Stream && result.Text != "":
 		fmt.Fprintln(t.out, result.Text)
-	default:
+	case c.Stream && result.Text != "" || len(result.ToolCalls) == 0:
 		fmt.Fprintln(t.out)
+	}
+	if c.Output == "text" {
+		for _, call := range result.ToolCalls {
+			fmt.Fprintf(t.out, "%s(%s)\n", call.Name, call.Arguments)
+		}
 	}
 	if result.FinishReason == "safety" {
 		return &codedError{exitBlocked, errors.New("the answer ends here: " + blockedBy(result.Verdicts))}
@@ -149,6 +163,9 @@ func (c *callCommand) unary(ctx context.Context, client weirv1.GenerationService
 			result.Text += part.GetText()
 			result.Reasoning += part.GetReasoning().GetText()
 			result.Refusal += part.GetRefusal().GetText()
+			if call := part.GetToolCall(); call != nil {
+				result.ToolCalls = append(result.ToolCalls, toolCallResult{call.Id, call.Name, call.ArgumentsJson})
+			}
 		}
 	}
 	return result, nil
@@ -175,6 +192,12 @@ func (c *callCommand) stream(ctx context.Context, client weirv1.GenerationServic
 			result.Text += e.Delta.GetText()
 			result.Reasoning += e.Delta.GetReasoningText()
 			result.Refusal += e.Delta.GetRefusalText()
+			if call := e.Delta.GetToolCall(); call != nil {
+				result.ToolCalls = append(result.ToolCalls, toolCallResult{ID: call.Id, Name: call.Name})
+			}
+			if piece := e.Delta.GetToolArguments(); piece != nil && int(piece.Index) < len(result.ToolCalls) {
+				result.ToolCalls[piece.Index].Arguments += piece.Text
+			}
 			if c.Output == "text" {
 				io.WriteString(t.out, e.Delta.GetText())
 			}

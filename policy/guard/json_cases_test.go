@@ -44,7 +44,8 @@ func TestJSONCases(t *testing.T) {
 		{"arguments are blocked", args, lexiconRule(""), `{"a":"x zorblatt"}`, `{"a":"x `, [2]int64{8, 16}},
 		{"but for a rule that says otherwise", args, lexiconRule(", tool_args: redact"), `{"a":"x zorblatt"}`, `{"a":"x [1]"}`, [2]int64{8, 16}},
 		{"and a rule may say so", args, lexiconRule(", tool_args: block"), `{"a":"x zorblatt"}`, `{"a":"x `, [2]int64{8, 16}},
-		{"a name is redacted", policy.ToolName(0), lexiconRule(""), `x"zorblatt`, `x"[1]`, [2]int64{2, 10}},
+		{"a name is blocked", policy.ToolName(0), lexiconRule(""), `"x zorblatt"`, `"x `, [2]int64{3, 11}},
+		{"whatever a rule says of arguments", policy.ToolName(0), lexiconRule(", tool_args: redact"), `"x zorblatt"`, `"x `, [2]int64{3, 11}},
 		{"a block leaves nothing of a number", policy.Structured, `{guard: lexicon, terms: ["41"], action: block}`, `[7,99411,1]`, `[7,`, [2]int64{5, 7}},
 		{"half a pair is U+FFFD", policy.Structured, `{guard: lexicon, views: [raw], terms: ["\uFFFDb"], action: redact, placeholder: "[1]"}`, `["\ud83db\ud83d\u0062","\ude00b"]`, `["[1][1]","[1]"]`, [2]int64{}},
 		{"a pair is one", policy.Structured, `{guard: lexicon, views: [raw], terms: ["😀b", "\uFFFD"], action: redact, placeholder: "[1]"}`, `["\ud83d\ude00b"]`, `["[1]"]`, [2]int64{2, 15}},
@@ -161,12 +162,12 @@ func TestJSONIsHeldWhole(t *testing.T) {
 func TestToolCallBehindHeldContent(t *testing.T) {
 	e := effective(t, `{guard: lexicon, terms: [zorblatt], action: redact, placeholder: "[1]"}`)
 	for tail, want := range map[string]string{
-		"latt!": `a [1]f{"x":1}!`,
-		"al":    `a zorbf{"x":1}al`,
+		"latt!": `a [1]"f"{"x":1}!`,
+		"al":    `a zorb"f"{"x":1}al`,
 	} {
 		s := e.Screen()
 		out := s.Write(nil, policy.Piece{Channel: policy.Content, Text: "a zorb"})
-		out = s.Write(out, policy.Piece{Channel: policy.ToolName(0), Text: "f"})
+		out = s.Write(out, policy.Piece{Channel: policy.ToolName(0), Text: `"f"`})
 		out = s.Write(out, policy.Piece{Channel: policy.ToolArguments(0), Text: `{"x"`})
 		out = s.Write(out, policy.Piece{Channel: policy.ToolArguments(0), Text: `:1}`})
 		if got := texts(out); got != "a " {

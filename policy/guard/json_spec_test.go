@@ -150,7 +150,7 @@ func written(word string, form specForm) string {
 
 // on is what the rule does on a channel.
 func (r specRule) on(ch policy.Channel) policy.Action {
-	if r.action == policy.Redact && !r.toolArgs && strings.HasSuffix(string(ch), "/arguments") {
+	if _, name, call := ch.ToolCall(); call && r.action == policy.Redact && (name || !r.toolArgs) {
 		return policy.Block
 	}
 	return r.action

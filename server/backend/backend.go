@@ -6,6 +6,7 @@ package backend
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/weir-gateway/weir/accounting"
 )
@@ -19,9 +20,10 @@ const (
 	Developer Role = "developer"
 	User      Role = "user"
 	Assistant Role = "assistant"
+	ToolRole  Role = "tool" // its messages hold Result parts alone
 )
 
-// A Channel is one kind of text of a candidate.
+// A Channel is one kind of text.
 type Channel string
 
 // The channels.
@@ -29,14 +31,27 @@ const (
 	Content   Channel = "content"
 	Reasoning Channel = "reasoning"
 	Refusal   Channel = "refusal"
+	// Arguments are what an assistant gives a tool that it calls: JSON as the
+	// model wrote it, which it need not be.
+	Arguments Channel = "arguments"
+	// Result is what a tool answered.
+	Result Channel = "result"
 )
 
 // A Part is one piece of a message.
 type Part struct {
-	// Channel is Content in what a caller says; an assistant's earlier turn
-	// may also hold Reasoning and Refusal.
+	// Channel is Content in what a caller says, and Result in what a tool says;
+	// an assistant's earlier turn may also hold Reasoning, Refusal and
+	// Arguments.
 	Channel Channel
 	Text    string
+
+	// Of Arguments and Result: CallID ties the one to the other, and Tool is the
+	// tool's name, of a result where the caller says it.
+	CallID string
+	Tool   string
+	// Failed tells that a Result is the tool's failure.
+	Failed bool
 }
 
 // A Message is one turn of a conversation.
@@ -77,8 +92,70 @@ type Request struct {
 	MaxOutputTokens  *int
 	Stop             []string
 	Seed             *int64
+
+	// Tools are what the model may call, and Choice which of them it must: nil
+	// leaves it to the model.
+	Tools  []Tool
+	Choice *ToolChoice
+	// ParallelCalls tells whether the model may call several tools in a turn.
+	ParallelCalls *bool
+	// Format is the form of the content; nil is plain text.
+	Format *Format
+
 	// Candidates is how many answers are wanted, at least 1.
 	Candidates int
+}
+
+// A Tool is a function of the caller that a model may call.
+type Tool struct {
+	Name        string
+	Description string
+	// Parameters is the JSON Schema of the arguments, nil for a tool that takes
+	// none.
+	Parameters json.RawMessage
+	// Strict asks the backend to keep to the schema.
+	Strict *bool
+}
+
+// A ToolChoice says what a model must call.
+type ToolChoice struct {
+	Mode ToolMode
+	Tool string // of ToolNamed
+}
+
+// A ToolMode is a kind of choice.
+type ToolMode string
+
+// The modes. Required is at least one call, of whichever tool.
+const (
+	ToolAuto     ToolMode = "auto"
+	ToolNone     ToolMode = "none"
+	ToolRequired ToolMode = "required"
+	ToolNamed    ToolMode = "named"
+)
+
+// A Format asks for content that is JSON.
+type Format struct {
+	// Schema is the JSON Schema that the content keeps to; nil for any object.
+	Schema json.RawMessage
+	// Name and Description say what it is, for the model.
+	Name        string
+	Description string
+	// Strict asks the backend to keep to the schema.
+	Strict *bool
+}
+
+// Definitions are the texts of a request beside its messages: tools and format.
+// They are input as messages are.
+func (r *Request) Definitions() []string {
+	var all []string
+	for _, t := range r.Tools {
+		all = append(all, t.Name, t.Description, string(t.Parameters))
+	}
+	if f := r.Format; f != nil {
+		all = append(all, f.Name, f.Description, string(f.Schema))
+	}
+	return all
 }
 
 // A FinishReason says why a candidate ended.
@@ -89,6 +166,7 @@ type FinishReason string
 const (
 	FinishStop          FinishReason = "stop"
 	FinishLength        FinishReason = "length"
+	FinishToolCalls     FinishReason = "tool_calls" // it waits for the tools that it called
 	FinishBackendFilter FinishReason = "backend_filter"
 	FinishRefusal       FinishReason = "refusal"
 	FinishUnknown       FinishReason = "unknown" // the backend gave a reason that has no name here
@@ -102,8 +180,11 @@ type Kind uint8
 const (
 	// Started carries BackendModel. It comes at most once, first.
 	Started Kind = iota + 1
-	// Delta carries Candidate, Channel and Text.
+	// Delta carries Candidate, Channel and Text, and of Arguments the Call.
 	Delta
+	// Called carries Candidate, Call, CallID and Tool. It comes before the
+	// arguments of each call.
+	Called
 	// Finished carries Candidate and Finish; it comes once a candidate.
 	Finished
 	// Used carries Usage: all that the backend says was used so far. The last
@@ -113,10 +194,14 @@ const (
 
 // An Event is one thing that a backend said.
 type Event struct {
-	Kind         Kind
-	Candidate    int
-	Channel      Channel
-	Text         string // valid UTF-8, cut between runes
+	Kind      Kind
+	Candidate int
+	Channel   Channel
+	Text      string // valid UTF-8, cut between runes
+	// Call counts the calls of a candidate from 0. CallID is the backend's name
+	// for it, which may be empty, and Tool what is called.
+	Call         int
+	CallID, Tool string
 	Finish       FinishReason
 	Usage        accounting.Usage
 	BackendModel string // the model's name and version as the backend says it
@@ -130,6 +215,9 @@ type Capabilities struct {
 	// Seed and TopK tell whether the target takes them.
 	Seed bool
 	TopK bool
+	// Tools tells whether the target takes tools, JSON whether it can be held to
+	// answer with a JSON object, and Schema to one of a schema.
+	Tools, JSON, Schema bool
 	// MaxOutputTokens is what one candidate can have at the most, where the
 	// target has such a bound. The gateway asks for no more. 0 is unknown.
 	MaxOutputTokens int

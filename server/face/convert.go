@@ -21,7 +21,10 @@ func Verdict(v policy.Verdict) *weirv1.Verdict {
 		out.Stage, out.CandidateIndex = weirv1.Stage_STAGE_OUTPUT, proto.Int32(int32(v.Candidate))
 		return out
 	}
-	out.Stage, out.MessageIndex = weirv1.Stage_STAGE_INPUT, proto.Int32(int32(v.Message))
+	out.Stage = weirv1.Stage_STAGE_INPUT
+	if v.Message >= 0 { // else it is in what defines a tool, or the form of the answer
+		out.MessageIndex = proto.Int32(int32(v.Message))
+	}
 	if v.Part >= 0 { // else it is in the name of who speaks
 		out.PartIndex = proto.Int32(int32(v.Part))
 	}

@@ -30,6 +30,7 @@ type attempt struct {
 	said     []backend.FinishReason // why each candidate ended by the backend's word
 	finish   []backend.FinishReason // and what is told of it, "" while some of it is held
 	whole    int                    // candidates that the backend has finished
+	calls    []toolCalls            // by candidate
 	pieces   []policy.Piece         // released by the last event; reused
 	released bool                   // the sink has got something
 	accepted bool                   // the backend has taken the request
@@ -37,6 +38,7 @@ type attempt struct {
 	usage    accounting.Usage       // what the backend says was used
 	output   *tokens.Count          // what we counted of it
 
+	structured bool  // the content is JSON
 	input      int64 // what we counted of the prompt
 	inputExact bool
 }
@@ -97,6 +99,12 @@ func (a *attempt) fit(req *backend.Request, defaultMax int) error {
 		return unsupported("config.seed", fmt.Sprintf("model %q takes no seed", a.call.Model))
 	case req.TopK != nil && !can.TopK:
 		return unsupported("config.top_k", fmt.Sprintf("model %q takes no top_k", a.call.Model))
+	case len(req.Tools) > 0 && !can.Tools:
+		return unsupported("tools", fmt.Sprintf("model %q takes no tools", a.call.Model))
+	case req.Format != nil && req.Format.Schema == nil && !can.JSON:
+		return unsupported("config.response_format", fmt.Sprintf("model %q cannot be held to answer in JSON", a.call.Model))
+	case req.Format != nil && req.Format.Schema != nil && !can.Schema:
+		return unsupported("config.response_format", fmt.Sprintf("model %q cannot be held to a JSON Schema", a.call.Model))
 	}
 	// A hold needs a bound, so a call that sets none gets one, and is told.
 	if req.MaxOutputTokens == nil {
@@ -133,6 +141,8 @@ func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold,
 	a.input, a.inputExact = tokens.Input(a.target.Backend, req)
 	a.output = tokens.NewCount(a.target.Backend, req.Model)
 	a.gate = a.rules.Gate(lastPrompt(req))
+	a.structured = req.Format != nil
+	a.calls = make([]toolCalls, req.Candidates)
 	a.said = make([]backend.FinishReason, req.Candidates)
 	a.finish = make([]backend.FinishReason, req.Candidates)
 	return hold, nil
@@ -179,10 +189,22 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 		case backend.Used:
 			a.usage = event.Usage
 			continue
+		case backend.Called:
+			a.received = true
+			piece, err := a.called(event)
+			if err != nil {
+				return a.flush(ctx, err)
+			}
+			a.output.Add(c, backend.Channel(piece.Channel), event.Tool)
+			a.pieces = a.gate.Write(a.pieces[:0], piece)
 		case backend.Delta:
 			a.received = true
-			a.output.Add(c, event.Channel, event.Text)
-			a.pieces = a.gate.Write(a.pieces[:0], policy.Piece{Candidate: c, Channel: policy.Channel(event.Channel), Text: event.Text})
+			channel, err := a.channel(event)
+			if err != nil {
+				return a.flush(ctx, err)
+			}
+			a.output.Add(c, backend.Channel(channel), event.Text)
+			a.pieces = a.gate.Write(a.pieces[:0], policy.Piece{Candidate: c, Channel: channel, Text: event.Text})
 		case backend.Finished:
 			a.received = true
 			a.whole++
@@ -257,6 +279,10 @@ func (a *attempt) take(ctx context.Context, got answered) error {
 // have ended by that.
 func (a *attempt) release() error {
 	for _, p := range a.pieces {
+		delta, ok := a.delta(p)
+		if !ok {
+			continue
+		}
 		if !a.released {
 			a.released = true
 			a.answer.FirstOutput = a.gateway.Now()
@@ -264,7 +290,7 @@ func (a *attempt) release() error {
 				return &sinkError{err}
 			}
 		}
-		if err := a.sink.Delta(Delta{Candidate: p.Candidate, Channel: backend.Channel(p.Channel), Text: p.Text}); err != nil {
+		if err := a.sink.Delta(delta); err != nil {
 			return &sinkError{err}
 		}
 	}

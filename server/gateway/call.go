@@ -60,11 +60,16 @@ type Target struct {
 	InjectedMaxOutputTokens int
 }
 
-// A Delta is a piece of text that may be seen by the caller.
+// A Delta is a piece of text that may be seen by the caller. One whose Tool is
+// set begins a call of that tool and has no text; what follows on channel
+// Arguments with the same Call is what the tool is given.
 type Delta struct {
 	Candidate int
 	Channel   backend.Channel
 	Text      string
+
+	Call         int // of Arguments, from 0 in each candidate
+	CallID, Tool string
 }
 
 // A Sink takes an answer as it is released. An error of a sink ends the call
@@ -108,40 +113,66 @@ type Answer struct {
 // Collector is a Sink that gathers an answer for a unary call. The zero value
 // is ready.
 type Collector struct {
-	texts []*[3]strings.Builder // by candidate, then channel as collected has them
+	candidates []*collecting
+}
+
+type collecting struct {
+	texts [3]strings.Builder // by channel, as collected has them
+	calls []*collectedCall
+}
+
+type collectedCall struct {
+	id, tool  string
+	arguments strings.Builder
 }
 
 // Collected is the text of one candidate, by channel.
 type Collected struct {
 	Content, Reasoning, Refusal string
+	Calls                       []CollectedCall
 }
+
+// CollectedCall is one call of a tool.
+type CollectedCall struct{ ID, Tool, Arguments string }
 
 // Candidates are the texts so far, of each candidate up to the last that has
 // any.
 func (c *Collector) Candidates() []Collected {
-	all := make([]Collected, len(c.texts))
-	for i, t := range c.texts {
-		all[i] = Collected{t[0].String(), t[1].String(), t[2].String()}
+	all := make([]Collected, len(c.candidates))
+	for i, said := range c.candidates {
+		t := &said.texts
+		all[i] = Collected{Content: t[0].String(), Reasoning: t[1].String(), Refusal: t[2].String()}
+		for _, call := range said.calls {
+			all[i].Calls = append(all[i].Calls, CollectedCall{call.id, call.tool, call.arguments.String()})
+		}
 	}
 	return all
 }
 
 // Restart implements Restarter.
-func (c *Collector) Restart() { c.texts = nil }
+func (c *Collector) Restart() { c.candidates = nil }
 
 // Start does nothing.
 func (c *Collector) Start(*Answer) error { return nil }
 
 // Delta appends a piece.
 func (c *Collector) Delta(d Delta) error {
-	for len(c.texts) <= d.Candidate {
-		c.texts = append(c.texts, new([3]strings.Builder))
+	for len(c.candidates) <= d.Candidate {
+		c.candidates = append(c.candidates, &collecting{})
+	}
+	said := c.candidates[d.Candidate]
+	if d.Channel == backend.Arguments {
+		if d.Tool != "" {
+			said.calls = append(said.calls, &collectedCall{id: d.CallID, tool: d.Tool})
+		}
+		said.calls[d.Call].arguments.WriteString(d.Text)
+		return nil
 	}
 	channel := slices.Index(collected[:], d.Channel)
 	if channel < 0 {
 		return fmt.Errorf("a unary answer has no place for text of channel %q", d.Channel)
 	}
-	c.texts[d.Candidate][channel].WriteString(d.Text)
+	said.texts[channel].WriteString(d.Text)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 
 	"github.com/weir-gateway/weir/policy"
@@ -13,7 +14,7 @@ import (
 type input struct {
 	clean backend.Request
 	texts []policy.InputText
-	slots []*string // where each text goes when it has been judged
+	slots []func(string) // where each text goes when it has been judged
 
 	verdicts []policy.Verdict
 	inquiry  *policy.Inquiry // nil where nobody was asked
@@ -28,15 +29,44 @@ func newInput(req backend.Request) *input {
 		clean.Parts = slices.Clone(message.Parts)
 		trusted := message.Role == backend.System || message.Role == backend.Developer
 		if message.Name != "" {
-			in.texts = append(in.texts, policy.InputText{Message: m, Part: -1, Text: message.Name, Trusted: trusted})
-			in.slots = append(in.slots, &clean.Name)
+			in.add(policy.InputText{Message: m, Part: -1, Text: message.Name, Trusted: trusted}, func(s string) { clean.Name = s })
 		}
 		for p, part := range message.Parts {
-			in.texts = append(in.texts, policy.InputText{Message: m, Part: p, Text: part.Text, Trusted: trusted})
-			in.slots = append(in.slots, &clean.Parts[p].Text)
+			in.add(policy.InputText{Message: m, Part: p, Text: part.Text, JSON: part.Channel == backend.Arguments, Trusted: trusted},
+				func(s string) { clean.Parts[p].Text = s })
 		}
 	}
+	in.define()
 	return in
+}
+
+// define adds what defines tools and format, which the operator of the calling
+// service has written.
+func (in *input) define() {
+	in.clean.Tools = slices.Clone(in.clean.Tools)
+	for i := range in.clean.Tools {
+		tool := &in.clean.Tools[i]
+		in.add(policy.InputText{Message: -1, Part: i, Text: tool.Description, Trusted: true}, func(s string) { tool.Description = s })
+		if tool.Parameters != nil {
+			in.add(policy.InputText{Message: -1, Part: i, Text: string(tool.Parameters), JSON: true, Trusted: true},
+				func(s string) { tool.Parameters = json.RawMessage(s) })
+		}
+	}
+	if in.clean.Format == nil {
+		return
+	}
+	format := *in.clean.Format
+	in.clean.Format = &format
+	in.add(policy.InputText{Message: -1, Part: -1, Text: format.Description, Trusted: true}, func(s string) { in.clean.Format.Description = s })
+	if format.Schema != nil {
+		in.add(policy.InputText{Message: -1, Part: -1, Text: string(format.Schema), JSON: true, Trusted: true},
+			func(s string) { in.clean.Format.Schema = json.RawMessage(s) })
+	}
+}
+
+func (in *input) add(text policy.InputText, to func(string)) {
+	in.texts = append(in.texts, text)
+	in.slots = append(in.slots, to)
 }
 
 // local judges by the rules that can do so themselves.
@@ -88,7 +118,7 @@ func (in *input) take(judged policy.InputResult) error {
 		return inputBlocked(judged.Verdicts)
 	}
 	for i, to := range in.slots {
-		*to = judged.Texts[i]
+		to(judged.Texts[i])
 	}
 	return nil
 }

@@ -31,6 +31,10 @@ import (
 const (
 	messageAllowance = 16
 	requestAllowance = 128
+	// What is put around tools: up to about 300 tokens of instructions, and
+	// marks around each of them and around a call or a result.
+	toolsAllowance = 512
+	partAllowance  = 32
 )
 
 // The chat template in an estimate: what ChatML costs.
@@ -51,6 +55,16 @@ func Bound(b backend.Backend, req *backend.Request) int64 {
 		n += messageAllowance + bound(m.Name)
 		for _, p := range m.Parts {
 			n += bound(p.Text)
+			if p.CallID != "" || p.Tool != "" {
+				n += partAllowance + bound(p.CallID) + bound(p.Tool)
+			}
+		}
+	}
+	if len(req.Tools) > 0 || req.Format != nil {
+		n += toolsAllowance
+		for _, d := range req.Definitions() {
+			// Templates write JSON anew, with a space behind each sign.
+			n += partAllowance + 2*bound(d)
 		}
 	}
 	return n
@@ -77,8 +91,11 @@ func Input(b backend.Backend, req *backend.Request) (n int64, exact bool) {
 	for _, m := range req.Messages {
 		n += messageEstimate + ceil(weigh(m.Name))
 		for _, p := range m.Parts {
-			n += ceil(weigh(p.Text))
+			n += ceil(weigh(p.Text) + weigh(p.CallID) + weigh(p.Tool))
 		}
+	}
+	for _, d := range req.Definitions() {
+		n += ceil(weigh(d))
 	}
 	return n, false
 }

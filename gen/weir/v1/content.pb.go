@@ -23,7 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Role says who speaks a message. Number 5 is kept for tools.
+// Role says who speaks a message.
 type Role int32
 
 const (
@@ -38,6 +38,8 @@ const (
 	Role_ROLE_USER Role = 3
 	// The model.
 	Role_ROLE_ASSISTANT Role = 4
+	// A tool. Its messages hold ToolResult alone.
+	Role_ROLE_TOOL Role = 5
 )
 
 // Enum value maps for Role.
@@ -48,6 +50,7 @@ var (
 		2: "ROLE_DEVELOPER",
 		3: "ROLE_USER",
 		4: "ROLE_ASSISTANT",
+		5: "ROLE_TOOL",
 	}
 	Role_value = map[string]int32{
 		"ROLE_UNSPECIFIED": 0,
@@ -55,6 +58,7 @@ var (
 		"ROLE_DEVELOPER":   2,
 		"ROLE_USER":        3,
 		"ROLE_ASSISTANT":   4,
+		"ROLE_TOOL":        5,
 	}
 )
 
@@ -149,8 +153,7 @@ func (x *Message) GetName() string {
 	return ""
 }
 
-// Part is one piece of content. Numbers 2 to 4 are kept for media, tool calls
-// and tool results.
+// Part is one piece of content. Number 2 is kept for media.
 type Part struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The content.
@@ -158,6 +161,8 @@ type Part struct {
 	// Types that are valid to be assigned to Data:
 	//
 	//	*Part_Text
+	//	*Part_ToolCall
+	//	*Part_ToolResult
 	//	*Part_Reasoning
 	//	*Part_Refusal
 	Data          isPart_Data `protobuf_oneof:"data"`
@@ -211,6 +216,24 @@ func (x *Part) GetText() string {
 	return ""
 }
 
+func (x *Part) GetToolCall() *ToolCall {
+	if x != nil {
+		if x, ok := x.Data.(*Part_ToolCall); ok {
+			return x.ToolCall
+		}
+	}
+	return nil
+}
+
+func (x *Part) GetToolResult() *ToolResult {
+	if x != nil {
+		if x, ok := x.Data.(*Part_ToolResult); ok {
+			return x.ToolResult
+		}
+	}
+	return nil
+}
+
 func (x *Part) GetReasoning() *Reasoning {
 	if x != nil {
 		if x, ok := x.Data.(*Part_Reasoning); ok {
@@ -238,6 +261,16 @@ type Part_Text struct {
 	Text string `protobuf:"bytes,1,opt,name=text,proto3,oneof"`
 }
 
+type Part_ToolCall struct {
+	// The model's wish to call a tool. In messages of ROLE_ASSISTANT only.
+	ToolCall *ToolCall `protobuf:"bytes,3,opt,name=tool_call,json=toolCall,proto3,oneof"`
+}
+
+type Part_ToolResult struct {
+	// What a tool answered. In messages of ROLE_TOOL only.
+	ToolResult *ToolResult `protobuf:"bytes,4,opt,name=tool_result,json=toolResult,proto3,oneof"`
+}
+
 type Part_Reasoning struct {
 	// What the model wrote before its answer. In messages of ROLE_ASSISTANT
 	// only.
@@ -252,9 +285,152 @@ type Part_Refusal struct {
 
 func (*Part_Text) isPart_Data() {}
 
+func (*Part_ToolCall) isPart_Data() {}
+
+func (*Part_ToolResult) isPart_Data() {}
+
 func (*Part_Reasoning) isPart_Data() {}
 
 func (*Part_Refusal) isPart_Data() {}
+
+// ToolCall is a model's wish that the caller runs a tool.
+type ToolCall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the call, which its result refers to.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Name of the tool.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Arguments as the model wrote them. It is JSON as far as the model keeps to
+	// JSON: read it as what it is, text that a model wrote.
+	ArgumentsJson string `protobuf:"bytes,3,opt,name=arguments_json,json=argumentsJson,proto3" json:"arguments_json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolCall) Reset() {
+	*x = ToolCall{}
+	mi := &file_weir_v1_content_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolCall) ProtoMessage() {}
+
+func (x *ToolCall) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_content_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolCall.ProtoReflect.Descriptor instead.
+func (*ToolCall) Descriptor() ([]byte, []int) {
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ToolCall) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ToolCall) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ToolCall) GetArgumentsJson() string {
+	if x != nil {
+		return x.ArgumentsJson
+	}
+	return ""
+}
+
+// ToolResult is what a tool answered.
+type ToolResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ToolCall.id of the call that this answers.
+	ToolCallId string `protobuf:"bytes,1,opt,name=tool_call_id,json=toolCallId,proto3" json:"tool_call_id,omitempty"`
+	// Name of the tool, for backends that go by it. Empty means the one of the
+	// call.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What it said. JSON is text too.
+	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	// Whether the tool failed; the text says how.
+	Failed        bool `protobuf:"varint,4,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolResult) Reset() {
+	*x = ToolResult{}
+	mi := &file_weir_v1_content_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolResult) ProtoMessage() {}
+
+func (x *ToolResult) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_content_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolResult.ProtoReflect.Descriptor instead.
+func (*ToolResult) Descriptor() ([]byte, []int) {
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ToolResult) GetToolCallId() string {
+	if x != nil {
+		return x.ToolCallId
+	}
+	return ""
+}
+
+func (x *ToolResult) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ToolResult) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ToolResult) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
+}
 
 // Reasoning is what a model wrote before its answer.
 type Reasoning struct {
@@ -267,7 +443,7 @@ type Reasoning struct {
 
 func (x *Reasoning) Reset() {
 	*x = Reasoning{}
-	mi := &file_weir_v1_content_proto_msgTypes[2]
+	mi := &file_weir_v1_content_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -279,7 +455,7 @@ func (x *Reasoning) String() string {
 func (*Reasoning) ProtoMessage() {}
 
 func (x *Reasoning) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_content_proto_msgTypes[2]
+	mi := &file_weir_v1_content_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -292,7 +468,7 @@ func (x *Reasoning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reasoning.ProtoReflect.Descriptor instead.
 func (*Reasoning) Descriptor() ([]byte, []int) {
-	return file_weir_v1_content_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Reasoning) GetText() string {
@@ -313,7 +489,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_weir_v1_content_proto_msgTypes[3]
+	mi := &file_weir_v1_content_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -325,7 +501,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_content_proto_msgTypes[3]
+	mi := &file_weir_v1_content_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -338,7 +514,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_weir_v1_content_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Refusal) GetText() string {
@@ -356,22 +532,37 @@ const file_weir_v1_content_proto_rawDesc = "" +
 	"\aMessage\x120\n" +
 	"\x04role\x18\x01 \x01(\x0e2\r.weir.v1.RoleB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x123\n" +
 	"\x05parts\x18\x02 \x03(\v2\r.weir.v1.PartB\x0e\xe0A\x02\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\x05parts\x12\x1b\n" +
-	"\x04name\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04name\"\x8d\x01\n" +
+	"\x04name\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04name\"\xf7\x01\n" +
 	"\x04Part\x12\x14\n" +
-	"\x04text\x18\x01 \x01(\tH\x00R\x04text\x122\n" +
+	"\x04text\x18\x01 \x01(\tH\x00R\x04text\x120\n" +
+	"\ttool_call\x18\x03 \x01(\v2\x11.weir.v1.ToolCallH\x00R\btoolCall\x126\n" +
+	"\vtool_result\x18\x04 \x01(\v2\x13.weir.v1.ToolResultH\x00R\n" +
+	"toolResult\x122\n" +
 	"\treasoning\x18\x05 \x01(\v2\x12.weir.v1.ReasoningH\x00R\treasoning\x12,\n" +
 	"\arefusal\x18\x06 \x01(\v2\x10.weir.v1.RefusalH\x00R\arefusalB\r\n" +
-	"\x04data\x12\x05\xbaH\x02\b\x01\"\x1f\n" +
+	"\x04data\x12\x05\xbaH\x02\b\x01\"\x88\x01\n" +
+	"\bToolCall\x12\x1d\n" +
+	"\x02id\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01(\x80\x01R\x02id\x126\n" +
+	"\x04name\x18\x02 \x01(\tB\"\xe0A\x02\xbaH\x1cr\x1a2\x18^[A-Za-z0-9_.:-]{1,128}$R\x04name\x12%\n" +
+	"\x0earguments_json\x18\x03 \x01(\tR\rargumentsJson\"\x87\x01\n" +
+	"\n" +
+	"ToolResult\x12/\n" +
+	"\ftool_call_id\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01(\x80\x01R\n" +
+	"toolCallId\x12\x1c\n" +
+	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04name\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x16\n" +
+	"\x06failed\x18\x04 \x01(\bR\x06failed\"\x1f\n" +
 	"\tReasoning\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\"\x1d\n" +
 	"\aRefusal\x12\x12\n" +
-	"\x04text\x18\x01 \x01(\tR\x04text*d\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text*s\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_SYSTEM\x10\x01\x12\x12\n" +
 	"\x0eROLE_DEVELOPER\x10\x02\x12\r\n" +
 	"\tROLE_USER\x10\x03\x12\x12\n" +
-	"\x0eROLE_ASSISTANT\x10\x04B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\x0eROLE_ASSISTANT\x10\x04\x12\r\n" +
+	"\tROLE_TOOL\x10\x05B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_content_proto_rawDescOnce sync.Once
@@ -386,24 +577,28 @@ func file_weir_v1_content_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_content_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_content_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_weir_v1_content_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_weir_v1_content_proto_goTypes = []any{
-	(Role)(0),         // 0: weir.v1.Role
-	(*Message)(nil),   // 1: weir.v1.Message
-	(*Part)(nil),      // 2: weir.v1.Part
-	(*Reasoning)(nil), // 3: weir.v1.Reasoning
-	(*Refusal)(nil),   // 4: weir.v1.Refusal
+	(Role)(0),          // 0: weir.v1.Role
+	(*Message)(nil),    // 1: weir.v1.Message
+	(*Part)(nil),       // 2: weir.v1.Part
+	(*ToolCall)(nil),   // 3: weir.v1.ToolCall
+	(*ToolResult)(nil), // 4: weir.v1.ToolResult
+	(*Reasoning)(nil),  // 5: weir.v1.Reasoning
+	(*Refusal)(nil),    // 6: weir.v1.Refusal
 }
 var file_weir_v1_content_proto_depIdxs = []int32{
 	0, // 0: weir.v1.Message.role:type_name -> weir.v1.Role
 	2, // 1: weir.v1.Message.parts:type_name -> weir.v1.Part
-	3, // 2: weir.v1.Part.reasoning:type_name -> weir.v1.Reasoning
-	4, // 3: weir.v1.Part.refusal:type_name -> weir.v1.Refusal
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	3, // 2: weir.v1.Part.tool_call:type_name -> weir.v1.ToolCall
+	4, // 3: weir.v1.Part.tool_result:type_name -> weir.v1.ToolResult
+	5, // 4: weir.v1.Part.reasoning:type_name -> weir.v1.Reasoning
+	6, // 5: weir.v1.Part.refusal:type_name -> weir.v1.Refusal
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_content_proto_init() }
@@ -413,6 +608,8 @@ func file_weir_v1_content_proto_init() {
 	}
 	file_weir_v1_content_proto_msgTypes[1].OneofWrappers = []any{
 		(*Part_Text)(nil),
+		(*Part_ToolCall)(nil),
+		(*Part_ToolResult)(nil),
 		(*Part_Reasoning)(nil),
 		(*Part_Refusal)(nil),
 	}
@@ -422,7 +619,7 @@ func file_weir_v1_content_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_content_proto_rawDesc), len(file_weir_v1_content_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

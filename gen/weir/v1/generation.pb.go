@@ -24,7 +24,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// FinishReason is why a candidate ended. Number 4 is kept for tool calls.
+// FinishReason is why a candidate ended.
 type FinishReason int32
 
 const (
@@ -37,6 +37,8 @@ const (
 	FinishReason_FINISH_REASON_STOP_SEQUENCE FinishReason = 2
 	// max_output_tokens was met, or the context of the model is full.
 	FinishReason_FINISH_REASON_LENGTH FinishReason = 3
+	// It waits for the results of the tools that it called.
+	FinishReason_FINISH_REASON_TOOL_CALLS FinishReason = 4
 	// The gateway's policy stopped it. A verdict with ACTION_BLOCK says which.
 	FinishReason_FINISH_REASON_SAFETY FinishReason = 5
 	// The backend's own filter stopped it.
@@ -60,6 +62,7 @@ var (
 		1:  "FINISH_REASON_STOP",
 		2:  "FINISH_REASON_STOP_SEQUENCE",
 		3:  "FINISH_REASON_LENGTH",
+		4:  "FINISH_REASON_TOOL_CALLS",
 		5:  "FINISH_REASON_SAFETY",
 		6:  "FINISH_REASON_BACKEND_FILTER",
 		7:  "FINISH_REASON_REFUSAL",
@@ -73,6 +76,7 @@ var (
 		"FINISH_REASON_STOP":           1,
 		"FINISH_REASON_STOP_SEQUENCE":  2,
 		"FINISH_REASON_LENGTH":         3,
+		"FINISH_REASON_TOOL_CALLS":     4,
 		"FINISH_REASON_SAFETY":         5,
 		"FINISH_REASON_BACKEND_FILTER": 6,
 		"FINISH_REASON_REFUSAL":        7,
@@ -108,6 +112,67 @@ func (x FinishReason) Number() protoreflect.EnumNumber {
 // Deprecated: Use FinishReason.Descriptor instead.
 func (FinishReason) EnumDescriptor() ([]byte, []int) {
 	return file_weir_v1_generation_proto_rawDescGZIP(), []int{0}
+}
+
+// Mode is a kind of choice.
+type ToolChoice_Mode int32
+
+const (
+	// Same as MODE_AUTO.
+	ToolChoice_MODE_UNSPECIFIED ToolChoice_Mode = 0
+	// The model decides.
+	ToolChoice_MODE_AUTO ToolChoice_Mode = 1
+	// No tool.
+	ToolChoice_MODE_NONE ToolChoice_Mode = 2
+	// At least one tool.
+	ToolChoice_MODE_REQUIRED ToolChoice_Mode = 3
+	// The tool of tool_name.
+	ToolChoice_MODE_NAMED ToolChoice_Mode = 4
+)
+
+// Enum value maps for ToolChoice_Mode.
+var (
+	ToolChoice_Mode_name = map[int32]string{
+		0: "MODE_UNSPECIFIED",
+		1: "MODE_AUTO",
+		2: "MODE_NONE",
+		3: "MODE_REQUIRED",
+		4: "MODE_NAMED",
+	}
+	ToolChoice_Mode_value = map[string]int32{
+		"MODE_UNSPECIFIED": 0,
+		"MODE_AUTO":        1,
+		"MODE_NONE":        2,
+		"MODE_REQUIRED":    3,
+		"MODE_NAMED":       4,
+	}
+)
+
+func (x ToolChoice_Mode) Enum() *ToolChoice_Mode {
+	p := new(ToolChoice_Mode)
+	*p = x
+	return p
+}
+
+func (x ToolChoice_Mode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ToolChoice_Mode) Descriptor() protoreflect.EnumDescriptor {
+	return file_weir_v1_generation_proto_enumTypes[1].Descriptor()
+}
+
+func (ToolChoice_Mode) Type() protoreflect.EnumType {
+	return &file_weir_v1_generation_proto_enumTypes[1]
+}
+
+func (x ToolChoice_Mode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ToolChoice_Mode.Descriptor instead.
+func (ToolChoice_Mode) EnumDescriptor() ([]byte, []int) {
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{4, 0}
 }
 
 // RequestContext is what the gateway, and not the model, needs to know of a
@@ -198,6 +263,8 @@ type GenerationConfig struct {
 	StopSequences []string `protobuf:"bytes,7,rep,name=stop_sequences,json=stopSequences,proto3" json:"stop_sequences,omitempty"`
 	// Seed of sampling.
 	Seed *int64 `protobuf:"varint,8,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
+	// Form of the answer. Absent means plain text.
+	ResponseFormat *ResponseFormat `protobuf:"bytes,10,opt,name=response_format,json=responseFormat,proto3" json:"response_format,omitempty"`
 	// Number of candidates. Absent means one.
 	CandidateCount *int32 `protobuf:"varint,9,opt,name=candidate_count,json=candidateCount,proto3,oneof" json:"candidate_count,omitempty"`
 	unknownFields  protoimpl.UnknownFields
@@ -290,11 +357,229 @@ func (x *GenerationConfig) GetSeed() int64 {
 	return 0
 }
 
+func (x *GenerationConfig) GetResponseFormat() *ResponseFormat {
+	if x != nil {
+		return x.ResponseFormat
+	}
+	return nil
+}
+
 func (x *GenerationConfig) GetCandidateCount() int32 {
 	if x != nil && x.CandidateCount != nil {
 		return *x.CandidateCount
 	}
 	return 0
+}
+
+// ResponseFormat asks for an answer that is JSON.
+type ResponseFormat struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// JSON Schema of the answer, as text. Empty means any JSON object.
+	JsonSchema string `protobuf:"bytes,1,opt,name=json_schema,json=jsonSchema,proto3" json:"json_schema,omitempty"`
+	// What the answer is, for the model.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The same in more words.
+	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	// Whether the backend must keep to the schema. Absent is its default.
+	Strict        *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResponseFormat) Reset() {
+	*x = ResponseFormat{}
+	mi := &file_weir_v1_generation_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResponseFormat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResponseFormat) ProtoMessage() {}
+
+func (x *ResponseFormat) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResponseFormat.ProtoReflect.Descriptor instead.
+func (*ResponseFormat) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ResponseFormat) GetJsonSchema() string {
+	if x != nil {
+		return x.JsonSchema
+	}
+	return ""
+}
+
+func (x *ResponseFormat) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResponseFormat) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *ResponseFormat) GetStrict() bool {
+	if x != nil && x.Strict != nil {
+		return *x.Strict
+	}
+	return false
+}
+
+// Tool is a function that a model may call and the caller runs.
+type Tool struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name, as the model sees it.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What it does, for the model.
+	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
+	// JSON Schema of the arguments, as text. Empty means none.
+	ParametersJsonSchema string `protobuf:"bytes,3,opt,name=parameters_json_schema,json=parametersJsonSchema,proto3" json:"parameters_json_schema,omitempty"`
+	// Whether the backend must keep to the schema. Absent is its default.
+	Strict        *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tool) Reset() {
+	*x = Tool{}
+	mi := &file_weir_v1_generation_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tool) ProtoMessage() {}
+
+func (x *Tool) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tool.ProtoReflect.Descriptor instead.
+func (*Tool) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Tool) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Tool) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Tool) GetParametersJsonSchema() string {
+	if x != nil {
+		return x.ParametersJsonSchema
+	}
+	return ""
+}
+
+func (x *Tool) GetStrict() bool {
+	if x != nil && x.Strict != nil {
+		return *x.Strict
+	}
+	return false
+}
+
+// ToolChoice says what a model must call.
+type ToolChoice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The kind.
+	Mode ToolChoice_Mode `protobuf:"varint,1,opt,name=mode,proto3,enum=weir.v1.ToolChoice_Mode" json:"mode,omitempty"`
+	// Name of a tool of the request. Of MODE_NAMED only.
+	ToolName string `protobuf:"bytes,2,opt,name=tool_name,json=toolName,proto3" json:"tool_name,omitempty"`
+	// Whether the model may call several tools in a turn. Absent is the backend's
+	// default.
+	Parallel      *bool `protobuf:"varint,3,opt,name=parallel,proto3,oneof" json:"parallel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolChoice) Reset() {
+	*x = ToolChoice{}
+	mi := &file_weir_v1_generation_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolChoice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolChoice) ProtoMessage() {}
+
+func (x *ToolChoice) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolChoice.ProtoReflect.Descriptor instead.
+func (*ToolChoice) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ToolChoice) GetMode() ToolChoice_Mode {
+	if x != nil {
+		return x.Mode
+	}
+	return ToolChoice_MODE_UNSPECIFIED
+}
+
+func (x *ToolChoice) GetToolName() string {
+	if x != nil {
+		return x.ToolName
+	}
+	return ""
+}
+
+func (x *ToolChoice) GetParallel() bool {
+	if x != nil && x.Parallel != nil {
+		return *x.Parallel
+	}
+	return false
 }
 
 // Candidate is one output.
@@ -313,7 +598,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_weir_v1_generation_proto_msgTypes[2]
+	mi := &file_weir_v1_generation_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -325,7 +610,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_proto_msgTypes[2]
+	mi := &file_weir_v1_generation_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -338,7 +623,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Candidate) GetIndex() int32 {
@@ -387,7 +672,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_weir_v1_generation_proto_msgTypes[3]
+	mi := &file_weir_v1_generation_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -399,7 +684,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_proto_msgTypes[3]
+	mi := &file_weir_v1_generation_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -412,7 +697,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Target) GetRequestedModel() string {
@@ -478,7 +763,7 @@ type Timing struct {
 
 func (x *Timing) Reset() {
 	*x = Timing{}
-	mi := &file_weir_v1_generation_proto_msgTypes[4]
+	mi := &file_weir_v1_generation_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -490,7 +775,7 @@ func (x *Timing) String() string {
 func (*Timing) ProtoMessage() {}
 
 func (x *Timing) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_proto_msgTypes[4]
+	mi := &file_weir_v1_generation_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -503,7 +788,7 @@ func (x *Timing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timing.ProtoReflect.Descriptor instead.
 func (*Timing) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_proto_rawDescGZIP(), []int{4}
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Timing) GetTimeToFirstOutput() *durationpb.Duration {
@@ -531,7 +816,7 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\asession\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\asession\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x84\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc6\x05\n" +
 	"\x10GenerationConfig\x12>\n" +
 	"\vtemperature\x18\x01 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\vtemperature\x88\x01\x01\x121\n" +
 	"\x05top_p\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x04topP\x88\x01\x01\x12!\n" +
@@ -540,7 +825,9 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\x10presence_penalty\x18\x05 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\xc0H\x04R\x0fpresencePenalty\x88\x01\x01\x128\n" +
 	"\x11max_output_tokens\x18\x06 \x01(\x05B\a\xbaH\x04\x1a\x02 \x00H\x05R\x0fmaxOutputTokens\x88\x01\x01\x128\n" +
 	"\x0estop_sequences\x18\a \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x10\"\ar\x05\x10\x01\x18\x80\x02R\rstopSequences\x12\x17\n" +
-	"\x04seed\x18\b \x01(\x03H\x06R\x04seed\x88\x01\x01\x127\n" +
+	"\x04seed\x18\b \x01(\x03H\x06R\x04seed\x88\x01\x01\x12@\n" +
+	"\x0fresponse_format\x18\n" +
+	" \x01(\v2\x17.weir.v1.ResponseFormatR\x0eresponseFormat\x127\n" +
 	"\x0fcandidate_count\x18\t \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x10(\x01H\aR\x0ecandidateCount\x88\x01\x01B\x0e\n" +
 	"\f_temperatureB\b\n" +
 	"\x06_top_pB\b\n" +
@@ -549,7 +836,33 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\x11_presence_penaltyB\x14\n" +
 	"\x12_max_output_tokensB\a\n" +
 	"\x05_seedB\x12\n" +
-	"\x10_candidate_count\"\x9e\x01\n" +
+	"\x10_candidate_count\"\xc3\x01\n" +
+	"\x0eResponseFormat\x12*\n" +
+	"\vjson_schema\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10R\n" +
+	"jsonSchema\x120\n" +
+	"\x04name\x18\x02 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{0,64}$R\x04name\x12+\n" +
+	"\vdescription\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x01R\vdescription\x12\x1b\n" +
+	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01B\t\n" +
+	"\a_strict\"\xd4\x01\n" +
+	"\x04Tool\x126\n" +
+	"\x04name\x18\x01 \x01(\tB\"\xe0A\x02\xbaH\x1cr\x1a2\x18^[A-Za-z0-9_.:-]{1,128}$R\x04name\x12+\n" +
+	"\vdescription\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x04R\vdescription\x12?\n" +
+	"\x16parameters_json_schema\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10R\x14parametersJsonSchema\x12\x1b\n" +
+	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01B\t\n" +
+	"\a_strict\"\xee\x01\n" +
+	"\n" +
+	"ToolChoice\x126\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x18.weir.v1.ToolChoice.ModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12\x1b\n" +
+	"\ttool_name\x18\x02 \x01(\tR\btoolName\x12\x1f\n" +
+	"\bparallel\x18\x03 \x01(\bH\x00R\bparallel\x88\x01\x01\"]\n" +
+	"\x04Mode\x12\x14\n" +
+	"\x10MODE_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tMODE_AUTO\x10\x01\x12\r\n" +
+	"\tMODE_NONE\x10\x02\x12\x11\n" +
+	"\rMODE_REQUIRED\x10\x03\x12\x0e\n" +
+	"\n" +
+	"MODE_NAMED\x10\x04B\v\n" +
+	"\t_parallel\"\x9e\x01\n" +
 	"\tCandidate\x12\x19\n" +
 	"\x05index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x05index\x125\n" +
 	"\amessage\x18\x02 \x01(\v2\x10.weir.v1.MessageB\t\xe0A\x03\xbaH\x03\xd8\x01\x03R\amessage\x12?\n" +
@@ -565,12 +878,13 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\x1b_injected_max_output_tokens\"\x8f\x01\n" +
 	"\x06Timing\x12O\n" +
 	"\x14time_to_first_output\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x11timeToFirstOutput\x124\n" +
-	"\x05total\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x05total*\xcb\x02\n" +
+	"\x05total\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x05total*\xe9\x02\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1f\n" +
 	"\x1bFINISH_REASON_STOP_SEQUENCE\x10\x02\x12\x18\n" +
-	"\x14FINISH_REASON_LENGTH\x10\x03\x12\x18\n" +
+	"\x14FINISH_REASON_LENGTH\x10\x03\x12\x1c\n" +
+	"\x18FINISH_REASON_TOOL_CALLS\x10\x04\x12\x18\n" +
 	"\x14FINISH_REASON_SAFETY\x10\x05\x12 \n" +
 	"\x1cFINISH_REASON_BACKEND_FILTER\x10\x06\x12\x19\n" +
 	"\x15FINISH_REASON_REFUSAL\x10\a\x12\x18\n" +
@@ -592,30 +906,36 @@ func file_weir_v1_generation_proto_rawDescGZIP() []byte {
 	return file_weir_v1_generation_proto_rawDescData
 }
 
-var file_weir_v1_generation_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_generation_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_weir_v1_generation_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_weir_v1_generation_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_weir_v1_generation_proto_goTypes = []any{
 	(FinishReason)(0),           // 0: weir.v1.FinishReason
-	(*RequestContext)(nil),      // 1: weir.v1.RequestContext
-	(*GenerationConfig)(nil),    // 2: weir.v1.GenerationConfig
-	(*Candidate)(nil),           // 3: weir.v1.Candidate
-	(*Target)(nil),              // 4: weir.v1.Target
-	(*Timing)(nil),              // 5: weir.v1.Timing
-	nil,                         // 6: weir.v1.RequestContext.LabelsEntry
-	(*Message)(nil),             // 7: weir.v1.Message
-	(*durationpb.Duration)(nil), // 8: google.protobuf.Duration
+	(ToolChoice_Mode)(0),        // 1: weir.v1.ToolChoice.Mode
+	(*RequestContext)(nil),      // 2: weir.v1.RequestContext
+	(*GenerationConfig)(nil),    // 3: weir.v1.GenerationConfig
+	(*ResponseFormat)(nil),      // 4: weir.v1.ResponseFormat
+	(*Tool)(nil),                // 5: weir.v1.Tool
+	(*ToolChoice)(nil),          // 6: weir.v1.ToolChoice
+	(*Candidate)(nil),           // 7: weir.v1.Candidate
+	(*Target)(nil),              // 8: weir.v1.Target
+	(*Timing)(nil),              // 9: weir.v1.Timing
+	nil,                         // 10: weir.v1.RequestContext.LabelsEntry
+	(*Message)(nil),             // 11: weir.v1.Message
+	(*durationpb.Duration)(nil), // 12: google.protobuf.Duration
 }
 var file_weir_v1_generation_proto_depIdxs = []int32{
-	6, // 0: weir.v1.RequestContext.labels:type_name -> weir.v1.RequestContext.LabelsEntry
-	7, // 1: weir.v1.Candidate.message:type_name -> weir.v1.Message
-	0, // 2: weir.v1.Candidate.finish_reason:type_name -> weir.v1.FinishReason
-	8, // 3: weir.v1.Timing.time_to_first_output:type_name -> google.protobuf.Duration
-	8, // 4: weir.v1.Timing.total:type_name -> google.protobuf.Duration
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	10, // 0: weir.v1.RequestContext.labels:type_name -> weir.v1.RequestContext.LabelsEntry
+	4,  // 1: weir.v1.GenerationConfig.response_format:type_name -> weir.v1.ResponseFormat
+	1,  // 2: weir.v1.ToolChoice.mode:type_name -> weir.v1.ToolChoice.Mode
+	11, // 3: weir.v1.Candidate.message:type_name -> weir.v1.Message
+	0,  // 4: weir.v1.Candidate.finish_reason:type_name -> weir.v1.FinishReason
+	12, // 5: weir.v1.Timing.time_to_first_output:type_name -> google.protobuf.Duration
+	12, // 6: weir.v1.Timing.total:type_name -> google.protobuf.Duration
+	7,  // [7:7] is the sub-list for method output_type
+	7,  // [7:7] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_generation_proto_init() }
@@ -625,14 +945,17 @@ func file_weir_v1_generation_proto_init() {
 	}
 	file_weir_v1_content_proto_init()
 	file_weir_v1_generation_proto_msgTypes[1].OneofWrappers = []any{}
+	file_weir_v1_generation_proto_msgTypes[2].OneofWrappers = []any{}
 	file_weir_v1_generation_proto_msgTypes[3].OneofWrappers = []any{}
+	file_weir_v1_generation_proto_msgTypes[4].OneofWrappers = []any{}
+	file_weir_v1_generation_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_generation_proto_rawDesc), len(file_weir_v1_generation_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   6,
+			NumEnums:      2,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -23,13 +23,17 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// GenerateRequest asks for an answer. Numbers 3 and 4 are kept for tools.
+// GenerateRequest asks for an answer.
 type GenerateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of a model, or an alias of one.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// The conversation, oldest message first.
 	Messages []*Message `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"`
+	// What the model may call.
+	Tools []*Tool `protobuf:"bytes,3,rep,name=tools,proto3" json:"tools,omitempty"`
+	// What it must call. Absent leaves it to the model.
+	ToolChoice *ToolChoice `protobuf:"bytes,4,opt,name=tool_choice,json=toolChoice,proto3" json:"tool_choice,omitempty"`
 	// Parameters of the model. Absent means its defaults.
 	Config *GenerationConfig `protobuf:"bytes,5,opt,name=config,proto3" json:"config,omitempty"`
 	// What the gateway needs to know.
@@ -78,6 +82,20 @@ func (x *GenerateRequest) GetModel() string {
 func (x *GenerateRequest) GetMessages() []*Message {
 	if x != nil {
 		return x.Messages
+	}
+	return nil
+}
+
+func (x *GenerateRequest) GetTools() []*Tool {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *GenerateRequest) GetToolChoice() *ToolChoice {
+	if x != nil {
+		return x.ToolChoice
 	}
 	return nil
 }
@@ -395,6 +413,8 @@ type DeltaEvent struct {
 	//	*DeltaEvent_Text
 	//	*DeltaEvent_ReasoningText
 	//	*DeltaEvent_RefusalText
+	//	*DeltaEvent_ToolCall
+	//	*DeltaEvent_ToolArguments
 	Piece         isDeltaEvent_Piece `protobuf_oneof:"piece"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -471,6 +491,24 @@ func (x *DeltaEvent) GetRefusalText() string {
 	return ""
 }
 
+func (x *DeltaEvent) GetToolCall() *ToolCallStart {
+	if x != nil {
+		if x, ok := x.Piece.(*DeltaEvent_ToolCall); ok {
+			return x.ToolCall
+		}
+	}
+	return nil
+}
+
+func (x *DeltaEvent) GetToolArguments() *ToolArguments {
+	if x != nil {
+		if x, ok := x.Piece.(*DeltaEvent_ToolArguments); ok {
+			return x.ToolArguments
+		}
+	}
+	return nil
+}
+
 type isDeltaEvent_Piece interface {
 	isDeltaEvent_Piece()
 }
@@ -490,11 +528,144 @@ type DeltaEvent_RefusalText struct {
 	RefusalText string `protobuf:"bytes,4,opt,name=refusal_text,json=refusalText,proto3,oneof"`
 }
 
+type DeltaEvent_ToolCall struct {
+	// Beginning of a call of a tool.
+	ToolCall *ToolCallStart `protobuf:"bytes,5,opt,name=tool_call,json=toolCall,proto3,oneof"`
+}
+
+type DeltaEvent_ToolArguments struct {
+	// Text of the arguments of a call.
+	ToolArguments *ToolArguments `protobuf:"bytes,6,opt,name=tool_arguments,json=toolArguments,proto3,oneof"`
+}
+
 func (*DeltaEvent_Text) isDeltaEvent_Piece() {}
 
 func (*DeltaEvent_ReasoningText) isDeltaEvent_Piece() {}
 
 func (*DeltaEvent_RefusalText) isDeltaEvent_Piece() {}
+
+func (*DeltaEvent_ToolCall) isDeltaEvent_Piece() {}
+
+func (*DeltaEvent_ToolArguments) isDeltaEvent_Piece() {}
+
+// ToolCallStart begins a call of a tool.
+type ToolCallStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the call in its candidate, from 0.
+	Index int32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// Name of the call, which its result must refer to.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Name of the tool.
+	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolCallStart) Reset() {
+	*x = ToolCallStart{}
+	mi := &file_weir_v1_generation_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolCallStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolCallStart) ProtoMessage() {}
+
+func (x *ToolCallStart) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolCallStart.ProtoReflect.Descriptor instead.
+func (*ToolCallStart) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ToolCallStart) GetIndex() int32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *ToolCallStart) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ToolCallStart) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ToolArguments is a piece of the arguments of a call.
+type ToolArguments struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the call in its candidate.
+	Index int32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// The piece.
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolArguments) Reset() {
+	*x = ToolArguments{}
+	mi := &file_weir_v1_generation_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolArguments) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolArguments) ProtoMessage() {}
+
+func (x *ToolArguments) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolArguments.ProtoReflect.Descriptor instead.
+func (*ToolArguments) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ToolArguments) GetIndex() int32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *ToolArguments) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
 
 // CandidateDoneEvent says that a candidate ended.
 type CandidateDoneEvent struct {
@@ -509,7 +680,7 @@ type CandidateDoneEvent struct {
 
 func (x *CandidateDoneEvent) Reset() {
 	*x = CandidateDoneEvent{}
-	mi := &file_weir_v1_generation_service_proto_msgTypes[5]
+	mi := &file_weir_v1_generation_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -521,7 +692,7 @@ func (x *CandidateDoneEvent) String() string {
 func (*CandidateDoneEvent) ProtoMessage() {}
 
 func (x *CandidateDoneEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_service_proto_msgTypes[5]
+	mi := &file_weir_v1_generation_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -534,7 +705,7 @@ func (x *CandidateDoneEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CandidateDoneEvent.ProtoReflect.Descriptor instead.
 func (*CandidateDoneEvent) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{5}
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CandidateDoneEvent) GetCandidateIndex() int32 {
@@ -571,7 +742,7 @@ type CompletedEvent struct {
 
 func (x *CompletedEvent) Reset() {
 	*x = CompletedEvent{}
-	mi := &file_weir_v1_generation_service_proto_msgTypes[6]
+	mi := &file_weir_v1_generation_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +754,7 @@ func (x *CompletedEvent) String() string {
 func (*CompletedEvent) ProtoMessage() {}
 
 func (x *CompletedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_service_proto_msgTypes[6]
+	mi := &file_weir_v1_generation_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -596,7 +767,7 @@ func (x *CompletedEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompletedEvent.ProtoReflect.Descriptor instead.
 func (*CompletedEvent) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CompletedEvent) GetUsage() *Usage {
@@ -638,10 +809,13 @@ var File_weir_v1_generation_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\n" +
-	" weir/v1/generation_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x15weir/v1/content.proto\x1a\x18weir/v1/generation.proto\x1a\x14weir/v1/safety.proto\x1a\x13weir/v1/usage.proto\"\xda\x01\n" +
+	" weir/v1/generation_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x15weir/v1/content.proto\x1a\x18weir/v1/generation.proto\x1a\x14weir/v1/safety.proto\x1a\x13weir/v1/usage.proto\"\xc0\x02\n" +
 	"\x0fGenerateRequest\x12#\n" +
 	"\x05model\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12<\n" +
-	"\bmessages\x18\x02 \x03(\v2\x10.weir.v1.MessageB\x0e\xe0A\x02\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x121\n" +
+	"\bmessages\x18\x02 \x03(\v2\x10.weir.v1.MessageB\x0e\xe0A\x02\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x12.\n" +
+	"\x05tools\x18\x03 \x03(\v2\r.weir.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05tools\x124\n" +
+	"\vtool_choice\x18\x04 \x01(\v2\x13.weir.v1.ToolChoiceR\n" +
+	"toolChoice\x121\n" +
 	"\x06config\x18\x05 \x01(\v2\x19.weir.v1.GenerationConfigR\x06config\x121\n" +
 	"\acontext\x18\x06 \x01(\v2\x17.weir.v1.RequestContextR\acontext\"\xd1\x02\n" +
 	"\x10GenerateResponse\x12\"\n" +
@@ -665,14 +839,23 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\fStartedEvent\x12\"\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\x03\xe0A\x03R\trequestId\x12,\n" +
-	"\x06target\x18\x02 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\"\xa7\x01\n" +
+	"\x06target\x18\x02 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\"\x9f\x02\n" +
 	"\n" +
 	"DeltaEvent\x12,\n" +
 	"\x0fcandidate_index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x0ecandidateIndex\x12\x14\n" +
 	"\x04text\x18\x02 \x01(\tH\x00R\x04text\x12'\n" +
 	"\x0ereasoning_text\x18\x03 \x01(\tH\x00R\rreasoningText\x12#\n" +
-	"\frefusal_text\x18\x04 \x01(\tH\x00R\vrefusalTextB\a\n" +
-	"\x05piece\"\x83\x01\n" +
+	"\frefusal_text\x18\x04 \x01(\tH\x00R\vrefusalText\x125\n" +
+	"\ttool_call\x18\x05 \x01(\v2\x16.weir.v1.ToolCallStartH\x00R\btoolCall\x12?\n" +
+	"\x0etool_arguments\x18\x06 \x01(\v2\x16.weir.v1.ToolArgumentsH\x00R\rtoolArgumentsB\a\n" +
+	"\x05piece\"X\n" +
+	"\rToolCallStart\x12\x19\n" +
+	"\x05index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x05index\x12\x13\n" +
+	"\x02id\x18\x02 \x01(\tB\x03\xe0A\x03R\x02id\x12\x17\n" +
+	"\x04name\x18\x03 \x01(\tB\x03\xe0A\x03R\x04name\"C\n" +
+	"\rToolArguments\x12\x19\n" +
+	"\x05index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x05index\x12\x17\n" +
+	"\x04text\x18\x02 \x01(\tB\x03\xe0A\x03R\x04text\"\x83\x01\n" +
 	"\x12CandidateDoneEvent\x12,\n" +
 	"\x0fcandidate_index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x0ecandidateIndex\x12?\n" +
 	"\rfinish_reason\x18\x02 \x01(\x0e2\x15.weir.v1.FinishReasonB\x03\xe0A\x03R\ffinishReason\"\xf2\x01\n" +
@@ -698,56 +881,64 @@ func file_weir_v1_generation_service_proto_rawDescGZIP() []byte {
 	return file_weir_v1_generation_service_proto_rawDescData
 }
 
-var file_weir_v1_generation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_weir_v1_generation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_weir_v1_generation_service_proto_goTypes = []any{
 	(*GenerateRequest)(nil),        // 0: weir.v1.GenerateRequest
 	(*GenerateResponse)(nil),       // 1: weir.v1.GenerateResponse
 	(*StreamGenerateResponse)(nil), // 2: weir.v1.StreamGenerateResponse
 	(*StartedEvent)(nil),           // 3: weir.v1.StartedEvent
 	(*DeltaEvent)(nil),             // 4: weir.v1.DeltaEvent
-	(*CandidateDoneEvent)(nil),     // 5: weir.v1.CandidateDoneEvent
-	(*CompletedEvent)(nil),         // 6: weir.v1.CompletedEvent
-	(*Message)(nil),                // 7: weir.v1.Message
-	(*GenerationConfig)(nil),       // 8: weir.v1.GenerationConfig
-	(*RequestContext)(nil),         // 9: weir.v1.RequestContext
-	(*Candidate)(nil),              // 10: weir.v1.Candidate
-	(*Usage)(nil),                  // 11: weir.v1.Usage
-	(*Cost)(nil),                   // 12: weir.v1.Cost
-	(*Verdict)(nil),                // 13: weir.v1.Verdict
-	(*Target)(nil),                 // 14: weir.v1.Target
-	(*Timing)(nil),                 // 15: weir.v1.Timing
-	(FinishReason)(0),              // 16: weir.v1.FinishReason
+	(*ToolCallStart)(nil),          // 5: weir.v1.ToolCallStart
+	(*ToolArguments)(nil),          // 6: weir.v1.ToolArguments
+	(*CandidateDoneEvent)(nil),     // 7: weir.v1.CandidateDoneEvent
+	(*CompletedEvent)(nil),         // 8: weir.v1.CompletedEvent
+	(*Message)(nil),                // 9: weir.v1.Message
+	(*Tool)(nil),                   // 10: weir.v1.Tool
+	(*ToolChoice)(nil),             // 11: weir.v1.ToolChoice
+	(*GenerationConfig)(nil),       // 12: weir.v1.GenerationConfig
+	(*RequestContext)(nil),         // 13: weir.v1.RequestContext
+	(*Candidate)(nil),              // 14: weir.v1.Candidate
+	(*Usage)(nil),                  // 15: weir.v1.Usage
+	(*Cost)(nil),                   // 16: weir.v1.Cost
+	(*Verdict)(nil),                // 17: weir.v1.Verdict
+	(*Target)(nil),                 // 18: weir.v1.Target
+	(*Timing)(nil),                 // 19: weir.v1.Timing
+	(FinishReason)(0),              // 20: weir.v1.FinishReason
 }
 var file_weir_v1_generation_service_proto_depIdxs = []int32{
-	7,  // 0: weir.v1.GenerateRequest.messages:type_name -> weir.v1.Message
-	8,  // 1: weir.v1.GenerateRequest.config:type_name -> weir.v1.GenerationConfig
-	9,  // 2: weir.v1.GenerateRequest.context:type_name -> weir.v1.RequestContext
-	10, // 3: weir.v1.GenerateResponse.candidates:type_name -> weir.v1.Candidate
-	11, // 4: weir.v1.GenerateResponse.usage:type_name -> weir.v1.Usage
-	12, // 5: weir.v1.GenerateResponse.cost:type_name -> weir.v1.Cost
-	13, // 6: weir.v1.GenerateResponse.verdicts:type_name -> weir.v1.Verdict
-	14, // 7: weir.v1.GenerateResponse.target:type_name -> weir.v1.Target
-	15, // 8: weir.v1.GenerateResponse.timing:type_name -> weir.v1.Timing
-	3,  // 9: weir.v1.StreamGenerateResponse.started:type_name -> weir.v1.StartedEvent
-	4,  // 10: weir.v1.StreamGenerateResponse.delta:type_name -> weir.v1.DeltaEvent
-	5,  // 11: weir.v1.StreamGenerateResponse.candidate_done:type_name -> weir.v1.CandidateDoneEvent
-	6,  // 12: weir.v1.StreamGenerateResponse.completed:type_name -> weir.v1.CompletedEvent
-	14, // 13: weir.v1.StartedEvent.target:type_name -> weir.v1.Target
-	16, // 14: weir.v1.CandidateDoneEvent.finish_reason:type_name -> weir.v1.FinishReason
-	11, // 15: weir.v1.CompletedEvent.usage:type_name -> weir.v1.Usage
-	12, // 16: weir.v1.CompletedEvent.cost:type_name -> weir.v1.Cost
-	13, // 17: weir.v1.CompletedEvent.verdicts:type_name -> weir.v1.Verdict
-	14, // 18: weir.v1.CompletedEvent.target:type_name -> weir.v1.Target
-	15, // 19: weir.v1.CompletedEvent.timing:type_name -> weir.v1.Timing
-	0,  // 20: weir.v1.GenerationService.Generate:input_type -> weir.v1.GenerateRequest
-	0,  // 21: weir.v1.GenerationService.StreamGenerate:input_type -> weir.v1.GenerateRequest
-	1,  // 22: weir.v1.GenerationService.Generate:output_type -> weir.v1.GenerateResponse
-	2,  // 23: weir.v1.GenerationService.StreamGenerate:output_type -> weir.v1.StreamGenerateResponse
-	22, // [22:24] is the sub-list for method output_type
-	20, // [20:22] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	9,  // 0: weir.v1.GenerateRequest.messages:type_name -> weir.v1.Message
+	10, // 1: weir.v1.GenerateRequest.tools:type_name -> weir.v1.Tool
+	11, // 2: weir.v1.GenerateRequest.tool_choice:type_name -> weir.v1.ToolChoice
+	12, // 3: weir.v1.GenerateRequest.config:type_name -> weir.v1.GenerationConfig
+	13, // 4: weir.v1.GenerateRequest.context:type_name -> weir.v1.RequestContext
+	14, // 5: weir.v1.GenerateResponse.candidates:type_name -> weir.v1.Candidate
+	15, // 6: weir.v1.GenerateResponse.usage:type_name -> weir.v1.Usage
+	16, // 7: weir.v1.GenerateResponse.cost:type_name -> weir.v1.Cost
+	17, // 8: weir.v1.GenerateResponse.verdicts:type_name -> weir.v1.Verdict
+	18, // 9: weir.v1.GenerateResponse.target:type_name -> weir.v1.Target
+	19, // 10: weir.v1.GenerateResponse.timing:type_name -> weir.v1.Timing
+	3,  // 11: weir.v1.StreamGenerateResponse.started:type_name -> weir.v1.StartedEvent
+	4,  // 12: weir.v1.StreamGenerateResponse.delta:type_name -> weir.v1.DeltaEvent
+	7,  // 13: weir.v1.StreamGenerateResponse.candidate_done:type_name -> weir.v1.CandidateDoneEvent
+	8,  // 14: weir.v1.StreamGenerateResponse.completed:type_name -> weir.v1.CompletedEvent
+	18, // 15: weir.v1.StartedEvent.target:type_name -> weir.v1.Target
+	5,  // 16: weir.v1.DeltaEvent.tool_call:type_name -> weir.v1.ToolCallStart
+	6,  // 17: weir.v1.DeltaEvent.tool_arguments:type_name -> weir.v1.ToolArguments
+	20, // 18: weir.v1.CandidateDoneEvent.finish_reason:type_name -> weir.v1.FinishReason
+	15, // 19: weir.v1.CompletedEvent.usage:type_name -> weir.v1.Usage
+	16, // 20: weir.v1.CompletedEvent.cost:type_name -> weir.v1.Cost
+	17, // 21: weir.v1.CompletedEvent.verdicts:type_name -> weir.v1.Verdict
+	18, // 22: weir.v1.CompletedEvent.target:type_name -> weir.v1.Target
+	19, // 23: weir.v1.CompletedEvent.timing:type_name -> weir.v1.Timing
+	0,  // 24: weir.v1.GenerationService.Generate:input_type -> weir.v1.GenerateRequest
+	0,  // 25: weir.v1.GenerationService.StreamGenerate:input_type -> weir.v1.GenerateRequest
+	1,  // 26: weir.v1.GenerationService.Generate:output_type -> weir.v1.GenerateResponse
+	2,  // 27: weir.v1.GenerationService.StreamGenerate:output_type -> weir.v1.StreamGenerateResponse
+	26, // [26:28] is the sub-list for method output_type
+	24, // [24:26] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_generation_service_proto_init() }
@@ -769,6 +960,8 @@ func file_weir_v1_generation_service_proto_init() {
 		(*DeltaEvent_Text)(nil),
 		(*DeltaEvent_ReasoningText)(nil),
 		(*DeltaEvent_RefusalText)(nil),
+		(*DeltaEvent_ToolCall)(nil),
+		(*DeltaEvent_ToolArguments)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -776,7 +969,7 @@ func file_weir_v1_generation_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_generation_service_proto_rawDesc), len(file_weir_v1_generation_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

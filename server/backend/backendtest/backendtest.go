@@ -77,6 +77,8 @@ func cases(h Harness) map[string]func(*run) {
 		all["channels"] = (*run).channels
 		all["stop sequence"] = (*run).stopSequence
 		all["parameters"] = (*run).parameters
+		all["tools"] = (*run).tools
+		all["format"] = (*run).format
 	}
 	if h.Cuts != "" {
 		all["break"] = (*run).breakOff
@@ -184,7 +186,10 @@ func (r *run) checkUsage(req *backend.Request, a Answer) error {
 		return nil
 	}
 	var output, reasoning int
-	for _, c := range a.Candidates {
+	for i, c := range a.Candidates {
+		for _, call := range a.Calls[i] {
+			output += r.Simulated.CountOutput(req.Model, call.Tool) + r.Simulated.CountOutput(req.Model, call.Arguments)
+		}
 		output += r.Simulated.CountOutput(req.Model, c.Content) + r.Simulated.CountOutput(req.Model, c.Refusal)
 		reasoning += r.Simulated.CountOutput(req.Model, c.Reasoning)
 	}
@@ -206,6 +211,7 @@ type Answer struct {
 	Started    bool
 	Model      string
 	Candidates []Candidate
+	Calls      [][]Call // of tools, by candidate
 	Deltas     int
 	Used       int // how often usage came
 	Usage      accounting.Usage
@@ -217,13 +223,17 @@ type Candidate struct {
 	Finish                      backend.FinishReason // empty until it has finished
 }
 
+// A Call is one call of a tool.
+type Call struct{ ID, Tool, Arguments string }
+
 // errContract marks what a driver did against the contract.
 var errContract = errors.New("contract broken")
 
 // Read reads a stream to its end and checks each event against the contract.
 // It returns what came and how it ended: io.EOF for a whole answer.
 func Read(s backend.Stream, candidates int) (Answer, error) {
-	a := Answer{Candidates: make([]Candidate, max(1, candidates))}
+	n := max(1, candidates)
+	a := Answer{Candidates: make([]Candidate, n), Calls: make([][]Call, n)}
 	for {
 		e, err := s.Recv()
 		if err != nil {
@@ -275,7 +285,7 @@ func (a *Answer) add(e backend.Event) error {
 			return bad("usage knows nothing")
 		}
 		return nil
-	case backend.Delta, backend.Finished:
+	case backend.Delta, backend.Finished, backend.Called:
 	default:
 		return bad("unknown kind %d", e.Kind)
 	}
@@ -291,11 +301,23 @@ func (a *Answer) add(e backend.Event) error {
 	}
 	if e.Kind == backend.Finished {
 		switch e.Finish {
+		case backend.FinishToolCalls:
+			if len(a.Calls[e.Candidate]) == 0 {
+				return bad("no tool was called")
+			}
 		case backend.FinishStop, backend.FinishLength, backend.FinishBackendFilter, backend.FinishRefusal, backend.FinishUnknown:
 		default:
 			return bad("finish reason is not a driver's")
 		}
 		c.Finish = e.Finish
+		return nil
+	}
+	calls := a.Calls[e.Candidate]
+	if e.Kind == backend.Called {
+		if e.Call != len(calls) || e.Tool == "" || e.Text != "" {
+			return bad("it begins no call")
+		}
+		a.Calls[e.Candidate] = append(calls, Call{ID: e.CallID, Tool: e.Tool})
 		return nil
 	}
 	a.Deltas++
@@ -312,6 +334,11 @@ func (a *Answer) add(e backend.Event) error {
 		c.Reasoning += e.Text
 	case backend.Refusal:
 		c.Refusal += e.Text
+	case backend.Arguments:
+		if e.Call < 0 || e.Call >= len(calls) {
+			return bad("the call has not begun")
+		}
+		calls[e.Call].Arguments += e.Text
 	default:
 		return bad("unknown channel %q", e.Channel)
 	}

@@ -2,9 +2,11 @@ package backendtest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -110,6 +112,54 @@ func (r *run) parameters() {
 		{Role: backend.Assistant, Parts: []backend.Part{{Channel: backend.Content, Text: "not this"}}},
 	}, req.Messages...)
 	if got := r.whole(req).Candidates[0].Content; got != "hello" {
+		r.t.Errorf("answer is %q", got)
+	}
+}
+
+// tools tells that calls of tools come back whole and in order, and that what
+// the tools answer reaches the model.
+func (r *run) tools() {
+	if !r.Backend.Capabilities(r.Model).Tools {
+		r.t.Fatal("a driver of a simulator must take tools")
+	}
+	parallel, schema := true, json.RawMessage(`{"type":"object","properties":{"city":{"type":"string"}}}`)
+	const weather, arguments = "get_weather", `{"city": "北京", "when": ["today \u2028 \"now\""], "n": -1.5e3, "emoji": "😀"}`
+	req := r.request(r.Model, "call: "+weather+" "+arguments+"\ncall: nothing\ncall: "+weather+` {"city":"Łódź"}`)
+	req.Tools = []backend.Tool{{Name: weather, Description: "Tells the weather.", Parameters: schema}, {Name: "nothing"}}
+	req.Choice, req.ParallelCalls = &backend.ToolChoice{Mode: backend.ToolAuto}, &parallel
+	a := r.whole(req)
+	want := []Call{{Tool: weather, Arguments: arguments}, {Tool: "nothing"}, {Tool: weather, Arguments: `{"city":"Łódź"}`}}
+	said := backend.Message{Role: backend.Assistant}
+	var results []backend.Message
+	for i, got := range a.Calls[0] {
+		if got.ID == "" {
+			r.t.Errorf("call %d has no id", i)
+		}
+		said.Parts = append(said.Parts, backend.Part{Channel: backend.Arguments, Text: got.Arguments, CallID: got.ID, Tool: got.Tool})
+		result := backend.Part{Channel: backend.Result, Text: fmt.Sprintf("晴 %d", i), CallID: got.ID}
+		results = append(results, backend.Message{Role: backend.ToolRole, Parts: []backend.Part{result}})
+		a.Calls[0][i].ID = ""
+	}
+	if !slices.Equal(a.Calls[0], want) || a.Candidates[0].Finish != backend.FinishToolCalls {
+		r.t.Fatalf("calls are %+v (%s), want %+v", a.Calls[0], a.Candidates[0].Finish, want)
+	}
+	next := r.request(r.Model, "")
+	next.Tools = req.Tools
+	next.Messages = append(append(slices.Clone(req.Messages), said), results...)
+	if got := r.whole(next).Candidates[0].Content; got != "The tool says: 晴 0 晴 1 晴 2" {
+		r.t.Errorf("answer to the results is %q", got)
+	}
+}
+
+func (r *run) format() {
+	req := r.request(r.Model, "Say something about rivers.")
+	req.Format = &backend.Format{}
+	if got := r.whole(req).Candidates[0].Content; !json.Valid([]byte(got)) {
+		r.t.Errorf("answer is no JSON: %q", got)
+	}
+	req = r.request(r.Model, "Say something about rivers.")
+	req.Format = &backend.Format{Name: "river", Schema: json.RawMessage(`{"type":"object","properties":{"kind":{"enum":["stream"]}},"required":["kind"]}`)}
+	if got := r.whole(req).Candidates[0].Content; got != `{"kind":"stream"}` {
 		r.t.Errorf("answer is %q", got)
 	}
 }

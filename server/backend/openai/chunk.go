@@ -33,6 +33,7 @@ type delta struct {
 	ReasoningContent json.RawMessage `json:"reasoning_content"`
 	Reasoning        json.RawMessage `json:"reasoning"`
 	Refusal          json.RawMessage `json:"refusal"`
+	ToolCalls        []callDelta     `json:"tool_calls"`
 }
 
 // present tells a JSON value from one that is absent or null.
@@ -58,6 +59,7 @@ type decoder struct {
 
 type candidate struct {
 	content, reasoning, refusal joiner
+	calls                       []toolCall
 
 	seen     bool // the server has named it
 	refused  bool // it has said text of a refusal
@@ -133,6 +135,11 @@ func (d *decoder) choose(c *choice) error {
 		a.refused = a.refused || s.channel == backend.Refusal
 		d.events = append(d.events, backend.Event{Kind: backend.Delta, Candidate: c.Index, Channel: s.channel, Text: text})
 	}
+	for i := range c.Delta.ToolCalls {
+		if err := d.call(c.Index, &c.Delta.ToolCalls[i]); err != nil {
+			return err
+		}
+	}
 	// Some servers write "" for null in every chunk.
 	if reason := stringOf(c.FinishReason); reason != "" {
 		d.finish(c.Index, finishOf(reason))
@@ -156,8 +163,12 @@ func (d *decoder) finish(index int, reason backend.FinishReason) {
 			d.events = append(d.events, backend.Event{Kind: backend.Delta, Candidate: index, Channel: s.channel, Text: text})
 		}
 	}
-	if reason == backend.FinishStop && a.refused {
+	d.flushCalls(index)
+	switch {
+	case reason == backend.FinishStop && a.refused:
 		reason = backend.FinishRefusal // the API says "stop" after a refusal
+	case reason == backend.FinishStop && len(a.calls) > 0:
+		reason = backend.FinishToolCalls // and after a call that it had to make
 	}
 	d.events = append(d.events, backend.Event{Kind: backend.Finished, Candidate: index, Finish: reason})
 }
@@ -191,6 +202,8 @@ func finishOf(reason string) backend.FinishReason {
 		return backend.FinishStop
 	case "length", "max_tokens":
 		return backend.FinishLength
+	case "tool_calls":
+		return backend.FinishToolCalls
 	case "content_filter":
 		return backend.FinishBackendFilter
 	case "refusal":

@@ -49,6 +49,9 @@ type Quirks struct {
 	DeveloperRole bool
 	// NoSeed tells that the server refuses a seed.
 	NoSeed bool
+	// NoTools tells that the server takes no tools, and NoFormat that it cannot
+	// be held to answer in JSON.
+	NoTools, NoFormat bool
 	// TopK tells that the server takes top_k; the API itself has no such field.
 	TopK bool
 }

@@ -23,6 +23,10 @@ type wireRequest struct {
 	Stop                []string      `json:"stop,omitempty"`
 	Seed                *int64        `json:"seed,omitempty"`
 	N                   int           `json:"n,omitempty"`
+	Tools               []wireTool    `json:"tools,omitempty"`
+	ToolChoice          any           `json:"tool_choice,omitempty"`
+	ParallelToolCalls   *bool         `json:"parallel_tool_calls,omitempty"`
+	ResponseFormat      *wireFormat   `json:"response_format,omitempty"`
 }
 
 type streamOptions struct {
@@ -30,16 +34,52 @@ type streamOptions struct {
 }
 
 type wireMessage struct {
-	Role    backend.Role `json:"role"`
-	Content string       `json:"content"`
-	Name    string       `json:"name,omitempty"`
-	Refusal string       `json:"refusal,omitempty"`
+	Role       backend.Role `json:"role"`
+	Content    *string      `json:"content"`
+	Name       string       `json:"name,omitempty"`
+	Refusal    string       `json:"refusal,omitempty"`
+	ToolCalls  []wireCall   `json:"tool_calls,omitempty"`
+	ToolCallID string       `json:"tool_call_id,omitempty"`
+}
+
+type wireCall struct {
+	ID       string       `json:"id"`
+	Type     string       `json:"type"`
+	Function wireFunction `json:"function"`
+}
+
+type wireFunction struct {
+	Name      string `json:"name"`
+	Arguments string `json:"arguments"`
+}
+
+type wireTool struct {
+	Type     string      `json:"type"`
+	Function wireToolDef `json:"function"`
+}
+
+type wireToolDef struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description,omitempty"`
+	Parameters  json.RawMessage `json:"parameters,omitempty"`
+	Strict      *bool           `json:"strict,omitempty"`
+}
+
+type wireFormat struct {
+	Type       string      `json:"type"`
+	JSONSchema *wireSchema `json:"json_schema,omitempty"`
+}
+
+type wireSchema struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description,omitempty"`
+	Schema      json.RawMessage `json:"schema"`
+	Strict      *bool           `json:"strict,omitempty"`
 }
 
 func encodeRequest(req *backend.Request, quirks Quirks) ([]byte, error) {
 	w := wireRequest{
 		Model:            req.Model,
-		Messages:         make([]wireMessage, len(req.Messages)),
 		Stream:           true,
 		StreamOptions:    streamOptions{IncludeUsage: true},
 		Temperature:      req.Temperature,
@@ -47,9 +87,10 @@ func encodeRequest(req *backend.Request, quirks Quirks) ([]byte, error) {
 		FrequencyPenalty: req.FrequencyPenalty,
 		PresencePenalty:  req.PresencePenalty,
 		Stop:             req.Stop,
+		ResponseFormat:   encodeFormat(req.Format),
 	}
-	for i, m := range req.Messages {
-		w.Messages[i] = encodeMessage(m, quirks)
+	for _, m := range req.Messages {
+		w.Messages = append(w.Messages, encodeMessage(m, quirks)...)
 	}
 	if quirks.MaxCompletionTokens {
 		w.MaxCompletionTokens = req.MaxOutputTokens
@@ -65,6 +106,12 @@ func encodeRequest(req *backend.Request, quirks Quirks) ([]byte, error) {
 	if req.Candidates > 1 {
 		w.N = req.Candidates
 	}
+	if len(req.Tools) > 0 { // without tools servers refuse a choice
+		for _, t := range req.Tools {
+			w.Tools = append(w.Tools, wireTool{"function", wireToolDef(t)})
+		}
+		w.ToolChoice, w.ParallelToolCalls = encodeChoice(req.Choice), req.ParallelCalls
+	}
 	var body bytes.Buffer
 	e := json.NewEncoder(&body)
 	e.SetEscapeHTML(false)
@@ -72,21 +119,59 @@ func encodeRequest(req *backend.Request, quirks Quirks) ([]byte, error) {
 	return body.Bytes(), err
 }
 
+func encodeChoice(c *backend.ToolChoice) any {
+	switch {
+	case c == nil:
+		return nil
+	case c.Mode == backend.ToolNamed:
+		return map[string]any{"type": "function", "function": map[string]string{"name": c.Tool}}
+	}
+	return c.Mode // the words are the same
+}
+
+func encodeFormat(f *backend.Format) *wireFormat {
+	switch {
+	case f == nil:
+		return nil
+	case f.Schema == nil:
+		return &wireFormat{Type: "json_object"}
+	}
+	schema := wireSchema{Name: f.Name, Description: f.Description, Schema: f.Schema, Strict: f.Strict}
+	if schema.Name == "" {
+		schema.Name = "answer" // the API wants one
+	}
+	return &wireFormat{Type: "json_schema", JSONSchema: &schema}
+}
+
 // encodeMessage leaves out reasoning: the API has no field for it in a
-// request, and some servers refuse one.
-func encodeMessage(m backend.Message, quirks Quirks) wireMessage {
-	w := wireMessage{Role: m.Role, Content: m.Text(), Name: m.Name}
+// request, and some servers refuse one. Several results are as many messages.
+func encodeMessage(m backend.Message, quirks Quirks) (all []wireMessage) {
+	if m.Role == backend.ToolRole {
+		for _, p := range m.Parts {
+			text := p.Text
+			all = append(all, wireMessage{Role: m.Role, Content: &text, ToolCallID: p.CallID})
+		}
+		return all
+	}
+	text := m.Text()
+	w := wireMessage{Role: m.Role, Content: &text, Name: m.Name}
 	if m.Role == backend.Developer && !quirks.DeveloperRole {
 		w.Role = backend.System
 	}
 	if m.Role == backend.Assistant {
 		var refusal strings.Builder
 		for _, p := range m.Parts {
-			if p.Channel == backend.Refusal {
+			switch p.Channel {
+			case backend.Refusal:
 				refusal.WriteString(p.Text)
+			case backend.Arguments:
+				w.ToolCalls = append(w.ToolCalls, wireCall{p.CallID, "function", wireFunction{p.Tool, p.Text}})
 			}
 		}
 		w.Refusal = refusal.String()
+		if text == "" && len(w.ToolCalls) > 0 {
+			w.Content = nil
+		}
 	}
-	return w
+	return []wireMessage{w}
 }

@@ -82,7 +82,25 @@ func (s *server) chat(w http.ResponseWriter, r *http.Request) {
 		Model    string
 		Messages []struct {
 			Role, Content, Name string
+			ToolCallID          string `json:"tool_call_id"`
+			ToolCalls           []struct {
+				ID       string
+				Function struct{ Name, Arguments string }
+			} `json:"tool_calls"`
 		}
+		Tools []struct {
+			Function struct {
+				Name, Description string
+				Parameters        json.RawMessage
+			}
+		}
+		ResponseFormat *struct {
+			Type       string
+			JSONSchema struct {
+				Name   string
+				Schema json.RawMessage
+			} `json:"json_schema"`
+		} `json:"response_format"`
 		Stream        bool
 		StreamOptions struct {
 			IncludeUsage bool `json:"include_usage"`
@@ -102,7 +120,21 @@ func (s *server) chat(w http.ResponseWriter, r *http.Request) {
 	}
 	req := &backend.Request{RequestID: r.Header.Get("X-Request-Id"), Model: in.Model, MaxOutputTokens: in.MaxTokens, Stop: in.Stop, Seed: in.Seed, Candidates: max(1, in.N)}
 	for _, m := range in.Messages {
-		req.Messages = append(req.Messages, backend.Message{Role: backend.Role(m.Role), Name: m.Name, Parts: []backend.Part{{Channel: backend.Content, Text: m.Content}}})
+		part := backend.Part{Channel: backend.Content, Text: m.Content}
+		if m.Role == "tool" {
+			part.Channel, part.CallID = backend.Result, m.ToolCallID
+		}
+		message := backend.Message{Role: backend.Role(m.Role), Name: m.Name, Parts: []backend.Part{part}}
+		for _, c := range m.ToolCalls {
+			message.Parts = append(message.Parts, backend.Part{Channel: backend.Arguments, Text: c.Function.Arguments, CallID: c.ID, Tool: c.Function.Name})
+		}
+		req.Messages = append(req.Messages, message)
+	}
+	for _, t := range in.Tools {
+		req.Tools = append(req.Tools, backend.Tool{Name: t.Function.Name, Description: t.Function.Description, Parameters: t.Function.Parameters})
+	}
+	if f := in.ResponseFormat; f != nil {
+		req.Format = &backend.Format{Name: f.JSONSchema.Name, Schema: f.JSONSchema.Schema}
 	}
 	stream, err := s.sim.Generate(r.Context(), req)
 	var failed *backend.Error
@@ -159,8 +191,16 @@ func (p *speaker) say(e backend.Event) {
 				p.chunk(i, `"role":"assistant","content":""`, "")
 			}
 		}
+	case backend.Called:
+		p.chunk(e.Candidate, fmt.Sprintf(`"tool_calls":[{"index":%d,"id":%q,"type":"function","function":{"name":%q,"arguments":""}}]`, e.Call, e.CallID, e.Tool), "")
 	case backend.Delta:
 		p.output++
+		if e.Channel == backend.Arguments {
+			for _, quoted := range p.quote(e.Text) {
+				p.chunk(e.Candidate, fmt.Sprintf(`"tool_calls":[{"index":%d,"function":{"arguments":%s}}]`, e.Call, quoted), "")
+			}
+			return
+		}
 		names := []string{string(e.Channel)}
 		if e.Channel == backend.Reasoning {
 			names = []string{"reasoning_content"}

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -123,12 +125,55 @@ func TestRequestOnTheWire(t *testing.T) {
 	}
 }
 
+func TestToolsOnTheWire(t *testing.T) {
+	var body string
+	b := to(t, func(w http.ResponseWriter, r *http.Request) {
+		raw, _ := io.ReadAll(r.Body)
+		body = strings.TrimSpace(string(raw))
+		says(stop)(w, r)
+	}, nil)
+	yes, schema := true, json.RawMessage(`{"type":"object"}`)
+	req := hello()
+	req.Messages = append(req.Messages,
+		backend.Message{Role: backend.Assistant, Parts: []backend.Part{
+			{Channel: backend.Arguments, Text: `{"x":1}`, CallID: "a", Tool: "f"}, {Channel: backend.Arguments, Text: `{}`, CallID: "b", Tool: "g"}}},
+		backend.Message{Role: backend.ToolRole, Parts: []backend.Part{{Channel: backend.Result, Text: "one", CallID: "a"}, {Channel: backend.Result, Text: "two", CallID: "b", Tool: "g", Failed: true}}})
+	req.Tools = []backend.Tool{{Name: "f", Description: "does f", Parameters: schema, Strict: &yes}, {Name: "g"}}
+	const start = `{"model":"m","messages":[{"role":"user","content":"hello"},` +
+		`{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{\"x\":1}"}},{"id":"b","type":"function","function":{"name":"g","arguments":"{}"}}]},` +
+		`{"role":"tool","content":"one","tool_call_id":"a"},{"role":"tool","content":"two","tool_call_id":"b"}],"stream":true,"stream_options":{"include_usage":true}`
+	const tools = `,"tools":[{"type":"function","function":{"name":"f","description":"does f","parameters":{"type":"object"},"strict":true}},{"type":"function","function":{"name":"g"}}]`
+	for _, c := range []struct {
+		choice *backend.ToolChoice
+		format *backend.Format
+		want   string
+	}{
+		{nil, nil, ""},
+		{&backend.ToolChoice{Mode: backend.ToolNone}, nil, `,"tool_choice":"none"`},
+		{&backend.ToolChoice{Mode: backend.ToolRequired}, nil, `,"tool_choice":"required"`},
+		{&backend.ToolChoice{Mode: backend.ToolNamed, Tool: "g"}, nil, `,"tool_choice":{"function":{"name":"g"},"type":"function"}`},
+		{nil, &backend.Format{}, `,"response_format":{"type":"json_object"}`},
+		{nil, &backend.Format{Schema: schema}, `,"response_format":{"type":"json_schema","json_schema":{"name":"answer","schema":{"type":"object"}}}`},
+		{nil, &backend.Format{Name: "n", Description: "d", Schema: schema, Strict: &yes}, `,"response_format":{"type":"json_schema","json_schema":{"name":"n","description":"d","schema":{"type":"object"},"strict":true}}`},
+	} {
+		req.Choice, req.Format = c.choice, c.format
+		s, err := b.Generate(context.Background(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if want := start + tools + c.want + "}"; body != want {
+			t.Errorf("body is\n%s\nwant\n%s", body, want)
+		}
+	}
+}
+
 func TestCapabilitiesComeFromTheConfiguration(t *testing.T) {
 	b, err := openai.New(openai.Config{Name: "x", URL: "http://h/v1", MaxOutputTokens: 7, Quirks: openai.Quirks{TopK: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := b.Capabilities("m"), (backend.Capabilities{Candidates: 1, Seed: true, TopK: true, MaxOutputTokens: 7}); got != want {
+	if got, want := b.Capabilities("m"), (backend.Capabilities{Candidates: 1, Seed: true, TopK: true, Tools: true, JSON: true, Schema: true, MaxOutputTokens: 7}); got != want {
 		t.Errorf("capabilities are %+v, want %+v", got, want)
 	}
 	req := hello()
@@ -143,6 +188,37 @@ const stop = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"
 
 func content(s string) string {
 	return "data: {\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":" + s + "}}]}\n\n"
+}
+
+func calls(s string) string {
+	return "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[" + s + "]}}]}\n\n"
+}
+
+func TestCallsOfTools(t *testing.T) {
+	f := backendtest.Call{ID: "a", Tool: "f", Arguments: `{"x":"水"}`}
+	for name, c := range map[string]struct {
+		stream string
+		want   []backendtest.Call
+	}{
+		"in pieces":    {calls(`{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":""}}`) + calls(`{"index":0,"function":{"arguments":"{\"x\":"}}`) + calls(`{"index":0,"function":{"arguments":"\"水\"}"}}`), []backendtest.Call{f}},
+		"at once":      {calls(`{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":\"水\"}"}}`), []backendtest.Call{f}},
+		"as an object": {calls(`{"index":0,"id":"a","function":{"name":"f","arguments":{"x":"水"}}}`), []backendtest.Call{f}},
+		"by turns": {calls(`{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":"}},{"index":1,"id":"b","function":{"name":"g"}}`) + calls(`{"index":1,"function":{"arguments":"[]"}},{"index":0,"function":{"arguments":"\"水\"}"}}`),
+			[]backendtest.Call{f, {ID: "b", Tool: "g", Arguments: "[]"}}},
+		"counted from one":    {calls(`{"index":1,"id":"a","function":{"name":"f","arguments":"{\"x\":\"水\"}"}}`), []backendtest.Call{f}},
+		"all counted as 0":    {calls(`{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":\"水\"}"}}`) + calls(`{"index":0,"id":"b","function":{"name":"g","arguments":"{}"}}`), []backendtest.Call{f, {ID: "b", Tool: "g", Arguments: "{}"}}},
+		"not counted":         {calls(`{"id":"a","function":{"name":"f","arguments":"{\"x\":"}}`) + calls(`{"function":{"arguments":"\"水\"}"}}`) + calls(`{"id":"b","function":{"name":"g"}}`), []backendtest.Call{f, {ID: "b", Tool: "g"}}},
+		"the id in each":      {calls(`{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":"}}`) + calls(`{"index":0,"id":"a","function":{"name":"f","arguments":"\"水\"}"}}`), []backendtest.Call{f}},
+		"a rune in two":       {calls("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\":\\\"\xe6\xb0\"}}") + calls("{\"index\":0,\"function\":{\"arguments\":\"\xb4\\\"}\"}}"), []backendtest.Call{f}},
+		"a rune that is lost": {calls("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"\xe6\xb0\"}}"), []backendtest.Call{{ID: "a", Tool: "f", Arguments: "\uFFFD"}}},
+	} {
+		for _, reason := range []string{"stop", "tool_calls"} {
+			a, err := hear(t, to(t, says(c.stream+strings.Replace(stop, `"stop"`, strconv.Quote(reason), 1)), nil))
+			if err != io.EOF || !slices.Equal(a.Calls[0], c.want) || a.Candidates[0].Finish != backend.FinishToolCalls {
+				t.Errorf("%s: %+v, %v", name, a, err)
+			}
+		}
+	}
 }
 
 func TestStreams(t *testing.T) {
@@ -161,7 +237,10 @@ func TestStreams(t *testing.T) {
 		"reason twice":            {content(`"hi"`) + stop + stop, "hi", backend.FinishStop, ""},
 		"done and no reason":      {content(`"hi"`) + "data: [DONE]\n\n", "hi", backend.FinishUnknown, ""},
 		"filter":                  {content(`"hi"`) + strings.Replace(stop, `"stop"`, `"content_filter"`, 1), "hi", backend.FinishBackendFilter, ""},
-		"tool calls":              {content(`"hi"`) + strings.Replace(stop, `"stop"`, `"tool_calls"`, 1), "hi", backend.FinishUnknown, ""},
+		"another reason":          {content(`"hi"`) + strings.Replace(stop, `"stop"`, `"whim"`, 1), "hi", backend.FinishUnknown, ""},
+		"call without a name":     {calls(`{"index":0,"id":"a","function":{"arguments":"{}"}}`) + stop, "", "", backend.Protocol},
+		"arguments of no kind":    {calls(`{"index":0,"function":{"name":"f","arguments":7}}`) + stop, "", "", backend.Protocol},
+		"call after the end":      {stop + calls(`{"index":0,"function":{"name":"f"}}`), "", backend.FinishStop, backend.Protocol},
 		"empty events":            {"data:\n\ndata\n\nevent: ping\n\n" + content(`"hi"`) + stop, "hi", backend.FinishStop, ""},
 		"half an emoji":           {content(`"a\ud83d"`) + content(`"b"`) + stop, "a\uFFFDb", backend.FinishStop, ""},
 		"half an emoji at end":    {content(`"a\ud83d"`) + stop, "a\uFFFD", backend.FinishStop, ""},
@@ -464,7 +543,8 @@ func TestOnlyKnownFieldsAreRead(t *testing.T) {
 	chunk := map[string]any{
 		"x": "leak", "system_fingerprint": "leak", "id": "leak", "service_tier": "leak",
 		"choices": []any{map[string]any{"index": 0, "finish_reason": "stop", "text": "leak", "message": map[string]any{"content": "leak"},
-			"delta": map[string]any{"content": "hi", "annotations": []string{"leak"}, "tool_calls": []any{map[string]any{"function": map[string]any{"arguments": "leak"}}}, "audio": "leak"}}},
+			"delta": map[string]any{"content": "hi", "annotations": []string{"leak"}, "function_call": map[string]any{"name": "leak"}, "audio": "leak",
+				"tool_calls": []any{map[string]any{"type": "leak", "function": map[string]any{"name": "f", "arguments": "{}", "x": "leak"}}}}}},
 	}
 	raw, err := json.Marshal(chunk)
 	if err != nil {

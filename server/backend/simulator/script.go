@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,11 +64,19 @@ type script struct {
 	text    string // what to say, where given is true
 	given   bool
 	refusal bool
+	calls   []call
 	tokens  int // how many tokens of prose, 0 for a few sentences
 	prompt  string
+	format  *backend.Format
 }
 
+// call is one call of a tool.
+type call struct{ tool, arguments string }
+
 func read(req *backend.Request) script {
+	if result, answered := toolResult(req); answered {
+		return script{text: "The tool says: " + result, given: true}
+	}
 	var last string
 	for i := len(req.Messages) - 1; i >= 0; i-- {
 		if m := req.Messages[i]; m.Role == backend.User {
@@ -75,7 +84,7 @@ func read(req *backend.Request) script {
 			break
 		}
 	}
-	var s script
+	s := script{format: req.Format}
 	var prompt strings.Builder
 	for rest := last; rest != ""; {
 		line, after, _ := strings.Cut(rest, "\n")
@@ -92,6 +101,10 @@ func read(req *backend.Request) script {
 		case "think":
 			s.think, _, _ = strings.Cut(value, "\n")
 			s.think = strings.TrimSuffix(s.think, "\r")
+		case "call":
+			line, _, _ := strings.Cut(value, "\n")
+			tool, arguments, _ := strings.Cut(strings.TrimSuffix(line, "\r"), " ")
+			s.calls = append(s.calls, call{tool, arguments})
 		case "tokens":
 			n, _, _ := strings.Cut(value, "\n")
 			if n, err := strconv.Atoi(strings.TrimSpace(n)); err == nil && n > 0 {
@@ -107,10 +120,25 @@ func read(req *backend.Request) script {
 	return s
 }
 
+// toolResult is what the tools said, where the last message is theirs.
+func toolResult(req *backend.Request) (string, bool) {
+	var said []string
+	for i := len(req.Messages) - 1; i >= 0 && req.Messages[i].Role == backend.ToolRole; i-- {
+		for _, p := range slices.Backward(req.Messages[i].Parts) {
+			said = append(said, p.Text)
+		}
+	}
+	slices.Reverse(said)
+	return strings.Join(said, " "), len(said) > 0
+}
+
 // answer is one candidate: all that it will say, and how far it is.
 type answer struct {
 	reasoning, text string
 	channel         backend.Channel // of text
+	calls           []call          // that come after the text
+	calling         int             // the one that speaks
+	named           bool            // it has been named
 	finish          backend.FinishReason
 	finished        bool
 
@@ -124,8 +152,11 @@ func (s script) perform(c chance, limit int, stop []string) answer {
 	switch {
 	case s.refusal:
 		a.channel, a.finish = backend.Refusal, backend.FinishRefusal
-	case !s.given:
+	case !s.given && len(s.calls) == 0:
 		a.text = prose(&c, s.prompt, s.tokens)
+		if s.format != nil {
+			a.text = instance(s.format, a.text)
+		}
 	}
 	var more bool
 	a.reasoning, a.reasoningTokens, more = firstTokens(s.think, limit)
@@ -141,8 +172,32 @@ func (s script) perform(c chance, limit int, stop []string) answer {
 		// The cut can go through a token, so the rest is counted anew.
 		a.text, a.finish = a.text[:at], backend.FinishStop
 		a.outputTokens = countTokens(a.text)
+		return a
+	}
+	if a.finish == backend.FinishStop {
+		a.call(s.calls, limit)
 	}
 	return a
+}
+
+// call adds calls of tools, as far as the limit allows: a name that does not fit
+// is no call, and arguments may be cut.
+func (a *answer) call(calls []call, limit int) {
+	for _, c := range calls {
+		room := limit - a.reasoningTokens - a.outputTokens - countTokens(c.tool)
+		if room < 0 {
+			a.finish = backend.FinishLength
+			return
+		}
+		arguments, n, more := firstTokens(c.arguments, room)
+		a.calls = append(a.calls, call{c.tool, arguments})
+		a.outputTokens += countTokens(c.tool) + n
+		a.finish = backend.FinishToolCalls
+		if more {
+			a.finish = backend.FinishLength
+			return
+		}
+	}
 }
 
 func firstStop(text string, stop []string) int {
@@ -158,22 +213,40 @@ func firstStop(text string, stop []string) int {
 	return first
 }
 
-// peek returns the next token.
-func (a *answer) peek() (backend.Channel, string, bool) {
+// peek returns what comes next, as an event without its candidate: a token, or
+// the name of a tool.
+func (a *answer) peek() (backend.Event, bool) {
+	for a.calling < len(a.calls) && a.named && a.calls[a.calling].arguments == "" {
+		a.calling, a.named = a.calling+1, false
+	}
 	switch {
 	case a.reasoning != "":
-		return backend.Reasoning, a.reasoning[:firstToken(a.reasoning)], true
+		return backend.Event{Kind: backend.Delta, Channel: backend.Reasoning, Text: a.reasoning[:firstToken(a.reasoning)]}, true
 	case a.text != "":
-		return a.channel, a.text[:firstToken(a.text)], true
+		return backend.Event{Kind: backend.Delta, Channel: a.channel, Text: a.text[:firstToken(a.text)]}, true
+	case a.calling == len(a.calls):
+		return backend.Event{}, false
 	}
-	return "", "", false
+	c := &a.calls[a.calling]
+	if !a.named {
+		return backend.Event{Kind: backend.Called, Call: a.calling, Tool: c.tool}, true
+	}
+	return backend.Event{Kind: backend.Delta, Channel: backend.Arguments, Call: a.calling, Text: c.arguments[:firstToken(c.arguments)]}, true
 }
 
-// take goes past the token that peek returned.
-func (a *answer) take(token string) {
-	if a.reasoning != "" {
-		a.reasoning = a.reasoning[len(token):]
-		return
+// take goes past what peek returned, and tells how many tokens that is.
+func (a *answer) take(e backend.Event) int {
+	switch {
+	case e.Kind == backend.Called:
+		a.named = true
+		return countTokens(e.Tool)
+	case a.reasoning != "":
+		a.reasoning = a.reasoning[len(e.Text):]
+	case a.text != "":
+		a.text = a.text[len(e.Text):]
+	default:
+		c := &a.calls[a.calling]
+		c.arguments = c.arguments[len(e.Text):]
 	}
-	a.text = a.text[len(token):]
+	return 1
 }

@@ -14,7 +14,9 @@
 //	refuse: TEXT    the same, as a refusal
 //	think: TEXT     the answer is preceded by TEXT as reasoning, to the end of the line
 //	tokens: N       the answer is prose of exactly N tokens
+//	call: TOOL JSON the answer calls a tool with these arguments; several lines, several calls
 //
+// Where the last message is a tool's, the answer is what the tool said.
 // Everything else is answered with a few plain sentences that take up words
 // of the prompt, in Chinese where the prompt is mainly Chinese.
 package simulator
@@ -197,6 +199,9 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		Candidates:      MaxCandidates,
 		Seed:            true,
 		TopK:            true,
+		Tools:           true,
+		JSON:            true,
+		Schema:          true,
 		MaxOutputTokens: b.models[model].ContextTokens,
 	}
 }

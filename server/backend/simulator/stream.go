@@ -3,6 +3,7 @@ package simulator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -84,7 +85,7 @@ func (s *stream) Recv() (backend.Event, error) {
 		s.started = true
 		return backend.Event{Kind: backend.Started, BackendModel: s.model}, nil
 	}
-	if s.sent == s.faultAt {
+	if s.faultAt >= 0 && s.sent >= s.faultAt { // a tool's name can have several tokens
 		return s.fail()
 	}
 	for s.running > 0 {
@@ -93,7 +94,7 @@ func (s *stream) Recv() (backend.Event, error) {
 			s.pass()
 			continue
 		}
-		channel, text, ok := a.peek()
+		event, ok := a.peek()
 		if !ok {
 			a.finished = true
 			s.running--
@@ -102,10 +103,14 @@ func (s *stream) Recv() (backend.Event, error) {
 		if err := s.wait(); err != nil {
 			return s.stop(EndedCancelled, err)
 		}
-		a.take(text)
-		s.sent++
-		s.entry.token()
-		event := backend.Event{Kind: backend.Delta, Candidate: s.turn, Channel: channel, Text: text}
+		event.Candidate = s.turn
+		if event.Kind == backend.Called {
+			event.CallID = fmt.Sprintf("call_%d_%d", s.turn, event.Call)
+		}
+		for range a.take(event) {
+			s.sent++
+			s.entry.token()
+		}
 		s.pass()
 		return event, nil
 	}

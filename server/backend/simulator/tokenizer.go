@@ -92,9 +92,12 @@ func countInput(req *backend.Request) int {
 		n += messageTokens + countTokens(m.Name) + countTokens(m.Text())
 		for _, p := range m.Parts {
 			if p.Channel != backend.Content {
-				n += countTokens(p.Text)
+				n += countTokens(p.Text) + countTokens(p.Tool)
 			}
 		}
+	}
+	for _, d := range req.Definitions() {
+		n += countTokens(d)
 	}
 	return n
 }

@@ -37,10 +37,25 @@ type choice struct {
 }
 
 type message struct {
-	Role             string  `json:"role"`
-	Content          *string `json:"content"`
-	Refusal          *string `json:"refusal"`
-	ReasoningContent string  `json:"reasoning_content,omitempty"`
+	Role             string     `json:"role"`
+	Content          *string    `json:"content"`
+	Refusal          *string    `json:"refusal"`
+	ReasoningContent string     `json:"reasoning_content,omitempty"`
+	ToolCalls        []toolCall `json:"tool_calls,omitempty"`
+}
+
+type toolCall struct {
+	// Index is there in streams alone.
+	Index    *int           `json:"index,omitempty"`
+	ID       string         `json:"id,omitempty"`
+	Type     string         `json:"type,omitempty"`
+	Function calledFunction `json:"function"`
+}
+
+// calledFunction is a function that is called; its name comes once in a stream.
+type calledFunction struct {
+	Name      string `json:"name,omitempty"`
+	Arguments string `json:"arguments"`
 }
 
 type usage struct {
@@ -112,7 +127,10 @@ func messageOf(said gateway.Collected) message {
 	if said.Refusal != "" {
 		m.Refusal = &said.Refusal
 	}
-	if said.Content != "" || said.Refusal == "" {
+	for _, c := range said.Calls {
+		m.ToolCalls = append(m.ToolCalls, toolCall{ID: c.ID, Type: "function", Function: calledFunction{c.Tool, c.Arguments}})
+	}
+	if said.Content != "" || said.Refusal == "" && len(said.Calls) == 0 {
 		m.Content = &said.Content
 	}
 	return m
@@ -123,6 +141,8 @@ func finishReason(f backend.FinishReason) string {
 	switch f {
 	case backend.FinishLength:
 		return "length"
+	case backend.FinishToolCalls:
+		return "tool_calls"
 	case backend.FinishSafety, backend.FinishBackendFilter:
 		return "content_filter"
 	}
@@ -172,7 +192,9 @@ func verdictsOf(all []policy.Verdict) []verdict {
 		if v.Stage == policy.Output {
 			out[i].CandidateIndex = &all[i].Candidate
 		} else {
-			out[i].MessageIndex = &all[i].Message
+			if v.Message >= 0 { // else it is in what defines a tool, or the form of the answer
+				out[i].MessageIndex = &all[i].Message
+			}
 			if v.Part >= 0 { // else it is in the name of who speaks
 				out[i].PartIndex = &all[i].Part
 			}

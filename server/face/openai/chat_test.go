@@ -66,6 +66,7 @@ func request(t *testing.T, model, prompt string, more ...string) string {
 const (
 	streamed  = `"stream": true`
 	withUsage = `"stream_options": {"include_usage": true}`
+	tools     = `"tools": [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}, {"type": "function", "function": {"name": "now"}}]`
 )
 
 func TestGolden(t *testing.T) {
@@ -79,6 +80,11 @@ func TestGolden(t *testing.T) {
 		{"whole-two.json", request(t, "sim", "tokens: 3", `"n": 2`, `"seed": 1`)},
 		{"whole-length.json", request(t, "sim", "tokens: 9", `"max_tokens": 2`)},
 		{"whole-cached.json", request(t, "cached", "say: from the cache")},
+		{"whole-tools.json", request(t, "sim", "call: get_weather {\"city\": \"北京\"}\ncall: now", tools)},
+		{"whole-tools-redacted.json", request(t, "sim", "call: get_weather {\"to\": \"a.b@example.com\"}", tools)},
+		{"whole-format.json", request(t, "sim", "say: {\"to\": \"a.b@example.com\"}", `"response_format": {"type": "json_object"}`)},
+		{"stream-tools.sse", request(t, "sim", "call: get_weather {\"city\": \"北京\"}\ncall: now", tools, streamed, withUsage)},
+		{"stream-tools-blocked.sse", request(t, "sim", "call: get_weather {\"city\": \"zorblatt\"}", tools, streamed)},
 		{"stream.sse", request(t, "sim", "say: Hello <world> & 世界", streamed)},
 		{"stream-usage.sse", request(t, "sim", "say: 你好", streamed, withUsage)},
 		{"stream-reasoning.sse", request(t, "sim", "think: 想一想\nrefuse: no", streamed)},
@@ -196,7 +202,7 @@ rates:
 		{"json", "POST", chatPath, "acme", `{"model": "canary" "x"}`, 400, "invalid_request_error", "", "", "false", nil},
 		{"kind", "POST", chatPath, "acme", hi(`"temperature": "canary"`), 400, "invalid_request_error", "", "temperature", "false", nil},
 		{"range", "POST", chatPath, "acme", hi(`"top_p": 7`), 400, "invalid_request_error", "", "top_p", "false", nil},
-		{"format", "POST", chatPath, "acme", hi(`"response_format": {"type": "json_object"}`), 400, "invalid_request_error", "unsupported_parameter", "response_format", "false", nil},
+		{"format", "POST", chatPath, "acme", hi(`"response_format": {"type": "canary"}`), 400, "invalid_request_error", "unsupported_parameter", "response_format.type", "false", nil},
 		{"candidates", "POST", chatPath, "acme", hi(`"n": 99`), 400, "invalid_request_error", "unsupported_parameter", "n", "false", nil},
 		{"label", "POST", chatPath, "acme", hi(), 400, "invalid_request_error", "", "x-weir-label-9", "false", nil},
 		{"method", "GET", chatPath, "acme", "", 405, "invalid_request_error", "method_not_allowed", "", "false", map[string]string{"Allow": "POST"}},

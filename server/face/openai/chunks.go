@@ -38,10 +38,11 @@ type chunkChoice struct {
 }
 
 type delta struct {
-	Role             string `json:"role,omitempty"`
-	Content          string `json:"content,omitempty"`
-	ReasoningContent string `json:"reasoning_content,omitempty"`
-	Refusal          string `json:"refusal,omitempty"`
+	Role             string     `json:"role,omitempty"`
+	Content          string     `json:"content,omitempty"`
+	ReasoningContent string     `json:"reasoning_content,omitempty"`
+	Refusal          string     `json:"refusal,omitempty"`
+	ToolCalls        []toolCall `json:"tool_calls,omitempty"`
 }
 
 func (c *chunks) chunk(choices ...chunkChoice) chunk {
@@ -60,7 +61,7 @@ func (c *chunks) Start(a *gateway.Answer) error {
 
 // Delta implements gateway.Sink.
 func (c *chunks) Delta(d gateway.Delta) error {
-	if d.Text == "" {
+	if d.Text == "" && d.Tool == "" {
 		return nil
 	}
 	var piece delta
@@ -71,6 +72,12 @@ func (c *chunks) Delta(d gateway.Delta) error {
 		piece.ReasoningContent = d.Text
 	case backend.Refusal:
 		piece.Refusal = d.Text
+	case backend.Arguments:
+		call := toolCall{Index: &d.Call, Function: calledFunction{d.Tool, d.Text}}
+		if d.Tool != "" {
+			call.ID, call.Type = d.CallID, "function"
+		}
+		piece.ToolCalls = []toolCall{call}
 	}
 	c.role(d.Candidate, &piece)
 	return c.events.send(c.chunk(chunkChoice{Index: d.Candidate, Delta: piece}))

@@ -84,6 +84,7 @@ var params = map[string]string{
 	"config.max_output_tokens": "max_completion_tokens",
 	"config.stop_sequences":    "stop",
 	"context.labels":           "metadata",
+	"config.response_format":   "response_format",
 }
 
 // writeError answers with an error, before anything else was said.

@@ -37,9 +37,12 @@ type chatRequest struct {
 	SafetyIdentifier string                     `json:"safety_identifier"` // takes the place of user
 	Metadata         map[string]json.RawMessage `json:"metadata"`
 
+	Tools             []chatTool      `json:"tools"`
+	ToolChoice        json.RawMessage `json:"tool_choice"`
+	ParallelToolCalls *bool           `json:"parallel_tool_calls"`
+	ResponseFormat    *chatFormat     `json:"response_format"`
+
 	// What these ask for cannot be given.
-	Tools            json.RawMessage `json:"tools"`
-	ToolChoice       json.RawMessage `json:"tool_choice"`
 	Functions        json.RawMessage `json:"functions"`
 	FunctionCall     json.RawMessage `json:"function_call"`
 	Audio            json.RawMessage `json:"audio"`
@@ -47,7 +50,6 @@ type chatRequest struct {
 	Logprobs         json.RawMessage `json:"logprobs"`
 	TopLogprobs      json.RawMessage `json:"top_logprobs"`
 	LogitBias        json.RawMessage `json:"logit_bias"`
-	ResponseFormat   json.RawMessage `json:"response_format"`
 	WebSearchOptions json.RawMessage `json:"web_search_options"`
 }
 
@@ -57,7 +59,8 @@ type chatMessage struct {
 	Content          json.RawMessage `json:"content"`
 	Refusal          string          `json:"refusal"`
 	ReasoningContent string          `json:"reasoning_content"`
-	ToolCalls        json.RawMessage `json:"tool_calls"`
+	ToolCalls        []chatToolCall  `json:"tool_calls"`
+	ToolCallID       string          `json:"tool_call_id"`
 	FunctionCall     json.RawMessage `json:"function_call"`
 	Audio            json.RawMessage `json:"audio"`
 }
@@ -121,6 +124,12 @@ func decode(body []byte) (*chat, error) {
 		}
 		out.request.Messages = append(out.request.Messages, message)
 	}
+	if err := in.tools(&out.request); err != nil {
+		return nil, err
+	}
+	if err := face.CheckTools(&out.request); err != nil {
+		return nil, err
+	}
 	var err error
 	out.about, err = in.aboutCall()
 	return out, err
@@ -154,22 +163,19 @@ func place(body []byte, offset int64) string {
 
 // refuse finds the first parameter whose meaning would be lost.
 func (in *chatRequest) refuse() error {
-	const tools = "tools are not supported yet: leave them out"
+	const functions = "functions are not supported, and tools are: send tools"
 	for _, p := range []struct {
 		name, why string
 		value     json.RawMessage
 		harmless  []string
 	}{
-		{"tools", tools, in.Tools, []string{`[]`}},
-		{"tool_choice", tools, in.ToolChoice, []string{`"none"`}},
-		{"functions", tools, in.Functions, []string{`[]`}},
-		{"function_call", tools, in.FunctionCall, []string{`"none"`}},
+		{"functions", functions, in.Functions, []string{`[]`}},
+		{"function_call", functions, in.FunctionCall, []string{`"none"`}},
 		{"audio", "answers in audio are not supported: leave it out", in.Audio, nil},
 		{"modalities", "answers are text alone: leave it out, or send [\"text\"]", in.Modalities, []string{`["text"]`, `[]`}},
 		{"logprobs", "log probabilities are not supported: leave it out", in.Logprobs, []string{`false`}},
 		{"top_logprobs", "log probabilities are not supported: leave it out", in.TopLogprobs, []string{`0`}},
 		{"logit_bias", "a bias on tokens is not supported: leave it out", in.LogitBias, []string{`{}`}},
-		{"response_format", "answers are plain text alone: leave it out, or send {\"type\": \"text\"}", in.ResponseFormat, []string{`{"type":"text"}`}},
 		{"web_search_options", "there is no search of the web: leave it out", in.WebSearchOptions, nil},
 	} {
 		if !says(p.value, p.harmless...) {
@@ -304,14 +310,16 @@ var roles = map[string]backend.Role{
 func (m *chatMessage) read(at string) (backend.Message, error) {
 	out := backend.Message{Role: roles[m.Role], Name: m.Name}
 	switch {
-	case m.Role == "tool" || m.Role == "function":
-		return out, unsupported(at+".role", "results of tools are not supported yet: leave them out")
+	case m.Role == "tool":
+		return m.result(at)
+	case m.Role == "function":
+		return out, unsupported(at+".role", "results of functions are not supported, and those of tools are: send role tool")
 	case out.Role == "":
-		return out, face.Invalid(at+".role", "must be system, developer, user or assistant")
+		return out, face.Invalid(at+".role", "must be system, developer, user, assistant or tool")
 	case utf8.RuneCountInString(m.Name) > maxSpeaker:
 		return out, face.Invalid(at+".name", "must have at most %d characters", maxSpeaker)
-	case says(m.ToolCalls, `[]`):
-		return out, unsupported(at+".tool_calls", "calls of tools are not supported yet: leave them out")
+	case len(m.ToolCalls) > 0 && out.Role != backend.Assistant:
+		return out, face.Invalid(at+".tool_calls", "only a message of the assistant may call tools")
 	case says(m.FunctionCall):
 		return out, unsupported(at+".function_call", "calls of functions are not supported: leave them out")
 	case says(m.Audio):
@@ -330,6 +338,11 @@ func (m *chatMessage) read(at string) (backend.Message, error) {
 	if m.Refusal != "" {
 		out.Parts = append(out.Parts, backend.Part{Channel: backend.Refusal, Text: m.Refusal})
 	}
+	calls, err := m.calls(at)
+	if err != nil {
+		return out, err
+	}
+	out.Parts = append(out.Parts, calls...)
 	if len(out.Parts) == 0 {
 		return out, face.Invalid(at+".content", "missing: send a text, or an array of parts of type text")
 	}

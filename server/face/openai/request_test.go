@@ -35,7 +35,7 @@ func TestDecode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	zero, one, minus, half, seven, seed := 0.0, 1.0, -2.0, 0.5, 7, int64(-3)
+	zero, one, minus, half, seven, seed, yes := 0.0, 1.0, -2.0, 0.5, 7, int64(-3), true
 	text := func(s string) backend.Part { return backend.Part{Channel: backend.Content, Text: s} }
 	want := &chat{
 		model: "m", stream: true, includeUsage: true,
@@ -43,6 +43,7 @@ func TestDecode(t *testing.T) {
 		request: backend.Request{
 			Temperature: &zero, TopP: &one, FrequencyPenalty: &minus, PresencePenalty: &half,
 			MaxOutputTokens: &seven, Candidates: 2, Seed: &seed, Stop: []string{"停", "\n"},
+			Choice: &backend.ToolChoice{Mode: backend.ToolNone}, ParallelCalls: &yes,
 			Messages: []backend.Message{
 				{Role: backend.System, Parts: []backend.Part{text("be brief")}},
 				{Role: backend.Developer, Parts: []backend.Part{text("一"), text("二")}},
@@ -66,6 +67,37 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+func TestDecodeTools(t *testing.T) {
+	got, err := decode([]byte(`{"model": "m", "parallel_tool_calls": false,
+		"tools": [{"type": "function", "function": {"name": "get_weather", "description": "天气", "parameters": {"type": "object"}, "strict": true}}, {"type": "function", "function": {"name": "now", "parameters": null}}],
+		"tool_choice": {"type": "function", "function": {"name": "now"}},
+		"response_format": {"type": "json_schema", "json_schema": {"name": "day", "schema": {"type": "object"}, "strict": false}},
+		"messages": [
+			{"role": "user", "content": "hi"},
+			{"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "now", "arguments": "{}"}}]},
+			{"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "八"}, {"type": "text", "text": "点"}]}
+		]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes, no := true, false
+	object := json.RawMessage(`{"type": "object"}`)
+	want := backend.Request{
+		Candidates: 1,
+		Tools:      []backend.Tool{{Name: "get_weather", Description: "天气", Parameters: object, Strict: &yes}, {Name: "now"}},
+		Choice:     &backend.ToolChoice{Mode: backend.ToolNamed, Tool: "now"}, ParallelCalls: &no,
+		Format: &backend.Format{Name: "day", Schema: object, Strict: &no},
+		Messages: []backend.Message{
+			{Role: backend.User, Parts: []backend.Part{{Channel: backend.Content, Text: "hi"}}},
+			{Role: backend.Assistant, Parts: []backend.Part{{Channel: backend.Arguments, Text: "{}", CallID: "c1", Tool: "now"}}},
+			{Role: backend.ToolRole, Parts: []backend.Part{{Channel: backend.Result, Text: "八点", CallID: "c1"}}},
+		},
+	}
+	if !reflect.DeepEqual(got.request, want) {
+		t.Errorf("got  %+v\nwant %+v", got.request, want)
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	message := func(m string) string {
 		return `"model": "m", "messages": [{"role": "user", "content": "a"}, ` + m + `]`
@@ -74,8 +106,14 @@ func TestDecodeRefuses(t *testing.T) {
 		body, param string
 		reason      gateway.Reason
 	}{
-		{hi + `, "tools": [{"type": "function"}]`, "tools", gateway.UnsupportedFeature},
-		{hi + `, "tool_choice": "auto"`, "tool_choice", gateway.UnsupportedFeature},
+		{hi + `, "tools": [{"type": "function"}]`, "tools[0].function.name", gateway.InvalidRequest},
+		{hi + `, "tools": [{"type": "web_search"}]`, "tools[0].type", gateway.UnsupportedFeature},
+		{hi + `, "tools": [{"type": "function", "function": {"name": "a b"}}]`, "tools[0].function.name", gateway.InvalidRequest},
+		{hi + `, "tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]`, "tools", gateway.InvalidRequest},
+		{hi + `, "tools": [{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "f"}}]`, "tools", gateway.InvalidRequest},
+		{hi + `, "tool_choice": "always"`, "tool_choice", gateway.InvalidRequest},
+		{hi + `, "tool_choice": "required"`, "tool_choice", gateway.InvalidRequest},
+		{hi + `, "tool_choice": {"type": "function", "function": {"name": "canary"}}, "tools": []`, "tool_choice", gateway.InvalidRequest},
 		{hi + `, "functions": [{}]`, "functions", gateway.UnsupportedFeature},
 		{hi + `, "function_call": {"name": "f"}`, "function_call", gateway.UnsupportedFeature},
 		{hi + `, "audio": {"voice": "v"}`, "audio", gateway.UnsupportedFeature},
@@ -83,7 +121,9 @@ func TestDecodeRefuses(t *testing.T) {
 		{hi + `, "logprobs": true`, "logprobs", gateway.UnsupportedFeature},
 		{hi + `, "top_logprobs": 2`, "top_logprobs", gateway.UnsupportedFeature},
 		{hi + `, "logit_bias": {"50256": -100}`, "logit_bias", gateway.UnsupportedFeature},
-		{hi + `, "response_format": {"type": "json_schema"}`, "response_format", gateway.UnsupportedFeature},
+		{hi + `, "response_format": {"type": "xml"}`, "response_format.type", gateway.UnsupportedFeature},
+		{hi + `, "response_format": {"type": "json_schema"}`, "response_format.json_schema.schema", gateway.InvalidRequest},
+		{hi + `, "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": "canary"}}`, "response_format", gateway.InvalidRequest},
 		{hi + `, "web_search_options": {}`, "web_search_options", gateway.UnsupportedFeature},
 		{hi + `, "temperature": 2.1`, "temperature", gateway.InvalidRequest},
 		{hi + `, "top_p": -0.1`, "top_p", gateway.InvalidRequest},
@@ -102,7 +142,9 @@ func TestDecodeRefuses(t *testing.T) {
 		{`"model": "m"`, "messages", gateway.InvalidRequest},
 		{`"model": "m", "messages": []`, "messages", gateway.InvalidRequest},
 		{`"model": "m", "messages": {}`, "messages", gateway.InvalidRequest},
-		{message(`{"role": "tool", "content": "x", "tool_call_id": "1"}`), "messages[1].role", gateway.UnsupportedFeature},
+		{message(`{"role": "tool", "content": "x"}`), "messages[1].tool_call_id", gateway.InvalidRequest},
+		{message(`{"role": "function", "content": "x"}`), "messages[1].role", gateway.UnsupportedFeature},
+		{message(`{"role": "user", "content": "x", "tool_calls": [{"id": "1"}]}`), "messages[1].tool_calls", gateway.InvalidRequest},
 		{message(`{"role": "owner", "content": "x"}`), "messages[1].role", gateway.InvalidRequest},
 		{message(`{"content": "x"}`), "messages[1].role", gateway.InvalidRequest},
 		{message(`{"role": "user"}`), "messages[1].content", gateway.InvalidRequest},
@@ -112,7 +154,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{message(`{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "canary"}]}`), "messages[1].content[1].type", gateway.InvalidRequest},
 		{message(`{"role": "user", "content": [{"type": "refusal", "refusal": "a"}]}`), "messages[1].content[0].type", gateway.InvalidRequest},
 		{message(`{"role": "user", "content": "a", "refusal": "canary"}`), "messages[1]", gateway.InvalidRequest},
-		{message(`{"role": "assistant", "tool_calls": [{"id": "1"}]}`), "messages[1].tool_calls", gateway.UnsupportedFeature},
+		{message(`{"role": "assistant", "tool_calls": [{"id": "1"}]}`), "messages[1].tool_calls[0].function.name", gateway.InvalidRequest},
+		{message(`{"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}`), "messages[1].tool_calls[0].id", gateway.InvalidRequest},
 		{message(`{"role": "assistant", "content": "a", "audio": {"id": "1"}}`), "messages[1].audio", gateway.UnsupportedFeature},
 		{message(`{"role": "user", "content": "a", "name": "` + strings.Repeat("n", 65) + `"}`), "messages[1].name", gateway.InvalidRequest},
 	} {

@@ -65,6 +65,7 @@ func TestOpenAINode(t *testing.T) {
 			Content string
 			Usage   nodeUsage
 		}
+		Runner                                 string
 		Models                                 []string
 		Model                                  string
 		BadKey, NoModel, Tools, Budget, Broken nodeFailure
@@ -82,6 +83,9 @@ func TestOpenAINode(t *testing.T) {
 	if h := got.Helper; h.Content != "one two" || h.Usage.Total == 0 {
 		t.Errorf("the SDK's accumulator has %+v", h)
 	}
+	if got.Runner != "The tool says: 北京: 晴" {
+		t.Errorf("the SDK's runner of tools has %q", got.Runner)
+	}
 	if !slices.Contains(got.Models, "sim-text") || got.Model != "sim-text" {
 		t.Errorf("models are %v, model %q", got.Models, got.Model)
 	}
@@ -91,7 +95,7 @@ func TestOpenAINode(t *testing.T) {
 	}{
 		{"bad key", got.BadKey, nodeFailure{"AuthenticationError", 401, "invalid_api_key", "", "", 1}},
 		{"no model", got.NoModel, nodeFailure{"NotFoundError", 404, "model_not_found", "model", "", 1}},
-		{"tools", got.Tools, nodeFailure{"BadRequestError", 400, "unsupported_parameter", "tools", "", 1}},
+		{"tools", got.Tools, nodeFailure{"BadRequestError", 400, "", "tools[0].function.name", "", 1}},
 		{"budget", got.Budget, nodeFailure{"RateLimitError", 429, "insufficient_quota", "", "", 1}},
 	} {
 		if c.got.RequestID == "" {

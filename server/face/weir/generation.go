@@ -2,6 +2,8 @@ package weir
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -80,7 +82,7 @@ func (e *events) Start(a *gateway.Answer) error {
 
 // Delta implements gateway.Sink.
 func (e *events) Delta(d gateway.Delta) error {
-	if d.Text == "" {
+	if d.Text == "" && d.Tool == "" {
 		return nil
 	}
 	delta := &weirv1.DeltaEvent{CandidateIndex: int32(d.Candidate)}
@@ -91,6 +93,12 @@ func (e *events) Delta(d gateway.Delta) error {
 		delta.Piece = &weirv1.DeltaEvent_ReasoningText{ReasoningText: d.Text}
 	case backend.Refusal:
 		delta.Piece = &weirv1.DeltaEvent_RefusalText{RefusalText: d.Text}
+	case backend.Arguments:
+		if d.Tool != "" {
+			delta.Piece = &weirv1.DeltaEvent_ToolCall{ToolCall: &weirv1.ToolCallStart{Index: int32(d.Call), Id: d.CallID, Name: d.Tool}}
+		} else {
+			delta.Piece = &weirv1.DeltaEvent_ToolArguments{ToolArguments: &weirv1.ToolArguments{Index: int32(d.Call), Text: d.Text}}
+		}
 	}
 	return e.send(&weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_Delta{Delta: delta}})
 }
@@ -119,6 +127,7 @@ func (e *events) end(a *gateway.Answer) error {
 
 var finishReasons = map[backend.FinishReason]weirv1.FinishReason{
 	backend.FinishStop:          weirv1.FinishReason_FINISH_REASON_STOP,
+	backend.FinishToolCalls:     weirv1.FinishReason_FINISH_REASON_TOOL_CALLS,
 	backend.FinishLength:        weirv1.FinishReason_FINISH_REASON_LENGTH,
 	backend.FinishBackendFilter: weirv1.FinishReason_FINISH_REASON_BACKEND_FILTER,
 	backend.FinishRefusal:       weirv1.FinishReason_FINISH_REASON_REFUSAL,
@@ -131,6 +140,15 @@ var roles = map[weirv1.Role]backend.Role{
 	weirv1.Role_ROLE_DEVELOPER: backend.Developer,
 	weirv1.Role_ROLE_USER:      backend.User,
 	weirv1.Role_ROLE_ASSISTANT: backend.Assistant,
+	weirv1.Role_ROLE_TOOL:      backend.ToolRole,
+}
+
+var toolModes = map[weirv1.ToolChoice_Mode]backend.ToolMode{
+	weirv1.ToolChoice_MODE_UNSPECIFIED: backend.ToolAuto,
+	weirv1.ToolChoice_MODE_AUTO:        backend.ToolAuto,
+	weirv1.ToolChoice_MODE_NONE:        backend.ToolNone,
+	weirv1.ToolChoice_MODE_REQUIRED:    backend.ToolRequired,
+	weirv1.ToolChoice_MODE_NAMED:       backend.ToolNamed,
 }
 
 // callOf reads a request that the proto file has checked.
@@ -141,11 +159,14 @@ func callOf(ctx context.Context, req *weirv1.GenerateRequest) (*gateway.Call, er
 	if err != nil {
 		return nil, err
 	}
-	call.Model, call.Request = req.GetModel(), request(req)
-	return call, nil
+	call.Model = req.GetModel()
+	if call.Request, err = request(req); err != nil {
+		return nil, err
+	}
+	return call, face.CheckTools(&call.Request)
 }
 
-func request(req *weirv1.GenerateRequest) backend.Request {
+func request(req *weirv1.GenerateRequest) (backend.Request, error) {
 	config := req.GetConfig()
 	if config == nil {
 		config = &weirv1.GenerationConfig{}
@@ -159,14 +180,39 @@ func request(req *weirv1.GenerateRequest) backend.Request {
 	if config.CandidateCount != nil {
 		out.Candidates = int(config.GetCandidateCount())
 	}
-	for _, m := range req.GetMessages() {
+	for i, m := range req.GetMessages() {
 		message := backend.Message{Role: roles[m.GetRole()], Name: m.GetName()}
-		for _, p := range m.GetParts() {
-			message.Parts = append(message.Parts, part(p))
+		for j, p := range m.GetParts() {
+			part := part(p)
+			if (message.Role == backend.ToolRole) != (part.Channel == backend.Result) || part.Channel == backend.Arguments && message.Role != backend.Assistant {
+				return out, face.Invalid(fmt.Sprintf("messages[%d].parts[%d]", i, j),
+					"a tool_result stands in a message of ROLE_TOOL, which holds nothing else, and a tool_call in one of ROLE_ASSISTANT")
+			}
+			message.Parts = append(message.Parts, part)
 		}
 		out.Messages = append(out.Messages, message)
 	}
-	return out
+	tools(req, &out)
+	return out, nil
+}
+
+func tools(req *weirv1.GenerateRequest, out *backend.Request) {
+	for _, t := range req.GetTools() {
+		out.Tools = append(out.Tools, backend.Tool{Name: t.GetName(), Description: t.GetDescription(), Parameters: schema(t.GetParametersJsonSchema()), Strict: t.Strict})
+	}
+	if c := req.GetToolChoice(); c != nil {
+		out.Choice, out.ParallelCalls = &backend.ToolChoice{Mode: toolModes[c.GetMode()], Tool: c.GetToolName()}, c.Parallel
+	}
+	if f := req.GetConfig().GetResponseFormat(); f != nil {
+		out.Format = &backend.Format{Schema: schema(f.GetJsonSchema()), Name: f.GetName(), Description: f.GetDescription(), Strict: f.Strict}
+	}
+}
+
+func schema(text string) json.RawMessage {
+	if text == "" {
+		return nil
+	}
+	return json.RawMessage(text)
 }
 
 func part(p *weirv1.Part) backend.Part {
@@ -175,6 +221,12 @@ func part(p *weirv1.Part) backend.Part {
 		return backend.Part{Channel: backend.Reasoning, Text: data.Reasoning.GetText()}
 	case *weirv1.Part_Refusal:
 		return backend.Part{Channel: backend.Refusal, Text: data.Refusal.GetText()}
+	case *weirv1.Part_ToolCall:
+		c := data.ToolCall
+		return backend.Part{Channel: backend.Arguments, Text: c.GetArgumentsJson(), CallID: c.GetId(), Tool: c.GetName()}
+	case *weirv1.Part_ToolResult:
+		r := data.ToolResult
+		return backend.Part{Channel: backend.Result, Text: r.GetText(), CallID: r.GetToolCallId(), Tool: r.GetName(), Failed: r.GetFailed()}
 	}
 	return backend.Part{Channel: backend.Content, Text: p.GetText()}
 }
@@ -208,6 +260,9 @@ func parts(said gateway.Collected) (all []*weirv1.Part) {
 	}
 	if said.Refusal != "" {
 		all = append(all, &weirv1.Part{Data: &weirv1.Part_Refusal{Refusal: &weirv1.Refusal{Text: said.Refusal}}})
+	}
+	for _, c := range said.Calls {
+		all = append(all, &weirv1.Part{Data: &weirv1.Part_ToolCall{ToolCall: &weirv1.ToolCall{Id: c.ID, Name: c.Tool, ArgumentsJson: c.Arguments}}})
 	}
 	return all
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -113,6 +114,76 @@ func readEvents(t *testing.T, stream grpc.ServerStreamingClient[weirv1.StreamGen
 			finish[event.CandidateDone.CandidateIndex] = event.CandidateDone.FinishReason
 		case *weirv1.StreamGenerateResponse_Completed:
 			completed = event.Completed
+		}
+	}
+}
+
+// TestTools is a turn of an agent, whole and streamed.
+func TestTools(t *testing.T) {
+	h := newHouse(t, "")
+	client := weirv1.NewGenerationServiceClient(h.conn)
+	req := ask("sim", "call: get_weather {\"city\": \"北京\"}\ncall: now")
+	req.Tools = []*weirv1.Tool{{Name: "get_weather", ParametersJsonSchema: `{"type": "object"}`}, {Name: "now"}}
+	req.ToolChoice = &weirv1.ToolChoice{Mode: weirv1.ToolChoice_MODE_REQUIRED}
+	a, err := client.Generate(h.as("member"), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := a.Candidates[0]
+	if said.FinishReason != weirv1.FinishReason_FINISH_REASON_TOOL_CALLS || len(said.Message.Parts) != 2 {
+		t.Fatalf("answer is %v", said)
+	}
+	first := said.Message.Parts[0].GetToolCall()
+	if first.GetId() == "" || first.GetName() != "get_weather" || first.GetArgumentsJson() != `{"city": "北京"}` {
+		t.Errorf("call is %v", first)
+	}
+	stream, err := client.StreamGenerate(h.as("member"), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names, arguments []string
+	for {
+		e, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if start := e.GetDelta().GetToolCall(); start != nil {
+			if int(start.Index) != len(names) || start.Id == "" {
+				t.Errorf("start is %v", start)
+			}
+			names, arguments = append(names, start.Name), append(arguments, "")
+		}
+		if piece := e.GetDelta().GetToolArguments(); piece != nil {
+			arguments[piece.Index] += piece.Text
+		}
+	}
+	if !slices.Equal(names, []string{"get_weather", "now"}) || arguments[0] != `{"city": "北京"}` || arguments[1] != "" {
+		t.Errorf("streamed are %q %q", names, arguments)
+	}
+
+	result := func(id, text string) *weirv1.Message {
+		return &weirv1.Message{Role: weirv1.Role_ROLE_TOOL, Parts: []*weirv1.Part{{Data: &weirv1.Part_ToolResult{ToolResult: &weirv1.ToolResult{ToolCallId: id, Text: text}}}}}
+	}
+	req.ToolChoice = nil
+	req.Messages = append(req.Messages, said.Message, result(first.GetId(), "晴"), result("x", "八点"))
+	a, err = client.Generate(h.as("member"), req)
+	if err != nil || a.Candidates[0].Message.Parts[0].GetText() != "The tool says: 晴 八点" {
+		t.Errorf("answer is %v, %v", a, err)
+	}
+
+	req.Config = &weirv1.GenerationConfig{ResponseFormat: &weirv1.ResponseFormat{JsonSchema: "no schema"}}
+	wrongSchema := proto.CloneOf(req)
+	req.Config = nil
+	req.Messages[1].Role = weirv1.Role_ROLE_USER
+	wrongRole := proto.CloneOf(req)
+	req.Tools, req.Messages, req.ToolChoice = nil, req.Messages[:1], &weirv1.ToolChoice{Mode: weirv1.ToolChoice_MODE_NAMED, ToolName: "f"}
+	for field, wrong := range map[string]*weirv1.GenerateRequest{"config.response_format": wrongSchema, "messages[1].parts[0]": wrongRole, "tool_choice": req} {
+		_, err := client.Generate(h.as("member"), wrong)
+		if s := status.Convert(err); s.Code() != codes.InvalidArgument || !strings.Contains(fmt.Sprint(s.Details()), field) {
+			t.Errorf("%s: %v %v", field, err, s.Details())
 		}
 	}
 }

@@ -53,13 +53,21 @@ const helper = weir.chat.completions.stream(ask("think: hm\nsay: one two", { str
 const final = await helper.finalChatCompletion();
 out.helper = { content: final.choices[0].message.content, usage: final.usage };
 
+// The SDK runs the tools itself and asks again, until there is an answer.
+const runner = weir.chat.completions.runTools(
+  ask('call: get_weather {"city": "北京"}', {
+    tools: [{ type: "function", function: { name: "get_weather", parameters: { type: "object" }, parse: JSON.parse, function: ({ city }) => `${city}: 晴` } }],
+  }),
+);
+out.runner = await runner.finalContent();
+
 out.models = [];
 for await (const model of weir.models.list()) out.models.push(model.id);
 out.model = (await weir.models.retrieve("sim-text")).id;
 
 out.badKey = await failure(() => client("weir_none").models.list());
 out.noModel = await failure(() => weir.chat.completions.create(ask("hi", { model: "none" })));
-out.tools = await failure(() => weir.chat.completions.create(ask("hi", { tools: [{ type: "function", function: { name: "f" } }] })));
+out.tools = await failure(() => weir.chat.completions.create(ask("hi", { tools: [{ type: "function", function: { name: "a b" } }] })));
 out.budget = await failure(() => client(poorKey).chat.completions.create(ask("hi")));
 out.broken = await failure(async () => {
   const cut = await weir.chat.completions.create(ask("tokens: 50", { model: "sim-cut", stream: true }));
