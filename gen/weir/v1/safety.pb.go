@@ -222,11 +222,15 @@ type Verdict struct {
 	Stage Stage `protobuf:"varint,9,opt,name=stage,proto3,enum=weir.v1.Stage" json:"stage,omitempty"`
 	// Index of the candidate. Present on output only.
 	CandidateIndex *int32 `protobuf:"varint,10,opt,name=candidate_index,json=candidateIndex,proto3,oneof" json:"candidate_index,omitempty"`
-	// Index of the message. Present on input only.
+	// Index of the message. Present on input only, and absent where the finding is
+	// in the definition of a tool, whose place part_index is, or of the response
+	// format.
 	MessageIndex *int32 `protobuf:"varint,11,opt,name=message_index,json=messageIndex,proto3,oneof" json:"message_index,omitempty"`
 	// Index of the part in its message. Present on input only.
 	PartIndex *int32 `protobuf:"varint,12,opt,name=part_index,json=partIndex,proto3,oneof" json:"part_index,omitempty"`
-	// Kind of text the offsets count in: "content", "reasoning" or "refusal".
+	// Kind of text the offsets count in: "content", "reasoning", "refusal",
+	// "structured" for content that is JSON, and "tool/N/name", as a JSON string,
+	// and "tool/N/arguments" for the calls of tools.
 	Channel string `protobuf:"bytes,13,opt,name=channel,proto3" json:"channel,omitempty"`
 	// First byte of the finding in the UTF-8 text of the channel, as it was
 	// before any redaction. Absent where the finding has no place.
