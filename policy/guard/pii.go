@@ -21,6 +21,10 @@ import (
 // itself; one that other numbers look like needs a word such as "passport" or
 // 护照 in the 64 bytes before it. Names and postal addresses have no form that
 // could be found so, and are not found.
+//
+// By default it looks for all but url, date_of_birth and coordinates, which
+// ordinary answers are full of (links, lives, maps): a rule that wants them
+// names them.
 func PII(rule *yaml.Node, env policy.Env) (policy.Guard, error) {
 	var raw struct {
 		Entities []string           `yaml:"entities"`
@@ -179,7 +183,7 @@ var piiEntities = map[string]piiEntity{
 		{expr: `[LlTt]\d{8}|\d{8}`, notAfter: besideNumber, notBefore: besideNumber, score: unclear, contextScore: sure, context: []string{"台胞证", "台湾居民来往大陆通行证", "大陆居民往来台湾通行证"}},
 	}},
 	"cn_officer_id": {severity: policy.High, forms: []entity{
-		{expr: `[军士文武海空北沈兰济南广成]字第?\d{4,8}号?`, score: sure},
+		{expr: `[军士文武海空北沈兰济南广成]字第?\d{4,8}号?`, notBefore: digit, score: sure},
 	}},
 	// GA 36: registration plates; new-energy vehicles have one character more.
 	"cn_plate": {severity: policy.Medium, forms: []entity{
@@ -213,14 +217,29 @@ var piiEntities = map[string]piiEntity{
 	"de_tax_id": {severity: policy.High, forms: []entity{
 		{expr: `[1-9]\d (?:\d{3} ){2}\d{3}|[1-9]\d{10}`, notAfter: besideNumber, notBefore: besideNumber, valid: isGermanTaxID, score: unclear, contextScore: sure, context: []string{"steuer", "idnr", "tax id", "tin"}},
 	}},
+	"date_of_birth": {severity: policy.Medium, optional: true, forms: []entity{
+		{expr: `\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?|\d{1,2}[-/. ]\d{1,2}[-/. ]\d{4}|\d{8}`, notAfter: besideNumber | dash, notBefore: besideNumber, valid: isBirthDate, score: unclear, contextScore: sure, context: birthContext},
+		{expr: `(?i:\d{1,2}(?:st|nd|rd|th)? (?:of )?` + months + `,? \d{4}|` + months + ` \d{1,2}(?:st|nd|rd|th)?,? \d{4})`, notAfter: besideNumber | dash, notBefore: besideNumber, valid: isBirthDate, score: unclear, contextScore: sure, context: birthContext},
+	}},
+	// Degrees as maps write them (ISO 6709 in decimals); without a word that says
+	// so two numbers are two numbers, unless they name the hemispheres.
+	"coordinates": {severity: policy.Medium, optional: true, forms: []entity{
+		{expr: `-?\d{1,2}\.\d{4,8}(?:,|, | )-?\d{1,3}\.\d{4,8}`, notAfter: besideNumber | dot | sign, notBefore: besideNumber, valid: isCoordinates, score: unclear, contextScore: sure,
+			context: []string{"coordinates", "coordinate", "coords", "gps", "latitude", "longitude", "lat", "location", "located at", "position", "坐标", "经纬度", "纬度", "经度", "位置", "定位"}},
+		{expr: `\d{1,2}\.\d{2,8}° ?[NS],? ?\d{1,3}\.\d{2,8}° ?[EW]`, notAfter: besideNumber | dot, notBefore: besideNumber, valid: isCoordinates, score: sure},
+	}},
 	"btc_address": {severity: policy.Medium, forms: []entity{
 		{expr: `[13][1-9A-HJ-NP-Za-km-z]{25,34}`, notAfter: besideCode, notBefore: besideCode, valid: isBase58Check, score: sure},
 		{expr: `bc1[02-9ac-hj-np-z]{11,71}`, notAfter: besideCode, notBefore: besideCode, valid: isBech32, score: sure},
 	}},
 	"eth_address": {severity: policy.Medium, forms: []entity{
-		{expr: `0x[0-9a-fA-F]{40}`, notAfter: besideCode, notBefore: besideCode, score: likely},
+		{expr: `0x[0-9a-fA-F]{40}`, notAfter: besideCode, notBefore: besideCode, valid: isEthereum, score: likely},
 	}},
 }
+
+const months = `(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t|tember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?`
+
+var birthContext = []string{"born", "dob", "d.o.b", "birth", "birthday", "birthdate", "出生", "生日", "生于", "诞辰"}
 
 var ssnContext = []string{"ssn", "social security", "soc sec", "social sec"}
 
@@ -229,9 +248,10 @@ var ssnContext = []string{"ssn", "social security", "soc sec", "social sec"}
 // other numbers by how they are grouped, or by a word before them.
 var phoneForms = []entity{
 	{expr: `(?:\+|00)[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){1,4}`, notAfter: besideNumber | sign | dot, notBefore: besideNumber, valid: digitsBetween(8, 15), score: sure},
+	{expr: `\+[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){1,4} ?(?:x|ext\.?) ?\d{1,6}`, notAfter: besideNumber | sign | dot, notBefore: besideNumber, valid: digitsBetween(9, 20), score: sure},
 	{expr: `\(\d{2,4}\) ?\d{3,4}[ .-]?\d{3,4}(?: ?(?:x|ext\.?) ?\d{1,6})?`, notAfter: besideNumber, notBefore: besideNumber, score: likely},
 	{expr: `(?:1[ .-])?[2-9]\d{2}[ .-]\d{3}[ .-]\d{4}(?: ?(?:x|ext\.?) ?\d{1,6})?`, notAfter: besideNumber | dash | dot | sign, notBefore: besideNumber | dash, score: likely},
 	{expr: `0[1-9]\d{0,3}[ .-]\d{2,4}(?:[ .-]\d{2,4}){1,3}`, notAfter: besideNumber | dash | dot | sign, notBefore: besideNumber | dash, valid: digitsBetween(9, 11), score: likely},
 	{expr: `\(?\d{2,4}\)?(?:[ .-]?\d{2,4}){1,4}`, notAfter: besideNumber | dash | dot | sign, notBefore: besideNumber | dash, valid: isNationalNumber, score: unclear, contextScore: likely,
-		context: []string{"phone", "telephone", "phones", "tel", "call", "calling", "mobile", "cell", "fax", "whatsapp", "dial", "contact", "number is", "电话", "手机", "联系", "致电", "拨打"}},
+		context: []string{"phone", "telephone", "phones", "tel", "call", "calling", "mobile", "cell", "fax", "whatsapp", "dial", "contact", "电话", "手机", "联系", "致电", "拨打"}},
 }

@@ -19,6 +19,11 @@ type program struct {
 	gates  []gate
 	start  []edge // where a match may start; the border conditions need both sides
 	first  [256]bool
+	only   byte // the first byte of all matches, where there is but one
+	one    bool
+	// second are the bytes that can follow a first one of a match: where another
+	// does, nothing has begun.
+	second [256][4]uint64
 }
 
 // state consumes one rune.
@@ -201,8 +206,46 @@ func (b *builder) program() *program {
 		}
 		p.start = append(p.start, edge{need: way.need, to: way.to})
 		b.markFirst(&p.first, &p.states[way.to])
+		p.markSecond(&p.states[way.to])
 	}
+	n := 0
+	for b, is := range p.first {
+		if is {
+			p.only = byte(b)
+			n++
+		}
+	}
+	p.one = n == 1
 	return p
+}
+
+// markSecond marks what can follow the bytes that a first state takes. The
+// second byte of a rune beyond ASCII can be any.
+func (p *program) markSecond(st *state) {
+	any := [4]uint64{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
+	var after [4]uint64
+	for _, e := range st.next {
+		if e.gate || e.to == accept {
+			after = any
+			break
+		}
+		next := &p.states[e.to]
+		after[0] |= next.ascii[0]
+		after[1] |= next.ascii[1]
+		if beyondASCII(next.inst) {
+			after[2], after[3] = any[2], any[3]
+		}
+	}
+	for b := range p.second {
+		switch {
+		case b >= utf8.RuneSelf:
+			p.second[b] = any
+		case st.ascii[b>>6]&(1<<(b&63)) != 0:
+			for i := range after {
+				p.second[b][i] |= after[i]
+			}
+		}
+	}
 }
 
 // liveness finds, for every state, the classes of runes after which a match is

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"regexp/syntax"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/weir-gateway/weir/policy"
@@ -98,8 +99,15 @@ func (s *patternStream) Scan(text string, found []policy.Span) []policy.Span {
 func (s *patternStream) idle(text string) int {
 	first := &s.program.first
 	if s.lead.most == 0 {
-		for i := range len(text) {
-			if first[text[i]] {
+		for i := 0; i < len(text); i++ {
+			if s.program.one { // nothing else is as fast
+				n := strings.IndexByte(text[i:], s.program.only)
+				if n < 0 {
+					break
+				}
+				i += n
+			}
+			if first[text[i]] && s.begins(text[i:]) {
 				return i
 			}
 		}
@@ -108,7 +116,7 @@ func (s *patternStream) idle(text string) int {
 	run := s.run
 	for i := range len(text) {
 		b := text[i]
-		if first[b] && run >= s.lead.least {
+		if first[b] && run >= s.lead.least && s.begins(text[i:]) {
 			s.run = run
 			return i
 		}
@@ -120,6 +128,16 @@ func (s *patternStream) idle(text string) int {
 	}
 	s.run = run
 	return len(text)
+}
+
+// begins tells whether a match can begin with a byte that is a first one, by the
+// byte behind it, if that is here. Under a limit of one byte what has begun is a
+// match at once.
+func (s *patternStream) begins(text string) bool {
+	if len(text) == 1 || s.limit == 1 {
+		return true
+	}
+	return s.program.second[text[0]][text[1]>>6]&(1<<(text[1]&63)) != 0
 }
 
 // rune takes one rune of n bytes. It decides the matches that end before it and

@@ -1,0 +1,354 @@
+package guard
+
+import (
+	"encoding/binary"
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"unicode/utf8"
+)
+
+// automat tells where entities can be: the automata of all expressions in one,
+// which is deterministic and made as texts ask for it.
+//
+// A stretch is in one of its states. Many stretches can be alive at once, one
+// for each place where an entity can begin; while all of them are short, they
+// are a crowd, and a crowd with what it becomes by each rune is remembered too.
+// So ordinary text, where everything that begins soon comes to nothing, costs
+// one look-up a rune, and it is always known where what is alive began.
+type automat struct {
+	// A rune is known by its class: two runes of one class are alike to every
+	// expression, as neighbours, and in how many bytes they have.
+	ascii  [utf8.RuneSelf]uint16
+	blocks [256]uint16   // of runes up to U+FFFF: which page they are on
+	pages  [][256]uint16 // the classes of 256 runes
+	cuts   []rune        // beyond: where the class changes, each the first rune of a stretch
+	beyond []uint16      // the class of each stretch
+	sample []rune        // a rune of each class
+	beside []uint8       // the place in neighbours of each class
+
+	threads []thread                   // of all expressions, one after the other
+	root    [neighbourKinds]*dfaState  // by the left neighbour
+	home    [neighbourKinds]crowdState // nobody is alive; by the last rune
+
+	// How many states and crowds are remembered at most.
+	mostStates, mostCrowds int
+
+	mu     sync.Mutex
+	states map[string]*dfaState
+	crowds map[string]crowdState
+	table  atomic.Pointer[crowdTable]
+	used   crowdState // the first that is free in the table
+}
+
+// thread is a state of one expression's automaton.
+type thread struct {
+	spec int32
+	*state
+	base int32 // where its expression's threads begin
+}
+
+// dfaState is a set of threads that a stretch can be in.
+type dfaState struct {
+	id      uint32 // 0 where it is not remembered
+	members []int32
+	accepts []int32 // the entities that the stretch is a match of
+	next    []atomic.Pointer[dfaState]
+}
+
+// dead is where no entity can come of a stretch any more.
+var dead = &dfaState{}
+
+// crowdState is where the row of a crowd begins in the table.
+type crowdState uint32
+
+const (
+	unknown crowdState = iota // not asked for yet
+	busy                      // no crowd: something matches, or is too old
+)
+
+// crowdTable says what a crowd becomes by a rune: next[crowd+class]. The row of
+// unknown and busy is empty. Rows are added in place; the table is replaced by a
+// larger copy when it is full.
+type crowdTable struct {
+	next   []atomic.Uint32
+	crowds []crowd // by row
+}
+
+// crowd is all stretches that are alive at a place, the oldest first.
+type crowd struct {
+	prev  uint8 // the left neighbour, as a place in neighbours
+	alive []aged
+}
+
+type aged struct {
+	age   uint8 // bytes since it began
+	state *dfaState
+}
+
+// Bounds on what is remembered: a text made for it could fill the memory
+// otherwise. What is not remembered is found again when it is needed.
+const (
+	maxAge    = 24 // bytes
+	maxDFA    = 50_000
+	maxCrowds = 8192
+)
+
+// automatBuilder gathers the expressions.
+type automatBuilder struct {
+	automat
+	starts   [][]int32
+	notAfter []neighbours
+}
+
+func (b *automatBuilder) add(spec int32, p *program, notAfter neighbours) {
+	base := int32(len(b.threads))
+	for q := range p.states {
+		b.threads = append(b.threads, thread{spec, &p.states[q], base})
+	}
+	var from []int32
+	for _, edge := range p.start {
+		from = append(from, base+edge.to)
+	}
+	b.starts = append(b.starts, from)
+	b.notAfter = append(b.notAfter, notAfter)
+}
+
+func (b *automatBuilder) build() *automat {
+	a := &b.automat
+	a.mostStates, a.mostCrowds = maxDFA, maxCrowds
+	a.states, a.crowds = map[string]*dfaState{}, map[string]crowdState{}
+	a.classify()
+	a.used = crowdState(len(a.sample))
+	a.table.Store(a.newTable(16))
+	for n := range a.root {
+		var members []int32
+		for i, from := range b.starts {
+			if b.notAfter[i]&(1<<n) == 0 {
+				members = append(members, from...)
+			}
+		}
+		a.root[n] = a.stateOf(members, nil)
+		a.home[n] = a.crowdOf(crowd{prev: uint8(n)})
+	}
+	return a
+}
+
+// classify finds the classes of runes.
+func (a *automat) classify() {
+	var cuts []rune
+	for r := range rune(utf8.RuneSelf) {
+		cuts = append(cuts, r)
+	}
+	cuts = append(cuts, utf8.RuneSelf, 0x800, 0x10000)
+	for _, t := range a.threads {
+		eachRange(t.inst, func(lo, hi rune) { cuts = append(cuts, lo, hi+1) })
+	}
+	slices.Sort(cuts)
+	cuts = slices.Compact(cuts)
+	alike := map[string]uint16{}
+	signature := make([]byte, len(a.threads)+2)
+	for _, lo := range cuts {
+		for i, t := range a.threads {
+			signature[i] = 0
+			if t.takes(lo) {
+				signature[i] = 1
+			}
+		}
+		beside := placeOf(neighbourOf(lo))
+		signature[len(a.threads)], signature[len(a.threads)+1] = beside, uint8(max(1, utf8.RuneLen(lo)))
+		id, ok := alike[string(signature)]
+		if !ok {
+			id = uint16(len(a.sample))
+			alike[string(signature)] = id
+			a.sample = append(a.sample, lo)
+			a.beside = append(a.beside, beside)
+		}
+		if lo < utf8.RuneSelf {
+			a.ascii[lo] = id
+		} else {
+			a.cuts = append(a.cuts, lo)
+			a.beyond = append(a.beyond, id)
+		}
+	}
+	// Most pages of 256 runes are alike, so there are few.
+	known := map[[256]uint16]uint16{}
+	for block := range a.blocks {
+		var page [256]uint16
+		for i := range page {
+			if r := rune(block<<8 | i); r < utf8.RuneSelf {
+				page[i] = a.ascii[r]
+			} else {
+				page[i] = a.search(r)
+			}
+		}
+		id, ok := known[page]
+		if !ok {
+			id = uint16(len(a.pages))
+			known[page] = id
+			a.pages = append(a.pages, page)
+		}
+		a.blocks[block] = id
+	}
+}
+
+func placeOf(n neighbours) uint8 {
+	i := uint8(0)
+	for n > 1 {
+		n >>= 1
+		i++
+	}
+	return i
+}
+
+func (a *automat) search(r rune) uint16 {
+	i := sort.Search(len(a.cuts), func(i int) bool { return a.cuts[i] > r })
+	return a.beyond[i-1]
+}
+
+func (a *automat) class(r rune) uint16 {
+	if uint32(r) < 0x10000 {
+		return a.pages[a.blocks[r>>8]][r&0xFF]
+	}
+	return a.search(r)
+}
+
+// stateOf returns the state of a set, which is made once.
+func (a *automat) stateOf(members, accepts []int32) *dfaState {
+	if len(members) == 0 && len(accepts) == 0 {
+		return dead
+	}
+	slices.Sort(members)
+	members = slices.Compact(members)
+	slices.Sort(accepts)
+	accepts = slices.Compact(accepts)
+	var key []byte
+	for _, m := range members {
+		key = binary.LittleEndian.AppendUint32(key, uint32(m))
+	}
+	key = append(key, '|')
+	for _, m := range accepts {
+		key = binary.LittleEndian.AppendUint32(key, uint32(m))
+	}
+	if s, ok := a.states[string(key)]; ok {
+		return s
+	}
+	s := &dfaState{members: members, accepts: accepts, next: make([]atomic.Pointer[dfaState], len(a.sample))}
+	if len(a.states) < a.mostStates {
+		a.states[string(key)] = s
+		s.id = uint32(len(a.states))
+	}
+	return s
+}
+
+// step is where a stretch is after one more rune.
+func (a *automat) step(from *dfaState, class uint16) *dfaState {
+	if to := from.next[class].Load(); to != nil {
+		return to
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.find(from, class)
+}
+
+// find is step under the lock.
+func (a *automat) find(from *dfaState, class uint16) *dfaState {
+	if to := from.next[class].Load(); to != nil {
+		return to
+	}
+	r := a.sample[class]
+	var members, accepts []int32
+	for _, m := range from.members {
+		t := &a.threads[m]
+		if !t.takes(r) {
+			continue
+		}
+		for _, edge := range t.state.next {
+			if edge.to == accept {
+				accepts = append(accepts, t.spec)
+			} else {
+				members = append(members, t.base+edge.to)
+			}
+		}
+	}
+	to := a.stateOf(members, accepts)
+	if to == dead || to.id != 0 {
+		from.next[class].Store(to)
+	}
+	return to
+}
+
+// newTable makes room for so many crowds.
+func (a *automat) newTable(crowds int) *crowdTable {
+	return &crowdTable{next: make([]atomic.Uint32, crowds*len(a.sample)), crowds: make([]crowd, crowds)}
+}
+
+// crowdOf returns the row of a crowd, which is made once; busy where there is no
+// room.
+func (a *automat) crowdOf(c crowd) crowdState {
+	key := []byte{c.prev}
+	for _, l := range c.alive {
+		if l.state.id == 0 {
+			return busy
+		}
+		key = binary.LittleEndian.AppendUint32(append(key, l.age), l.state.id)
+	}
+	if id, ok := a.crowds[string(key)]; ok {
+		return id
+	}
+	t := a.table.Load()
+	if int(a.used) == len(t.next) {
+		if len(t.crowds) >= a.mostCrowds {
+			return busy
+		}
+		larger := a.newTable(2 * len(t.crowds))
+		copy(larger.crowds, t.crowds)
+		for i := range t.next {
+			larger.next[i].Store(t.next[i].Load())
+		}
+		a.table.Store(larger)
+		t = larger
+	}
+	id := a.used
+	a.used += crowdState(len(a.sample))
+	*a.crowdAt(t, id) = c
+	a.crowds[string(key)] = id
+	return id
+}
+
+// crowdAt is the crowd of a row.
+func (a *automat) crowdAt(t *crowdTable, id crowdState) *crowd {
+	return &t.crowds[int(id)/len(a.sample)]
+}
+
+// gather finds what a crowd becomes by a rune.
+func (a *automat) gather(from crowdState, class uint16) crowdState {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.table.Load()
+	size := uint8(max(1, utf8.RuneLen(a.sample[class])))
+	c := crowd{prev: a.beside[class]}
+	to := busy
+	grow := func(age uint8, state *dfaState) bool {
+		state = a.find(state, class)
+		if state == dead {
+			return true
+		}
+		c.alive = append(c.alive, aged{age + size, state})
+		return len(state.accepts) == 0 && age+size <= maxAge
+	}
+	quiet := true
+	was := a.crowdAt(t, from)
+	for _, l := range was.alive {
+		quiet = quiet && grow(l.age, l.state)
+	}
+	if root := a.root[was.prev]; root != dead {
+		quiet = quiet && grow(0, root)
+	}
+	if quiet {
+		to = a.crowdOf(c)
+	}
+	a.table.Load().next[from+crowdState(class)].Store(uint32(to))
+	return to
+}
