@@ -3,7 +3,9 @@ package guard
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 	"regexp/syntax"
+	"strings"
 
 	"github.com/weir-gateway/weir/policy"
 )
@@ -27,8 +29,8 @@ type entity struct {
 	// notAfter are the neighbours on the left that a match cannot have, notBefore
 	// those on the right.
 	notAfter, notBefore neighbours
-	// valid confirms a stretch; nil takes all of them.
-	valid func(match string) bool
+	// valid confirms a stretch, which it must not keep; nil takes all of them.
+	valid func(match []byte) bool
 
 	// score is how sure the finding is by itself, and contextScore where one of
 	// the context words stands close before it; equal where they are. Context
@@ -37,10 +39,13 @@ type entity struct {
 	// words have no borders.
 	score, contextScore float64
 	context             []string
+	// unless are words that say of what stands right behind them that it is
+	// something else, as in version 1.2.3.4: then a finding is unclear at most.
+	unless []string
 }
 
 // neighbours is a set of what a rune beside a match can be.
-type neighbours uint8
+type neighbours uint16
 
 const (
 	noRune neighbours = 1 << iota // the beginning or the end of the text
@@ -51,9 +56,21 @@ const (
 	dot
 	sign // + / = @ and the like, which join parts of encoded text
 	otherNeighbour
+	decimal // on the left: a dot behind a digit, so that what follows are decimals or a part of a version
 
 	neighbourKinds = iota
 )
+
+// The places of some of them.
+var (
+	noRunePlace  = noRune.place()
+	digitPlace   = digit.place()
+	dotPlace     = dot.place()
+	decimalPlace = decimal.place()
+)
+
+// place is the number of a neighbour among the kinds.
+func (n neighbours) place() uint8 { return uint8(bits.TrailingZeros16(uint16(n))) }
 
 func neighbourOf(r rune) neighbours {
 	switch {
@@ -81,11 +98,12 @@ const contextWindow = 64
 // entities is a guard of many entities, which share an automaton. It is safe for
 // all streams at once.
 type entities struct {
-	specs []entity
-	at    []float64 // the score from which on each is a finding
-	kinds []policy.Kind
-	bound int
-	words [][][]byte // the context words of each
+	specs     []entity
+	at        []float64 // the score from which on each is a finding
+	kinds     []policy.Kind
+	bound     int
+	contexts  [][][]byte // lists of context words
+	contextOf []int      // which of them each has
 	*automat
 }
 
@@ -112,15 +130,33 @@ func newEntities(specs []entity, at []float64) (*entities, error) {
 		}
 		e.bound = max(e.bound, most)
 		e.kinds = append(e.kinds, s.kind)
-		var words [][]byte
-		for _, w := range s.context {
-			words = append(words, []byte(w))
-		}
-		e.words = append(e.words, words)
 		b.add(int32(i), p, s.notAfter)
 	}
-	e.automat = b.build()
+	e.shareContexts()
+	if len(e.contexts) > 64 {
+		return nil, fmt.Errorf("%d different lists of context words: want 64 at most", len(e.contexts))
+	}
+	e.automat = b.build(specs)
 	return e, nil
+}
+
+// shareContexts gives entities with the same context words one list.
+func (e *entities) shareContexts() {
+	known := map[string]int{}
+	for _, s := range e.specs {
+		key := strings.Join(s.context, "\n")
+		group, ok := known[key]
+		if !ok {
+			group = len(e.contexts)
+			known[key] = group
+			var words [][]byte
+			for _, w := range s.context {
+				words = append(words, []byte(w))
+			}
+			e.contexts = append(e.contexts, words)
+		}
+		e.contextOf = append(e.contextOf, group)
+	}
 }
 
 // hasBorders tells whether a match depends on what stands beside its beginning.
@@ -147,18 +183,18 @@ func (e *entities) Kinds() []policy.Kind { return e.kinds }
 func (e *entities) Bound() (int, bool) { return e.bound, true }
 
 // hasWord tells whether a text, in lower case, has one of these words as a word
-// of its own: "tel" is none of "hotel".
+// of its own in its last bytes: "tel" is none of "hotel".
 func hasWord(text []byte, words [][]byte) bool {
-	isLetter := func(b byte) bool { return 'a' <= b && b <= 'z' }
+	least := max(0, len(text)-contextWindow)
 	for _, word := range words {
-		for from := 0; ; {
+		for from := least; ; {
 			i := bytes.Index(text[from:], word)
 			if i < 0 {
 				break
 			}
 			start, end := from+i, from+i+len(word)
-			joinedLeft := start > 0 && isLetter(text[start-1]) && isLetter(word[0])
-			joinedRight := end < len(text) && isLetter(text[end]) && isLetter(word[len(word)-1])
+			joinedLeft := start > 0 && isLower(text[start-1]) && isLower(word[0])
+			joinedRight := end < len(text) && isLower(text[end]) && isLower(word[len(word)-1])
 			if !joinedLeft && !joinedRight {
 				return true
 			}
@@ -167,6 +203,46 @@ func hasWord(text []byte, words [][]byte) bool {
 	}
 	return false
 }
+
+// introduced tells whether a text, in lower case, ends in one of these words,
+// but for what stands between a name and its number: order no. 1, 订单号：1.
+func introduced(text []byte, words []string) bool {
+	text = trimIntroduction(text)
+	if endsInWord(text, words) {
+		return true
+	}
+	for _, number := range []string{"no", "number", "num", "id", "号", "号码", "编号"} {
+		if rest, ok := bytes.CutSuffix(text, []byte(number)); ok && endsInWord(trimIntroduction(rest), words) {
+			return true
+		}
+	}
+	return false
+}
+
+func trimIntroduction(text []byte) []byte {
+	for {
+		rest := bytes.TrimRight(text, " .:#(=\"")
+		for _, between := range []string{"：", "（", "是", "为", " is"} {
+			rest = bytes.TrimSuffix(rest, []byte(between))
+		}
+		if len(rest) == len(text) {
+			return text
+		}
+		text = rest
+	}
+}
+
+func endsInWord(text []byte, words []string) bool {
+	for _, word := range words {
+		rest, ok := bytes.CutSuffix(text, []byte(word))
+		if ok && (len(rest) == 0 || !isLower(rest[len(rest)-1]) || !isLower(word[0])) {
+			return true
+		}
+	}
+	return false
+}
+
+func isLower(b byte) bool { return 'a' <= b && b <= 'z' }
 
 // lowered turns ASCII letters into small ones, in place: the length of the text
 // stays, and no language's rules are asked.

@@ -27,6 +27,7 @@ type automat struct {
 	beyond []uint16      // the class of each stretch
 	sample []rune        // a rune of each class
 	beside []uint8       // the place in neighbours of each class
+	specs  []entity
 
 	threads []thread                   // of all expressions, one after the other
 	root    [neighbourKinds]*dfaState  // by the left neighbour
@@ -53,9 +54,13 @@ type thread struct {
 type dfaState struct {
 	id      uint32 // 0 where it is not remembered
 	members []int32
-	accepts []int32 // the entities that the stretch is a match of
+	decided []int32 // the entities that the stretch is a match of, whatever follows
+	waiting []int32 // those whose match waits for its neighbour
 	next    []atomic.Pointer[dfaState]
 }
+
+// ended tells whether a stretch goes no further and waits for nothing.
+func (s *dfaState) ended() bool { return len(s.members) == 0 && len(s.waiting) == 0 }
 
 // dead is where no entity can come of a stretch any more.
 var dead = &dfaState{}
@@ -65,7 +70,10 @@ type crowdState uint32
 
 const (
 	unknown crowdState = iota // not asked for yet
-	busy                      // no crowd: something matches, or is too old
+	busy                      // no crowd: something is too old, or there is no room
+
+	// matches is set in the table where a rune decides matches of the crowd.
+	matches crowdState = 1 << 31
 )
 
 // crowdTable says what a crowd becomes by a rune: next[crowd+class]. The row of
@@ -90,7 +98,7 @@ type aged struct {
 // Bounds on what is remembered: a text made for it could fill the memory
 // otherwise. What is not remembered is found again when it is needed.
 const (
-	maxAge    = 24 // bytes
+	maxAge    = 48 // bytes
 	maxDFA    = 50_000
 	maxCrowds = 8192
 )
@@ -115,8 +123,9 @@ func (b *automatBuilder) add(spec int32, p *program, notAfter neighbours) {
 	b.notAfter = append(b.notAfter, notAfter)
 }
 
-func (b *automatBuilder) build() *automat {
+func (b *automatBuilder) build(specs []entity) *automat {
 	a := &b.automat
+	a.specs = specs
 	a.mostStates, a.mostCrowds = maxDFA, maxCrowds
 	a.states, a.crowds = map[string]*dfaState{}, map[string]crowdState{}
 	a.classify()
@@ -156,7 +165,7 @@ func (a *automat) classify() {
 				signature[i] = 1
 			}
 		}
-		beside := placeOf(neighbourOf(lo))
+		beside := neighbourOf(lo).place()
 		signature[len(a.threads)], signature[len(a.threads)+1] = beside, uint8(max(1, utf8.RuneLen(lo)))
 		id, ok := alike[string(signature)]
 		if !ok {
@@ -193,13 +202,12 @@ func (a *automat) classify() {
 	}
 }
 
-func placeOf(n neighbours) uint8 {
-	i := uint8(0)
-	for n > 1 {
-		n >>= 1
-		i++
+// left is the left neighbour that a rune is, given the one before it.
+func (a *automat) left(prev uint8, class uint16) uint8 {
+	if a.beside[class] == dotPlace && prev == digitPlace {
+		return decimalPlace
 	}
-	return i
+	return a.beside[class]
 }
 
 func (a *automat) search(r rune) uint16 {
@@ -234,7 +242,14 @@ func (a *automat) stateOf(members, accepts []int32) *dfaState {
 	if s, ok := a.states[string(key)]; ok {
 		return s
 	}
-	s := &dfaState{members: members, accepts: accepts, next: make([]atomic.Pointer[dfaState], len(a.sample))}
+	s := &dfaState{members: members, next: make([]atomic.Pointer[dfaState], len(a.sample))}
+	for _, spec := range accepts {
+		if a.specs[spec].notBefore == 0 {
+			s.decided = append(s.decided, spec)
+		} else {
+			s.waiting = append(s.waiting, spec)
+		}
+	}
 	if len(a.states) < a.mostStates {
 		a.states[string(key)] = s
 		s.id = uint32(len(a.states))
@@ -244,6 +259,9 @@ func (a *automat) stateOf(members, accepts []int32) *dfaState {
 
 // step is where a stretch is after one more rune.
 func (a *automat) step(from *dfaState, class uint16) *dfaState {
+	if from == dead {
+		return dead
+	}
 	if to := from.next[class].Load(); to != nil {
 		return to
 	}
@@ -289,9 +307,6 @@ func (a *automat) newTable(crowds int) *crowdTable {
 func (a *automat) crowdOf(c crowd) crowdState {
 	key := []byte{c.prev}
 	for _, l := range c.alive {
-		if l.state.id == 0 {
-			return busy
-		}
 		key = binary.LittleEndian.AppendUint32(append(key, l.age), l.state.id)
 	}
 	if id, ok := a.crowds[string(key)]; ok {
@@ -322,32 +337,45 @@ func (a *automat) crowdAt(t *crowdTable, id crowdState) *crowd {
 	return &t.crowds[int(id)/len(a.sample)]
 }
 
-// gather finds what a crowd becomes by a rune.
+// gather finds what a crowd becomes by a rune, and whether that decides matches.
 func (a *automat) gather(from crowdState, class uint16) crowdState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	t := a.table.Load()
+	was := a.crowdAt(a.table.Load(), from)
 	size := uint8(max(1, utf8.RuneLen(a.sample[class])))
-	c := crowd{prev: a.beside[class]}
-	to := busy
-	grow := func(age uint8, state *dfaState) bool {
-		state = a.find(state, class)
+	c := crowd{prev: a.left(was.prev, class)}
+	fits, decides := true, crowdState(0)
+	grow := func(age uint8, state *dfaState) {
 		if state == dead {
-			return true
+			return
 		}
-		c.alive = append(c.alive, aged{age + size, state})
-		return len(state.accepts) == 0 && age+size <= maxAge
+		for _, spec := range state.waiting {
+			if a.specs[spec].notBefore&(1<<a.beside[class]) == 0 {
+				decides = matches
+			}
+		}
+		state = a.find(state, class)
+		if len(state.decided) > 0 {
+			decides = matches
+		}
+		if state != dead && state.id == 0 {
+			fits = false
+		}
+		if !state.ended() {
+			fits = fits && age+size <= maxAge
+			c.alive = append(c.alive, aged{age + size, state})
+		}
 	}
-	quiet := true
-	was := a.crowdAt(t, from)
 	for _, l := range was.alive {
-		quiet = quiet && grow(l.age, l.state)
+		grow(l.age, l.state)
 	}
-	if root := a.root[was.prev]; root != dead {
-		quiet = quiet && grow(0, root)
-	}
-	if quiet {
+	grow(0, a.root[was.prev])
+	to := busy
+	if fits {
 		to = a.crowdOf(c)
+	}
+	if to != busy {
+		to |= decides
 	}
 	a.table.Load().next[from+crowdState(class)].Store(uint32(to))
 	return to

@@ -29,9 +29,13 @@ func WithEntities(list []EntityForTest) map[string]policy.Factory {
 	var specs []entity
 	var at []float64
 	for _, e := range list {
+		var valid func([]byte) bool
+		if e.Valid != nil {
+			valid = func(match []byte) bool { return e.Valid(string(match)) }
+		}
 		specs = append(specs, entity{
 			kind: policy.Kind{Category: "test"}, expr: e.Expr, notAfter: union(e.NotAfter), notBefore: union(e.NotBefore),
-			valid: e.Valid, score: e.Score, contextScore: e.ContextScore, context: e.Context,
+			valid: valid, score: e.Score, contextScore: e.ContextScore, context: e.Context,
 		})
 		at = append(at, e.At)
 	}

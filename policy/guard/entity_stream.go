@@ -9,32 +9,33 @@ import (
 
 // Open starts a channel.
 func (e *entities) Open() policy.Stream {
-	return &entityStream{entities: e, crowd: e.home[placeOf(noRune)]}
+	return &entityStream{entities: e, crowd: e.home[noRunePlace]}
 }
 
 // entityStream keeps every stretch that can still become an entity: as a crowd
-// while they are short and nothing matches, else one by one.
+// while they are short, else one by one.
 type entityStream struct {
 	*entities
 	pos   int64
 	crowd crowdState // busy while stretches are kept one by one
 
 	// While busy:
-	prev    uint8       // the last rune, as a place in neighbours
-	live    []stretch   // by start
-	waiting []candidate // matches that end at pos and wait for the neighbour
-	due     []candidate // that end at pos and do not
+	prev uint8     // the last rune, as a left neighbour
+	live []stretch // by start
+
+	matches []candidate // those that a rune decides
 
 	base int64  // where the text of this Scan begins
 	text string // the text of this Scan
 	tail []byte // the text before it, as far back as anything asks for
 
+	match  []byte                  // the text of a candidate
 	window [contextWindow + 1]byte // the context of a match, and a byte for the border of its first word
-	known  [8]contextOf            // of starts, by their last bits: many stretches begin at one
+	known  [64]contextOf           // of starts, by their last bits
 }
 
-// contextOf is what was asked of the text before a start: for which of the first
-// 64 entities, and which of them have a word there.
+// contextOf is what was asked of the text before a start: for which contexts,
+// and which of them have a word there.
 type contextOf struct {
 	start      int64
 	asked, has uint64
@@ -55,29 +56,15 @@ func (s *entityStream) Scan(text string, found []policy.Span) []policy.Span {
 	s.base, s.text = s.pos, text
 	for i := 0; i < len(text); {
 		if s.crowd != busy {
-			i = s.pass(i)
-			s.pos = s.base + int64(i)
+			i, found = s.pass(i, found)
 			if i == len(text) {
 				break
 			}
 		}
-		r, n := rune(text[i]), 1
-		if r >= utf8.RuneSelf {
-			r, n = utf8.DecodeRuneInString(text[i:])
-		}
-		class, after := s.class(r), s.pos+int64(n)
-		if len(s.waiting) > 0 {
-			found = s.decide(s.waiting, neighbourOf(r), after, found)
-			s.waiting = s.waiting[:0]
-		}
-		s.advance(class, after)
-		s.pos, s.prev = after, s.beside[class]
+		r, n := utf8.DecodeRuneInString(text[i:])
+		found = s.advance(s.class(r), n, found)
 		i += n
-		if len(s.due) > 0 {
-			found = s.decide(s.due, 0, after, found)
-			s.due = s.due[:0]
-		}
-		if len(s.live) == 0 && len(s.waiting) == 0 {
+		if len(s.live) == 0 {
 			s.crowd = s.home[s.prev]
 		}
 	}
@@ -86,9 +73,9 @@ func (s *entityStream) Scan(text string, found []policy.Span) []policy.Span {
 	return found
 }
 
-// pass reads on from an offset of the text while a crowd tells all that there is
-// to know, and returns how far that was.
-func (s *entityStream) pass(i int) int {
+// pass reads on from an offset of the text while stretches are a crowd, and
+// returns how far that was.
+func (s *entityStream) pass(i int, found []policy.Span) (int, []policy.Span) {
 	text, here := s.text, s.crowd
 	next := s.table.Load().next
 	for i < len(text) {
@@ -114,74 +101,93 @@ func (s *entityStream) pass(i int) int {
 			next = s.table.Load().next
 		}
 		if to == busy {
-			s.disperse(s.crowdAt(s.table.Load(), here), s.base+int64(i))
-			return i
+			s.pos = s.base + int64(i)
+			s.disperse(s.crowdAt(s.table.Load(), here))
+			return i, found
+		}
+		if to&matches != 0 {
+			to &^= matches
+			s.pos = s.base + int64(i)
+			found = s.settle(s.crowdAt(s.table.Load(), here), class, n, found)
 		}
 		here = to
 		i += n
 	}
-	s.crowd = here
-	return i
+	s.crowd, s.pos = here, s.base+int64(i)
+	return i, found
 }
 
 // disperse goes on with the stretches of a crowd one by one.
-func (s *entityStream) disperse(c *crowd, pos int64) {
+func (s *entityStream) disperse(c *crowd) {
 	s.crowd, s.prev, s.live = busy, c.prev, s.live[:0]
 	for _, l := range c.alive {
-		s.live = append(s.live, stretch{pos - int64(l.age), l.state})
+		s.live = append(s.live, stretch{s.pos - int64(l.age), l.state})
 	}
 }
 
-// advance reads one rune: stretches go on, end, or begin with it.
-func (s *entityStream) advance(class uint16, after int64) {
-	kept := s.live[:0]
+// settle decides the matches of a crowd that a rune of n bytes decides: first
+// those that end before it and waited for it, then those that end with it.
+func (s *entityStream) settle(c *crowd, class uint16, n int, found []policy.Span) []policy.Span {
+	after := s.pos + int64(n)
+	for _, l := range c.alive {
+		s.waited(s.pos-int64(l.age), l.state, 1<<s.beside[class])
+	}
+	found = s.decide(s.pos, after, found)
+	for _, l := range c.alive {
+		s.ended(s.pos-int64(l.age), s.step(l.state, class))
+	}
+	s.ended(s.pos, s.step(s.root[c.prev], class))
+	return s.decide(after, after, found)
+}
+
+// advance reads a rune of n bytes where stretches are kept one by one: they
+// match, go on, end, or begin with it.
+func (s *entityStream) advance(class uint16, n int, found []policy.Span) []policy.Span {
+	after := s.pos + int64(n)
 	for _, l := range s.live {
-		if l.state = s.step(l.state, class); l.state != dead {
-			kept = s.keep(kept, l)
+		s.waited(l.start, l.state, 1<<s.beside[class])
+	}
+	found = s.decide(s.pos, after, found)
+	kept := s.live[:0]
+	grow := func(l stretch) {
+		l.state = s.step(l.state, class)
+		s.ended(l.start, l.state)
+		if !l.state.ended() {
+			kept = append(kept, l)
 		}
 	}
-	if root := s.root[s.prev]; root != dead {
-		if to := s.step(root, class); to != dead {
-			kept = s.keep(kept, stretch{s.pos, to})
-		}
+	for _, l := range s.live {
+		grow(l)
 	}
+	grow(stretch{s.pos, s.root[s.prev]})
 	s.live = kept
+	s.pos, s.prev = after, s.left(s.prev, class)
+	return s.decide(after, after, found)
 }
 
-// keep notes what a stretch is a match of, and the stretch if it can go on.
-func (s *entityStream) keep(kept []stretch, l stretch) []stretch {
-	for _, spec := range l.state.accepts {
-		if s.specs[spec].notBefore == 0 {
-			s.due = append(s.due, candidate{l.start, spec})
-		} else {
-			s.waiting = append(s.waiting, candidate{l.start, spec})
+// waited notes the matches of a stretch that this neighbour lets be.
+func (s *entityStream) waited(start int64, state *dfaState, next neighbours) {
+	for _, spec := range state.waiting {
+		if s.specs[spec].notBefore&next == 0 {
+			s.matches = append(s.matches, candidate{start, spec})
 		}
 	}
-	if len(l.state.members) > 0 {
-		kept = append(kept, l)
-	}
-	return kept
 }
 
-// decide looks at matches that end at pos, now that the text up to at is known
-// and with it their neighbour.
-func (s *entityStream) decide(matches []candidate, next neighbours, at int64, found []policy.Span) []policy.Span {
+// ended notes the matches of a stretch that need no neighbour.
+func (s *entityStream) ended(start int64, state *dfaState) {
+	for _, spec := range state.decided {
+		s.matches = append(s.matches, candidate{start, spec})
+	}
+}
+
+// decide looks at the matches that were noted, which end at end, now that the
+// text up to at is known.
+func (s *entityStream) decide(end, at int64, found []policy.Span) []policy.Span {
 	before := len(found)
-	var (
-		match string // the text of the last one
-		start int64  = -1
-	)
-	for _, c := range matches {
+	start := int64(-1) // of the last match that was read
+	for _, c := range s.matches {
 		spec := &s.specs[c.spec]
-		if spec.notBefore&next != 0 {
-			continue
-		}
-		if c.start != start && spec.valid != nil {
-			match, start = s.between(c.start, s.pos), c.start
-		}
-		if spec.valid != nil && !spec.valid(match) {
-			continue
-		}
 		score := spec.score
 		if spec.contextScore > score && s.hasContext(c) {
 			score = spec.contextScore
@@ -189,9 +195,23 @@ func (s *entityStream) decide(matches []candidate, next neighbours, at int64, fo
 		if score < s.at[c.spec] {
 			continue
 		}
-		span := policy.Span{Start: c.start, End: s.pos, At: at, Kind: int(c.spec), Score: score}
+		if spec.valid != nil {
+			if c.start != start {
+				start = c.start
+				s.read(start, end)
+			}
+			if !spec.valid(s.match) {
+				continue
+			}
+		}
+		if spec.unless != nil && introduced(s.before(c.start), spec.unless) {
+			if score = min(score, unclear); score < s.at[c.spec] {
+				continue
+			}
+		}
+		span := policy.Span{Start: c.start, End: end, At: at, Kind: int(c.spec), Score: score}
 		// Of two entities at one place the surer one is reported, then the first.
-		same := slices.IndexFunc(found[before:], func(f policy.Span) bool { return f.Start == span.Start && f.End == span.End })
+		same := slices.IndexFunc(found[before:], func(f policy.Span) bool { return f.Start == span.Start })
 		switch {
 		case same < 0:
 			found = append(found, span)
@@ -199,26 +219,24 @@ func (s *entityStream) decide(matches []candidate, next neighbours, at int64, fo
 			found[before+same] = span
 		}
 	}
+	s.matches = s.matches[:0]
 	return found
 }
 
 // hasContext tells whether one of an entity's words stands before a match.
 func (s *entityStream) hasContext(c candidate) bool {
-	words := s.words[c.spec]
-	if c.spec >= 64 {
-		return hasWord(s.before(c.start), words)
-	}
 	k := &s.known[c.start%int64(len(s.known))]
 	if k.start != c.start {
 		*k = contextOf{start: c.start}
 	}
-	if bit := uint64(1) << c.spec; k.asked&bit == 0 {
+	group := s.contextOf[c.spec]
+	if bit := uint64(1) << group; k.asked&bit == 0 {
 		k.asked |= bit
-		if hasWord(s.before(c.start), words) {
+		if hasWord(s.before(c.start), s.contexts[group]) {
 			k.has |= bit
 		}
 	}
-	return k.has&(1<<c.spec) != 0
+	return k.has&(1<<group) != 0
 }
 
 // before is the text before an offset, in lower case, as far back as context
@@ -236,17 +254,18 @@ func (s *entityStream) before(end int64) []byte {
 	return lowered(out)
 }
 
-// between is a stretch of the text, some of which may lie before the present
+// read copies a stretch of the text, some of which may lie before the present
 // Scan.
-func (s *entityStream) between(start, end int64) string {
-	if start >= s.base {
-		return s.text[start-s.base : end-s.base]
+func (s *entityStream) read(start, end int64) {
+	s.match = s.match[:0]
+	if start < s.base {
+		from := int64(len(s.tail)) - (s.base - start)
+		s.match = append(s.match, s.tail[from:min(int64(len(s.tail)), from+end-start)]...)
+		start = s.base
 	}
-	from := int64(len(s.tail)) - (s.base - start)
-	if end <= s.base {
-		return string(s.tail[from : int64(len(s.tail))-(s.base-end)])
+	if start < end {
+		s.match = append(s.match, s.text[start-s.base:end-s.base]...)
 	}
-	return string(s.tail[from:]) + s.text[:end-s.base]
 }
 
 // remember keeps the end of the text for what begins in it.
@@ -265,11 +284,14 @@ func (s *entityStream) remember(text string) {
 // Close implements policy.Stream.
 func (s *entityStream) Close(found []policy.Span) []policy.Span {
 	s.base = s.pos
-	if len(s.waiting) > 0 {
-		found = s.decide(s.waiting, noRune, s.pos, found)
+	if s.crowd != busy {
+		s.disperse(s.crowdAt(s.table.Load(), s.crowd))
 	}
-	s.live, s.waiting = s.live[:0], s.waiting[:0]
-	s.crowd = s.home[placeOf(noRune)]
+	for _, l := range s.live {
+		s.waited(l.start, l.state, noRune)
+	}
+	found = s.decide(s.pos, s.pos, found)
+	s.live, s.crowd = s.live[:0], s.home[noRunePlace]
 	return found
 }
 
@@ -284,14 +306,10 @@ func (s *entityStream) Live() int64 {
 		}
 		return s.pos
 	}
-	oldest := s.pos
 	if len(s.live) > 0 {
-		oldest = s.live[0].start
+		return s.live[0].start
 	}
-	for _, c := range s.waiting {
-		oldest = min(oldest, c.start)
-	}
-	return oldest
+	return s.pos
 }
 
 // Copy implements policy.Stream.
@@ -299,7 +317,6 @@ func (s *entityStream) Copy(from policy.Stream) {
 	f := from.(*entityStream)
 	s.pos, s.crowd, s.prev = f.pos, f.crowd, f.prev
 	s.live = append(s.live[:0], f.live...)
-	s.waiting = append(s.waiting[:0], f.waiting...)
 	s.tail = append(s.tail[:0], f.tail...)
 	s.known = f.known
 }

@@ -16,9 +16,9 @@ import (
 
 // Entities of the tests: small forms that overlap, touch and fail their checks.
 var testEntities = []entity{
-	{kind: policy.Kind{Category: "t/sum"}, expr: `\d(?:[ -]?\d){2,4}`, notAfter: besideNumber, notBefore: besideNumber, valid: func(s string) bool {
+	{kind: policy.Kind{Category: "t/sum"}, expr: `\d(?:[ -]?\d){2,4}`, notAfter: besideNumber, notBefore: besideNumber, valid: func(s []byte) bool {
 		sum := 0
-		for _, d := range digitsOf(s) {
+		for _, d := range digitsOf(nil, s) {
 			sum += int(d - '0')
 		}
 		return sum%3 == 0
@@ -62,7 +62,7 @@ func wanted(text string) (out [][2]int) {
 				if spec.notAfter&neighbourOf(before) != 0 || spec.notBefore&neighbourOf(after) != 0 {
 					continue
 				}
-				if spec.valid != nil && !spec.valid(text[s:e]) {
+				if spec.valid != nil && !spec.valid([]byte(text[s:e])) {
 					continue
 				}
 				score := spec.score

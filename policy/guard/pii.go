@@ -117,6 +117,7 @@ type runForm struct {
 // The scores say what a look-alike costs: sure forms have check digits or a
 // shape that nothing else has; plain ones need their context.
 const (
+	certain = 0.99 // a date besides the check digit
 	sure    = 0.95
 	likely  = 0.7
 	unclear = 0.3
@@ -127,54 +128,63 @@ const (
 	besideCode   = digit | letter | underline | sign
 )
 
+// plateForm is a plate behind its province.
+const plateForm = ` ?[A-HJ-NP-Z](?: ?[·•・.\- ] ?)?[A-HJ-NP-Z0-9]{4}[A-HJ-NP-Z0-9挂学警港澳使领][A-HJ-NP-Z0-9]?)`
+
+// versionedThings have numbers with dots, as addresses of IP are.
+var versionedThings = []string{"version", "versions", "ver", "v", "release", "build", "firmware", "driver", "section", "chapter", "clause", "版本", "版", "固件", "章节", "第", "oid"}
+
 // piiEntities are all entities by name. Where a number's form is somebody's
 // standard, it is named; regional forms are as their issuers publish them.
 var piiEntities = map[string]piiEntity{
 	"email": {severity: policy.Medium, run: runForm{emailExpr, emailLimit}},
 	// Up to a rune that no punctuation of the sentence around it is.
 	"url": {severity: policy.Low, optional: true, run: runForm{
-		`(?i:https?://|www\.)[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*[A-Za-z0-9_~/#=&%+-]`, 2048,
+		`(?i:(?:https?|ftp)://|\bwww\.)[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*[A-Za-z0-9_~/#=&%+-]`, 2048,
 	}},
 	"phone": {severity: policy.Medium, forms: phoneForms},
 	// Payment cards: ISO/IEC 7812, check digit by Luhn.
 	"credit_card": {severity: policy.High, forms: []entity{
-		{expr: `\d(?:[ -]?\d){11,18}`, notAfter: besideNumber, notBefore: besideNumber, valid: isCard, score: sure},
+		{expr: `\d(?:[ .-]?\d){11,18}`, notAfter: besideNumber | decimal, notBefore: besideNumber, valid: isCard, score: sure},
+		{expr: `\d(?:[ .-]?\d){11,18}`, notAfter: besideNumber | decimal, notBefore: besideNumber, valid: isAnyCard, score: unclear, contextScore: sure,
+			context: []string{"card", "cards", "credit", "debit", "visa", "mastercard", "amex", "信用卡"}},
 	}},
 	"cn_bank_card": {severity: policy.High, forms: []entity{
-		{expr: `62(?:[ -]?\d){14,17}`, notAfter: besideNumber, notBefore: besideNumber, valid: isUnionPay, score: sure},
+		{expr: `[69]\d{3}(?:[ .-]?\d){12,15}`, notAfter: besideNumber | decimal, notBefore: besideNumber, valid: isChineseBankCard, score: sure},
 	}},
 	// ISO 13616.
 	"iban": {severity: policy.High, forms: []entity{
 		{expr: `[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?`, notAfter: besideNumber, notBefore: besideNumber, valid: isIBAN, score: sure},
 	}},
 	"ip_address": {severity: policy.Low, forms: []entity{
-		{expr: `\d{1,3}(?:\.\d{1,3}){3}`, notAfter: besideNumber | dot | dash, notBefore: besideNumber, valid: isIPv4, score: sure},
+		{expr: `\d{1,3}(?:\.\d{1,3}){3}`, notAfter: besideNumber | decimal, notBefore: besideNumber, valid: isIPv4, score: sure, unless: versionedThings},
 		{expr: `[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:\.\d{1,3}){0,3}`, notAfter: besideNumber, notBefore: besideNumber, valid: isIPv6, score: sure},
 	}},
 	"mac_address": {severity: policy.Low, forms: []entity{
 		{expr: `[0-9A-Fa-f]{2}(?:(?::[0-9A-Fa-f]{2}){5}|(?:-[0-9A-Fa-f]{2}){5})`, notAfter: besideNumber | dash, notBefore: besideNumber | dash, score: sure},
 	}},
 	"us_ssn": {severity: policy.High, forms: []entity{
-		{expr: `\d{3}-\d{2}-\d{4}`, notAfter: besideNumber | dash, notBefore: besideNumber | dash, valid: isSSN, score: likely, contextScore: sure, context: ssnContext},
-		{expr: `\d{3} \d{2} \d{4}|\d{9}`, notAfter: besideNumber | dash, notBefore: besideNumber | dash, valid: isSSN, score: unclear, contextScore: sure, context: ssnContext},
+		{expr: `\d{3}-\d{2}-\d{4}`, notAfter: besideNumber | dash, notBefore: besideNumber | dash, valid: isSSN, score: likely, contextScore: sure, context: ssnContext, unless: numberedThings},
+		{expr: `\d{3}[ .]\d{2}[ .]\d{4}|\d{9}`, notAfter: besideNumber | dash, notBefore: besideNumber | dash, valid: isSSN, score: unclear, contextScore: sure, context: ssnContext},
 	}},
 	// GB 11643-1999: region, date of birth, sequence, check character.
 	"cn_resident_id": {severity: policy.High, forms: []entity{
-		{expr: `\d{6}[ -]?\d{8}[ -]?\d{3}[\dXx]`, notAfter: besideNumber, notBefore: besideNumber, valid: isResidentID, score: sure},
+		{expr: `\d{6}[ -]?(?:\d{8}|\d{4}[ -]\d{4})[ -]?\d{3}[\dXx]`, notAfter: digit | decimal, notBefore: besideNumber, valid: isResidentID, score: certain},
+		{expr: `\d{15}`, notAfter: besideNumber | decimal, notBefore: besideNumber, valid: isOldResidentID, score: likely, contextScore: sure, context: []string{"身份证", "证件", "居民", "identity", "resident"}, unless: numberedThings},
 	}},
 	// GB 32100-2015.
 	"cn_uscc": {severity: policy.Medium, forms: []entity{
-		{expr: `[0-9A-HJ-NPQRTUWXY]{2}\d{6}[0-9A-HJ-NPQRTUWXY]{10}`, notAfter: besideNumber, notBefore: besideNumber, valid: isUSCC, score: sure},
+		{expr: `[0-9A-HJ-NPQRTUWXY]{2}\d{6}[0-9A-HJ-NPQRTUWXYa-hj-npqrtuwxy]{10}`, notAfter: besideNumber, notBefore: besideNumber, valid: isUSCC, score: sure},
 	}},
 	"cn_mobile": {severity: policy.Medium, forms: []entity{
-		{expr: `(?:(?:\+|00)?86[ -]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}`, notAfter: besideNumber | dot, notBefore: besideNumber, score: sure},
+		{expr: `(?:(?:\+|00)?86[ -]?)?1[3-9]\d[ .-]?\d{4}[ .-]?\d{4}`, notAfter: besideNumber | decimal, notBefore: besideNumber, valid: isMobile, score: sure, unless: numberedThings},
 	}},
 	"cn_landline": {severity: policy.Medium, forms: []entity{
-		{expr: `\(?0\d{2,3}\)?[ -]?[2-9]\d{6,7}(?:[ -]?(?:转|-)\d{1,5})?`, notAfter: besideNumber | dot | dash, notBefore: besideNumber, score: unclear, contextScore: sure, context: []string{"电话", "座机", "热线", "tel", "phone", "传真", "fax"}},
-		{expr: `0\d{2,3}-[2-9]\d{6,7}`, notAfter: besideNumber | dot | dash, notBefore: besideNumber | dash, score: likely},
+		{expr: `\(?0\d{2,3}\)?[ -]?[2-9]\d{6,7}(?:[ -]?(?:转|-)\d{1,5})?`, notAfter: besideNumber | dot | decimal | dash, notBefore: besideNumber, score: unclear, contextScore: sure, context: []string{"电话", "座机", "热线", "tel", "phone", "传真", "fax"}},
+		{expr: `(?:0\d{2,3}-|[(（]0\d{2,3}[)）] ?)[2-9]\d{2,3}[ -]?\d{4}`, notAfter: besideNumber | dot | decimal | dash, notBefore: besideNumber | dash, score: likely},
 	}},
 	"cn_passport": {severity: policy.High, forms: []entity{
-		{expr: `(?:[Ee](?:\d|[A-HJ-NP-Za-hj-np-z])\d{7}|[DdSsPpGg]\d{8}|[DdSsPp][Ee]\d{7})`, notAfter: besideNumber, notBefore: besideNumber, score: unclear, contextScore: sure, context: []string{"护照", "passport"}},
+		{expr: `(?:[Ee](?:\d|[A-HJ-NP-Za-hj-np-z])\d{7}|[DdSsPpGg]\d{8}|[DdSsPp][Ee]\d{7})`, notAfter: besideNumber, notBefore: besideNumber, score: unclear, contextScore: sure, context: []string{"护照", "passport", "passports", "证件", "出入境", "签证", "travel document"}},
 	}},
 	"cn_hk_macau_permit": {severity: policy.High, forms: []entity{
 		{expr: `[CcWwHhMm]\d{8}(?:\d{2})?`, notAfter: besideNumber, notBefore: besideNumber, score: unclear, contextScore: sure, context: []string{"通行证", "港澳", "回乡证", "permit"}},
@@ -187,7 +197,10 @@ var piiEntities = map[string]piiEntity{
 	}},
 	// GA 36: registration plates; new-energy vehicles have one character more.
 	"cn_plate": {severity: policy.Medium, forms: []entity{
-		{expr: `[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-HJ-NP-Z][·•\- ]?[A-HJ-NP-Z0-9]{4}[A-HJ-NP-Z0-9挂学警港澳][A-HJ-NP-Z0-9]?`, notBefore: besideNumber, valid: isPlate, score: likely},
+		{expr: `(?i:[京津沪渝冀豫云辽黑湘皖鲁苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼]` + plateForm, notBefore: besideNumber, valid: isPlate, score: likely},
+		// 新 is also "new", and stands before the names of products.
+		{expr: `(?i:新` + plateForm, notBefore: besideNumber, valid: isPlateOfDigits, score: likely},
+		{expr: `(?i:新` + plateForm, notBefore: besideNumber, valid: isPlate, score: unclear, contextScore: likely, context: []string{"车", "牌照", "号牌", "plate", "licence", "license", "vehicle", "car"}},
 	}},
 	"hk_id": {severity: policy.High, forms: []entity{
 		{expr: `[A-Z]{1,2}\d{6}\([0-9A]\)`, notAfter: besideNumber, valid: isHongKongID, score: sure},
@@ -202,8 +215,8 @@ var piiEntities = map[string]piiEntity{
 		{expr: `[A-Z]{3}[ABCFGHLJPT][A-Z]\d{4}[A-Z]`, notAfter: besideNumber, notBefore: besideNumber, score: likely},
 	}},
 	"br_cpf": {severity: policy.High, forms: []entity{
-		{expr: `\d{3}\.\d{3}\.\d{3}-\d{2}`, notAfter: besideNumber | dot, notBefore: besideNumber, valid: isCPF, score: sure},
-		{expr: `\d{11}`, notAfter: besideNumber | dot, notBefore: besideNumber, valid: isCPF, score: unclear, contextScore: sure, context: []string{"cpf"}},
+		{expr: `\d{3}\.\d{3}\.\d{3}-\d{2}`, notAfter: besideNumber | dot | decimal, notBefore: besideNumber, valid: isCPF, score: sure},
+		{expr: `\d{11}`, notAfter: besideNumber | dot | decimal, notBefore: besideNumber, valid: isCPF, score: unclear, contextScore: sure, context: []string{"cpf"}},
 	}},
 	"fr_nir": {severity: policy.High, forms: []entity{
 		{expr: `[12] ?\d{2} ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}`, notAfter: besideNumber, notBefore: besideNumber, valid: isNIR, score: sure},
@@ -224,9 +237,9 @@ var piiEntities = map[string]piiEntity{
 	// Degrees as maps write them (ISO 6709 in decimals); without a word that says
 	// so two numbers are two numbers, unless they name the hemispheres.
 	"coordinates": {severity: policy.Medium, optional: true, forms: []entity{
-		{expr: `-?\d{1,2}\.\d{4,8}(?:,|, | )-?\d{1,3}\.\d{4,8}`, notAfter: besideNumber | dot | sign, notBefore: besideNumber, valid: isCoordinates, score: unclear, contextScore: sure,
+		{expr: `-?\d{1,2}\.\d{4,8}(?:,|, | )-?\d{1,3}\.\d{4,8}`, notAfter: besideNumber | dot | decimal | sign, notBefore: besideNumber, valid: isCoordinates, score: unclear, contextScore: sure,
 			context: []string{"coordinates", "coordinate", "coords", "gps", "latitude", "longitude", "lat", "location", "located at", "position", "坐标", "经纬度", "纬度", "经度", "位置", "定位"}},
-		{expr: `\d{1,2}\.\d{2,8}° ?[NS],? ?\d{1,3}\.\d{2,8}° ?[EW]`, notAfter: besideNumber | dot, notBefore: besideNumber, valid: isCoordinates, score: sure},
+		{expr: `\d{1,2}\.\d{2,8}° ?[NS],? ?\d{1,3}\.\d{2,8}° ?[EW]`, notAfter: besideNumber | dot | decimal, notBefore: besideNumber, valid: isCoordinates, score: sure},
 	}},
 	"btc_address": {severity: policy.Medium, forms: []entity{
 		{expr: `[13][1-9A-HJ-NP-Za-km-z]{25,34}`, notAfter: besideCode, notBefore: besideCode, valid: isBase58Check, score: sure},
@@ -242,16 +255,3 @@ const months = `(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|ju
 var birthContext = []string{"born", "dob", "d.o.b", "birth", "birthday", "birthdate", "出生", "生日", "生于", "诞辰"}
 
 var ssnContext = []string{"ssn", "social security", "soc sec", "social sec"}
-
-// Telephone numbers as people write them. Those with a country code have a form
-// of their own (ITU-T E.164: at most 15 digits); national ones are told from
-// other numbers by how they are grouped, or by a word before them.
-var phoneForms = []entity{
-	{expr: `(?:\+|00)[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){1,4}`, notAfter: besideNumber | sign | dot, notBefore: besideNumber, valid: digitsBetween(8, 15), score: sure},
-	{expr: `\+[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){1,4} ?(?:x|ext\.?) ?\d{1,6}`, notAfter: besideNumber | sign | dot, notBefore: besideNumber, valid: digitsBetween(9, 20), score: sure},
-	{expr: `\(\d{2,4}\) ?\d{3,4}[ .-]?\d{3,4}(?: ?(?:x|ext\.?) ?\d{1,6})?`, notAfter: besideNumber, notBefore: besideNumber, score: likely},
-	{expr: `(?:1[ .-])?[2-9]\d{2}[ .-]\d{3}[ .-]\d{4}(?: ?(?:x|ext\.?) ?\d{1,6})?`, notAfter: besideNumber | dash | dot | sign, notBefore: besideNumber | dash, score: likely},
-	{expr: `0[1-9]\d{0,3}[ .-]\d{2,4}(?:[ .-]\d{2,4}){1,3}`, notAfter: besideNumber | dash | dot | sign, notBefore: besideNumber | dash, valid: digitsBetween(9, 11), score: likely},
-	{expr: `\(?\d{2,4}\)?(?:[ .-]?\d{2,4}){1,4}`, notAfter: besideNumber | dash | dot | sign, notBefore: besideNumber | dash, valid: isNationalNumber, score: unclear, contextScore: likely,
-		context: []string{"phone", "telephone", "phones", "tel", "call", "calling", "mobile", "cell", "fax", "whatsapp", "dial", "contact", "电话", "手机", "联系", "致电", "拨打"}},
-}

@@ -10,7 +10,8 @@ import (
 // isBirthDate wants a day that the calendar has, in a year in which somebody who
 // is talked of can have been born. Where the year stands last, day or month may
 // stand first.
-func isBirthDate(s string) bool {
+func isBirthDate(match []byte) bool {
+	s := string(match)
 	var numbers []int
 	month := 0
 	for _, word := range strings.FieldsFunc(s, func(r rune) bool {
@@ -63,7 +64,8 @@ func isDay(year, month, day int) bool {
 }
 
 // isCoordinates wants a latitude and a longitude in degrees.
-func isCoordinates(s string) bool {
+func isCoordinates(match []byte) bool {
+	s := string(match)
 	parts := strings.FieldsFunc(s, func(r rune) bool { return r != '-' && r != '.' && (r < '0' || r > '9') })
 	if len(parts) != 2 {
 		return false
@@ -76,8 +78,8 @@ func isCoordinates(s string) bool {
 // isEthereum checks the case of an address's letters, which is its checksum
 // (EIP-55): a letter is a capital where the digit of the hash at its place is 8
 // or more. An address in one case has no checksum.
-func isEthereum(s string) bool {
-	address := s[2:]
+func isEthereum(s []byte) bool {
+	address := string(s[2:])
 	small := strings.ToLower(address)
 	if strings.Trim(address, "0") == "" {
 		return false // nobody's
