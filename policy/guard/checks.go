@@ -66,16 +66,20 @@ func luhn(digits []byte) bool {
 }
 
 // evenGroups tells whether the separators of a number are of one kind and
-// separate groups, as people write cards: of three digits at least, or four
-// where dots separate them, which also separate thousands.
+// separate groups as people write cards: four or six digits, then groups of three
+// at least.
 func evenGroups(s []byte) bool {
 	kind, since := byte(0), 0
 	for _, b := range s {
-		if isDigit(b) {
+		switch {
+		case isDigit(b):
 			since++
 			continue
-		}
-		if since < 3 || kind != 0 && b != kind || b == '.' && since < 4 {
+		case kind == 0:
+			if since != 4 && since != 6 {
+				return false
+			}
+		case b != kind || since < 3:
 			return false
 		}
 		kind, since = b, 0

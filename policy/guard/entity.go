@@ -1,11 +1,9 @@
 package guard
 
 import (
-	"bytes"
 	"fmt"
 	"math/bits"
 	"regexp/syntax"
-	"strings"
 
 	"github.com/weir-gateway/weir/policy"
 )
@@ -35,8 +33,8 @@ type entity struct {
 	// score is how sure the finding is by itself, and contextScore where one of
 	// the context words stands close before it; equal where they are. Context
 	// behind a match would have to be waited for, so it does not count. A word is
-	// in lower case and stands for itself alone: tel is not in hotel. Chinese
-	// words have no borders.
+	// in lower case, begins with a letter, and stands for itself alone: tel is not
+	// in hotel. Chinese words have no borders.
 	score, contextScore float64
 	context             []string
 	// unless are words that say of what stands right behind them that it is
@@ -92,18 +90,14 @@ func neighbourOf(r rune) neighbours {
 	return otherNeighbour
 }
 
-// contextWindow is how many bytes before a match are searched for its context.
-const contextWindow = 64
-
 // entities is a guard of many entities, which share an automaton. It is safe for
 // all streams at once.
 type entities struct {
-	specs     []entity
-	at        []float64 // the score from which on each is a finding
-	kinds     []policy.Kind
-	bound     int
-	contexts  [][][]byte // lists of context words
-	contextOf []int      // which of them each has
+	specs []entity
+	at    []float64 // the score from which on each is a finding
+	kinds []policy.Kind
+	bound int
+	contexts
 	*automat
 }
 
@@ -132,31 +126,12 @@ func newEntities(specs []entity, at []float64) (*entities, error) {
 		e.kinds = append(e.kinds, s.kind)
 		b.add(int32(i), p, s.notAfter)
 	}
-	e.shareContexts()
-	if len(e.contexts) > 64 {
-		return nil, fmt.Errorf("%d different lists of context words: want 64 at most", len(e.contexts))
+	var err error
+	if e.contexts, err = newContexts(specs); err != nil {
+		return nil, err
 	}
 	e.automat = b.build(specs)
 	return e, nil
-}
-
-// shareContexts gives entities with the same context words one list.
-func (e *entities) shareContexts() {
-	known := map[string]int{}
-	for _, s := range e.specs {
-		key := strings.Join(s.context, "\n")
-		group, ok := known[key]
-		if !ok {
-			group = len(e.contexts)
-			known[key] = group
-			var words [][]byte
-			for _, w := range s.context {
-				words = append(words, []byte(w))
-			}
-			e.contexts = append(e.contexts, words)
-		}
-		e.contextOf = append(e.contextOf, group)
-	}
 }
 
 // hasBorders tells whether a match depends on what stands beside its beginning.
@@ -181,76 +156,3 @@ func (e *entities) Kinds() []policy.Kind { return e.kinds }
 
 // Bound is the longest match: it may wait for its right neighbour.
 func (e *entities) Bound() (int, bool) { return e.bound, true }
-
-// hasWord tells whether a text, in lower case, has one of these words as a word
-// of its own in its last bytes: "tel" is none of "hotel".
-func hasWord(text []byte, words [][]byte) bool {
-	least := max(0, len(text)-contextWindow)
-	for _, word := range words {
-		for from := least; ; {
-			i := bytes.Index(text[from:], word)
-			if i < 0 {
-				break
-			}
-			start, end := from+i, from+i+len(word)
-			joinedLeft := start > 0 && isLower(text[start-1]) && isLower(word[0])
-			joinedRight := end < len(text) && isLower(text[end]) && isLower(word[len(word)-1])
-			if !joinedLeft && !joinedRight {
-				return true
-			}
-			from = start + 1
-		}
-	}
-	return false
-}
-
-// introduced tells whether a text, in lower case, ends in one of these words,
-// but for what stands between a name and its number: order no. 1, 订单号：1.
-func introduced(text []byte, words []string) bool {
-	text = trimIntroduction(text)
-	if endsInWord(text, words) {
-		return true
-	}
-	for _, number := range []string{"no", "number", "num", "id", "号", "号码", "编号"} {
-		if rest, ok := bytes.CutSuffix(text, []byte(number)); ok && endsInWord(trimIntroduction(rest), words) {
-			return true
-		}
-	}
-	return false
-}
-
-func trimIntroduction(text []byte) []byte {
-	for {
-		rest := bytes.TrimRight(text, " .:#(=\"")
-		for _, between := range []string{"：", "（", "是", "为", " is"} {
-			rest = bytes.TrimSuffix(rest, []byte(between))
-		}
-		if len(rest) == len(text) {
-			return text
-		}
-		text = rest
-	}
-}
-
-func endsInWord(text []byte, words []string) bool {
-	for _, word := range words {
-		rest, ok := bytes.CutSuffix(text, []byte(word))
-		if ok && (len(rest) == 0 || !isLower(rest[len(rest)-1]) || !isLower(word[0])) {
-			return true
-		}
-	}
-	return false
-}
-
-func isLower(b byte) bool { return 'a' <= b && b <= 'z' }
-
-// lowered turns ASCII letters into small ones, in place: the length of the text
-// stays, and no language's rules are asked.
-func lowered(text []byte) []byte {
-	for i, b := range text {
-		if b >= 'A' && b <= 'Z' {
-			text[i] = b + 'a' - 'A'
-		}
-	}
-	return text
-}

@@ -31,14 +31,13 @@ type entityStream struct {
 
 	match  []byte                  // the text of a candidate
 	window [contextWindow + 1]byte // the context of a match, and a byte for the border of its first word
-	known  [64]contextOf           // of starts, by their last bits
+	known  [64]contextOf           // of starts, by their last bits: there is nothing before 0
 }
 
-// contextOf is what was asked of the text before a start: for which contexts,
-// and which of them have a word there.
+// contextOf are the lists of words that have one before a start.
 type contextOf struct {
-	start      int64
-	asked, has uint64
+	start int64
+	lists uint64
 }
 
 type stretch struct {
@@ -227,16 +226,9 @@ func (s *entityStream) decide(end, at int64, found []policy.Span) []policy.Span 
 func (s *entityStream) hasContext(c candidate) bool {
 	k := &s.known[c.start%int64(len(s.known))]
 	if k.start != c.start {
-		*k = contextOf{start: c.start}
+		*k = contextOf{c.start, s.in(s.before(c.start))}
 	}
-	group := s.contextOf[c.spec]
-	if bit := uint64(1) << group; k.asked&bit == 0 {
-		k.asked |= bit
-		if hasWord(s.before(c.start), s.contexts[group]) {
-			k.has |= bit
-		}
-	}
-	return k.has&(1<<group) != 0
+	return k.lists&s.of[c.spec] != 0
 }
 
 // before is the text before an offset, in lower case, as far back as context

@@ -197,10 +197,10 @@ var piiEntities = map[string]piiEntity{
 	}},
 	// GA 36: registration plates; new-energy vehicles have one character more.
 	"cn_plate": {severity: policy.Medium, forms: []entity{
-		{expr: `(?i:[京津沪渝冀豫云辽黑湘皖鲁苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼]` + plateForm, notBefore: besideNumber, valid: isPlate, score: likely},
-		// 新 is also "new", and stands before the names of products.
-		{expr: `(?i:新` + plateForm, notBefore: besideNumber, valid: isPlateOfDigits, score: likely},
-		{expr: `(?i:新` + plateForm, notBefore: besideNumber, valid: isPlate, score: unclear, contextScore: likely, context: []string{"车", "牌照", "号牌", "plate", "licence", "license", "vehicle", "car"}},
+		{expr: `(?i:[京津沪渝冀豫辽黑湘皖鲁苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼]` + plateForm, notBefore: besideNumber, valid: isPlate, score: likely},
+		// 新 is also "new" and 云 "cloud", which stand before the names of products.
+		{expr: `(?i:[新云]` + plateForm, notBefore: besideNumber, valid: isPlateOfDigits, score: likely},
+		{expr: `(?i:[新云]` + plateForm, notBefore: besideNumber, valid: isPlate, score: unclear, contextScore: likely, context: []string{"车", "牌照", "号牌", "plate", "licence", "license", "vehicle", "car"}},
 	}},
 	"hk_id": {severity: policy.High, forms: []entity{
 		{expr: `[A-Z]{1,2}\d{6}\([0-9A]\)`, notAfter: besideNumber, valid: isHongKongID, score: sure},

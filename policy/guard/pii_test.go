@@ -34,17 +34,26 @@ func compileText(t failer, document string) *policy.Set {
 	return set
 }
 
-// piiFindings are the findings of a rule in a text, as category:text.
-func piiFindings(t failer, rule, text string) string {
+// compilePII returns what tells the findings of a rule in a text, each as
+// entity:text.
+func compilePII(t failer, options string) func(text string) []string {
 	t.Helper()
-	s := compileText(t, "kind: Policy\nname: p\nsafety: {output: [{guard: pii, action: flag"+rule+"}]}\n").Resolve(policy.Subject{}).Screen()
-	s.Write(nil, policy.Piece{Text: text})
-	s.End(nil, 0)
-	var all []string
-	for _, v := range s.Verdicts() {
-		all = append(all, strings.TrimPrefix(v.Category, "pii/")+":"+text[v.Start:v.End])
+	e := compileText(t, "kind: Policy\nname: p\nsafety: {output: [{"+strings.TrimSuffix("guard: pii, action: flag, "+options, ", ")+"}]}\n").Resolve(policy.Subject{})
+	return func(text string) (all []string) {
+		s := e.Screen()
+		s.Write(nil, policy.Piece{Text: text})
+		s.End(nil, 0)
+		for _, v := range s.Verdicts() {
+			all = append(all, strings.TrimPrefix(v.Category, "pii/")+":"+text[v.Start:v.End])
+		}
+		return all
 	}
-	return strings.Join(all, " | ")
+}
+
+// piiFindings are the findings of a rule in one text.
+func piiFindings(t failer, options, text string) string {
+	t.Helper()
+	return strings.Join(compilePII(t, strings.TrimPrefix(options, ", "))(text), " | ")
 }
 
 func TestPIIEntities(t *testing.T) {
