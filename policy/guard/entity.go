@@ -52,7 +52,7 @@ const (
 	underline
 	dash
 	dot
-	sign // + / = @ and the like, which join parts of encoded text
+	sign // + / = @ # and the like, which join parts of encoded text
 	otherNeighbour
 	decimal // on the left: a dot behind a digit, so that what follows are decimals or a part of a version
 
@@ -84,7 +84,7 @@ func neighbourOf(r rune) neighbours {
 		return dash
 	case r == '.':
 		return dot
-	case r == '+' || r == '/' || r == '=' || r == '@' || r == '~' || r == '%' || r == '$':
+	case r == '+' || r == '/' || r == '=' || r == '@' || r == '#' || r == '~' || r == '%' || r == '$':
 		return sign
 	}
 	return otherNeighbour

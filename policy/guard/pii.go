@@ -132,7 +132,7 @@ const (
 const plateForm = ` ?[A-HJ-NP-Z](?: ?[·•・.\- ] ?)?[A-HJ-NP-Z0-9]{4}[A-HJ-NP-Z0-9挂学警港澳使领][A-HJ-NP-Z0-9]?)`
 
 // versionedThings have numbers with dots, as addresses of IP are.
-var versionedThings = []string{"version", "versions", "ver", "v", "release", "build", "firmware", "driver", "section", "chapter", "clause", "版本", "版", "固件", "章节", "第", "oid"}
+var versionedThings = []string{"chrome/", "firefox/", "safari/", "edg/", "opr/", "version", "versions", "ver", "v", "release", "build", "firmware", "driver", "section", "chapter", "clause", "版本", "版", "固件", "章节", "第", "oid"}
 
 // piiEntities are all entities by name. Where a number's form is somebody's
 // standard, it is named; regional forms are as their issuers publish them.

@@ -119,3 +119,30 @@ func TestPIIOnDevelopmentData(t *testing.T) {
 		t.Error("below 0.95")
 	}
 }
+
+// TestPIIInProse tells what the default entities find where hardly anything is
+// labelled: in tweets, posts and prompts. Each finding is logged.
+func TestPIIInProse(t *testing.T) {
+	find := compilePII(t, "")
+	for name, all := range prose(t) {
+		if name == "presidio-research" || strings.Contains(name, "whois") {
+			continue // full of it
+		}
+		kinds := map[string]int{}
+		for _, text := range all {
+			for _, f := range find(strings.ToValidUTF8(text, "\uFFFD")) {
+				kind, _, _ := strings.Cut(f, ":")
+				kinds[kind]++
+				if kind != "email" { // they are
+					t.Logf("%s: %s", name, f)
+				}
+			}
+		}
+		t.Logf("%-45s %6d texts, found %v", name, len(all), kinds)
+		for kind, n := range kinds {
+			if kind != "email" && n > len(all)/1000+1 {
+				t.Errorf("%s: %s: more than one finding in a thousand texts", name, kind)
+			}
+		}
+	}
+}

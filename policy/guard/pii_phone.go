@@ -18,7 +18,7 @@ const extension = `,? ?(?:x|ext\.?|extension) ?\d{1,6}`
 
 var phoneContext = []string{
 	"phone", "telephone", "phones", "tel", "call", "calling", "mobile", "mob", "cell", "fax", "whatsapp", "dial", "contact", "reach", "hotline", "landline",
-	"voicemail", "answering", "messages", "text", "sms", "desk", "office",
+	"voicemail", "answering", "messages to", "text me", "text us", "my number", "his number", "her number", "their number", "sms", "desk:", "office:",
 	"电话", "手机", "联系", "致电", "拨打", "座机", "热线", "传真", "来电", "短信",
 }
 

@@ -14,9 +14,9 @@ import (
 	"testing"
 )
 
-// TestSecretsInProse: prose holds no secrets, but for those that people put in
-// it. Each finding is logged.
-func TestSecretsInProse(t *testing.T) {
+// prose is what people and models write, by the set that it is from.
+func prose(t *testing.T) map[string][]string {
+	t.Helper()
 	texts := map[string][]string{}
 	var records []struct {
 		Text string `json:"full_text"`
@@ -64,8 +64,14 @@ func TestSecretsInProse(t *testing.T) {
 			texts[name] = append(texts[name], row...)
 		}
 	}
+	return texts
+}
+
+// TestSecretsInProse: prose holds no secrets, but for those that people put in
+// it. Each finding is logged.
+func TestSecretsInProse(t *testing.T) {
 	g := openSecrets(t, "{}")
-	for name, all := range texts {
+	for name, all := range prose(t) {
 		found, bytes := 0, 0
 		for _, text := range all {
 			text = strings.ToValidUTF8(text, "\uFFFD")
