@@ -98,14 +98,14 @@ type entities struct {
 	kinds []policy.Kind
 	bound int
 	contexts
-	*automat
+	*lazyDFA
 }
 
 // newEntities makes a guard of entities; at is the score from which on each of
 // them is a finding. It fails where an expression is not fit for it.
 func newEntities(specs []entity, at []float64) (*entities, error) {
 	e := &entities{specs: specs, at: at}
-	b := automatBuilder{}
+	b := dfaBuilder{}
 	for i, s := range specs {
 		re, err := syntax.Parse(s.expr, syntax.Perl)
 		if err != nil {
@@ -130,7 +130,7 @@ func newEntities(specs []entity, at []float64) (*entities, error) {
 	if e.contexts, err = newContexts(specs); err != nil {
 		return nil, err
 	}
-	e.automat = b.build(specs)
+	e.lazyDFA = b.build(specs)
 	return e, nil
 }
 

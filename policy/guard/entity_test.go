@@ -3,7 +3,6 @@ package guard
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -40,56 +39,6 @@ func entityText(t *rapid.T) string {
 	return strings.Join(parts, "")
 }
 
-// wanted is what there is to find, by brute force over all stretches: those
-// that no other contains.
-func wanted(text string) (out [][2]int) {
-	thresholds := []float64{0.5, 0.7, 0.5}
-	var all [][2]int
-	for i, spec := range testEntities {
-		whole := regexp.MustCompile(`\A(?:` + spec.expr + `)\z`)
-		for s := range text + "." {
-			for e := s + 1; e <= len(text); e++ {
-				if !utf8.RuneStart((text + ".")[e]) || !whole.MatchString(text[s:e]) {
-					continue
-				}
-				before, after := rune(-1), rune(-1)
-				if s > 0 {
-					before, _ = utf8.DecodeLastRuneInString(text[:s])
-				}
-				if e < len(text) {
-					after, _ = utf8.DecodeRuneInString(text[e:])
-				}
-				if spec.notAfter&neighbourOf(before) != 0 || spec.notBefore&neighbourOf(after) != 0 {
-					continue
-				}
-				if spec.valid != nil && !spec.valid([]byte(text[s:e])) {
-					continue
-				}
-				score := spec.score
-				for _, word := range spec.context {
-					if strings.Contains(text[max(0, s-contextWindow):s], word) { // Chinese, so no borders
-						score = spec.contextScore
-					}
-				}
-				if score >= thresholds[i] {
-					all = append(all, [2]int{s, e})
-				}
-			}
-		}
-	}
-	for _, m := range all {
-		inside := false
-		for _, other := range all {
-			inside = inside || other != m && other[0] <= m[0] && m[1] <= other[1]
-		}
-		if !inside && !slices.Contains(out, m) {
-			out = append(out, m)
-		}
-	}
-	slices.SortFunc(out, func(a, b [2]int) int { return cmp.Compare(a[0], b[0]) })
-	return out
-}
-
 // maximalOf are the matches that no other contains.
 func maximalOf(found []policy.Span) (out [][2]int) {
 	for _, m := range found {
@@ -117,16 +66,14 @@ func pieces(t *rapid.T, text string) (out []string) {
 	return out
 }
 
-func TestEntitiesAreThoseOfBruteForce(t *testing.T) {
+// Whether they are the right ones is held to brute force in package guard_test.
+func TestEntitiesAreTheSameForEveryChunking(t *testing.T) {
 	g := testGuard(t)
 	rapid.Check(t, func(t *rapid.T) {
 		text := entityText(t)
 		whole := g.Open()
 		all := whole.Close(whole.Scan(text, nil))
-		if got, want := maximalOf(all), wanted(text); !slices.Equal(got, want) {
-			t.Fatalf("%q: found %v, there are %v", text, got, want)
-		}
-		// The same for every chunking, and the same watermark after every text.
+		// So is the watermark after every text.
 		cut := g.Open()
 		var found []policy.Span
 		read := ""
@@ -141,7 +88,7 @@ func TestEntitiesAreThoseOfBruteForce(t *testing.T) {
 			if n, _ := g.Bound(); int64(len(read))-cut.Hold() > int64(n) {
 				t.Fatalf("%q: %d bytes are held, the bound is %d", read, int64(len(read))-cut.Hold(), n)
 			}
-			for _, m := range wanted(text) {
+			for _, m := range maximalOf(all) {
 				if int64(m[0]) < cut.Hold() && !slices.ContainsFunc(found, func(s policy.Span) bool { return int(s.Start) <= m[0] }) {
 					t.Fatalf("%q: %v begins before the watermark %d and is not known", read, m, cut.Hold())
 				}
@@ -161,6 +108,45 @@ func TestEntitiesAreThoseOfBruteForce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Context counts where it begins in the window, not before it, and a border there
+// is one of the text's.
+func TestContextWindow(t *testing.T) {
+	c, err := newContexts([]entity{{context: []string{"tel", "电话"}}, {context: []string{"call"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for before, want := range map[string]uint64{
+		"tel" + strings.Repeat(" ", 61):  1,
+		"tel" + strings.Repeat(" ", 62):  0,
+		"ntel" + strings.Repeat(" ", 61): 0,
+		"电话" + strings.Repeat("是", 19):   1,
+		"电话" + strings.Repeat("是", 20):   0,
+		"tel, call:":                     3,
+		"tell, hotel, recall, calls":     0,
+		"tel":                            1,
+		"":                               0,
+	} {
+		if got := c.in([]byte(before[max(0, len(before)-contextWindow-1):])); got != want {
+			t.Errorf("%q: lists %b, want %b", before, got, want)
+		}
+	}
+	if _, err := newContexts([]entity{{context: []string{"Tel"}}}); err == nil {
+		t.Error("a word in capitals was taken: it is never found")
+	}
+}
+
+// Words right before a number say that it is something else.
+func TestIntroductions(t *testing.T) {
+	for before, want := range map[string]bool{
+		"version ": true, "version no. ": true, "version: ": true, "订单号：": true, "订单编号是": true, "the version is ": true, "order #": true,
+		"conversion ": false, "version of ": false, "versions": false, "订单和": false, "": false,
+	} {
+		if got := introduced([]byte(before), []string{"version", "order", "订单"}); got != want {
+			t.Errorf("%q: %v", before, got)
+		}
+	}
 }
 
 // A rejected candidate takes nothing from one that begins inside it.

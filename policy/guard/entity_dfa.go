@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// automat tells where entities can be: the automata of all expressions in one,
+// lazyDFA tells where entities can be: the automata of all expressions in one,
 // which is deterministic and made as texts ask for it.
 //
 // A stretch is in one of its states. Many stretches can be alive at once, one
@@ -17,7 +17,7 @@ import (
 // are a crowd, and a crowd with what it becomes by each rune is remembered too.
 // So ordinary text, where everything that begins soon comes to nothing, costs
 // one look-up a rune, and it is always known where what is alive began.
-type automat struct {
+type lazyDFA struct {
 	// A rune is known by its class: two runes of one class are alike to every
 	// expression, as neighbours, and in how many bytes they have.
 	ascii  [utf8.RuneSelf]uint16
@@ -103,14 +103,14 @@ const (
 	maxCrowds = 8192
 )
 
-// automatBuilder gathers the expressions.
-type automatBuilder struct {
-	automat
+// dfaBuilder gathers the expressions.
+type dfaBuilder struct {
+	lazyDFA
 	starts   [][]int32
 	notAfter []neighbours
 }
 
-func (b *automatBuilder) add(spec int32, p *program, notAfter neighbours) {
+func (b *dfaBuilder) add(spec int32, p *program, notAfter neighbours) {
 	base := int32(len(b.threads))
 	for q := range p.states {
 		b.threads = append(b.threads, thread{spec, &p.states[q], base})
@@ -123,8 +123,8 @@ func (b *automatBuilder) add(spec int32, p *program, notAfter neighbours) {
 	b.notAfter = append(b.notAfter, notAfter)
 }
 
-func (b *automatBuilder) build(specs []entity) *automat {
-	a := &b.automat
+func (b *dfaBuilder) build(specs []entity) *lazyDFA {
+	a := &b.lazyDFA
 	a.specs = specs
 	a.mostStates, a.mostCrowds = maxDFA, maxCrowds
 	a.states, a.crowds = map[string]*dfaState{}, map[string]crowdState{}
@@ -145,7 +145,7 @@ func (b *automatBuilder) build(specs []entity) *automat {
 }
 
 // classify finds the classes of runes.
-func (a *automat) classify() {
+func (a *lazyDFA) classify() {
 	var cuts []rune
 	for r := range rune(utf8.RuneSelf) {
 		cuts = append(cuts, r)
@@ -203,19 +203,19 @@ func (a *automat) classify() {
 }
 
 // left is the left neighbour that a rune is, given the one before it.
-func (a *automat) left(prev uint8, class uint16) uint8 {
+func (a *lazyDFA) left(prev uint8, class uint16) uint8 {
 	if a.beside[class] == dotPlace && prev == digitPlace {
 		return decimalPlace
 	}
 	return a.beside[class]
 }
 
-func (a *automat) search(r rune) uint16 {
+func (a *lazyDFA) search(r rune) uint16 {
 	i := sort.Search(len(a.cuts), func(i int) bool { return a.cuts[i] > r })
 	return a.beyond[i-1]
 }
 
-func (a *automat) class(r rune) uint16 {
+func (a *lazyDFA) class(r rune) uint16 {
 	if uint32(r) < 0x10000 {
 		return a.pages[a.blocks[r>>8]][r&0xFF]
 	}
@@ -223,7 +223,7 @@ func (a *automat) class(r rune) uint16 {
 }
 
 // stateOf returns the state of a set, which is made once.
-func (a *automat) stateOf(members, accepts []int32) *dfaState {
+func (a *lazyDFA) stateOf(members, accepts []int32) *dfaState {
 	if len(members) == 0 && len(accepts) == 0 {
 		return dead
 	}
@@ -258,7 +258,7 @@ func (a *automat) stateOf(members, accepts []int32) *dfaState {
 }
 
 // step is where a stretch is after one more rune.
-func (a *automat) step(from *dfaState, class uint16) *dfaState {
+func (a *lazyDFA) step(from *dfaState, class uint16) *dfaState {
 	if from == dead {
 		return dead
 	}
@@ -271,7 +271,7 @@ func (a *automat) step(from *dfaState, class uint16) *dfaState {
 }
 
 // find is step under the lock.
-func (a *automat) find(from *dfaState, class uint16) *dfaState {
+func (a *lazyDFA) find(from *dfaState, class uint16) *dfaState {
 	if to := from.next[class].Load(); to != nil {
 		return to
 	}
@@ -298,13 +298,13 @@ func (a *automat) find(from *dfaState, class uint16) *dfaState {
 }
 
 // newTable makes room for so many crowds.
-func (a *automat) newTable(crowds int) *crowdTable {
+func (a *lazyDFA) newTable(crowds int) *crowdTable {
 	return &crowdTable{next: make([]atomic.Uint32, crowds*len(a.sample)), crowds: make([]crowd, crowds)}
 }
 
 // crowdOf returns the row of a crowd, which is made once; busy where there is no
 // room.
-func (a *automat) crowdOf(c crowd) crowdState {
+func (a *lazyDFA) crowdOf(c crowd) crowdState {
 	key := []byte{c.prev}
 	for _, l := range c.alive {
 		key = binary.LittleEndian.AppendUint32(append(key, l.age), l.state.id)
@@ -333,12 +333,12 @@ func (a *automat) crowdOf(c crowd) crowdState {
 }
 
 // crowdAt is the crowd of a row.
-func (a *automat) crowdAt(t *crowdTable, id crowdState) *crowd {
+func (a *lazyDFA) crowdAt(t *crowdTable, id crowdState) *crowd {
 	return &t.crowds[int(id)/len(a.sample)]
 }
 
 // gather finds what a crowd becomes by a rune, and whether that decides matches.
-func (a *automat) gather(from crowdState, class uint16) crowdState {
+func (a *lazyDFA) gather(from crowdState, class uint16) crowdState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	was := a.crowdAt(a.table.Load(), from)
