@@ -10,7 +10,7 @@ import (
 // entities against a specification of its own.
 type EntityForTest struct {
 	Expr                string
-	NotAfter, NotBefore []string // digit, letter, underline, dash
+	NotAfter, NotBefore []string // digit, letter, underline, dash, decimal
 	Valid               func(match string) bool
 	Score, ContextScore float64
 	Context             []string
@@ -19,7 +19,7 @@ type EntityForTest struct {
 
 // WithEntities returns all guards, and one called entities that finds these.
 func WithEntities(list []EntityForTest) map[string]policy.Factory {
-	sets := map[string]neighbours{"digit": digit, "letter": letter, "underline": underline, "dash": dash}
+	sets := map[string]neighbours{"digit": digit, "letter": letter, "underline": underline, "dash": dash, "decimal": decimal}
 	union := func(names []string) (all neighbours) {
 		for _, n := range names {
 			all |= sets[n]

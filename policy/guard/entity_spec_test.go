@@ -18,7 +18,7 @@ import (
 // a neighbour to wait for and without, with context, and one that
 // is longer than what is remembered of ordinary text.
 var specEntities = []guard.EntityForTest{
-	{Expr: `\d(?:[ -]?\d){2,4}`, NotAfter: []string{"digit", "letter", "underline"}, NotBefore: []string{"digit", "letter", "underline"}, Valid: sumOfThrees, Score: 0.9, At: 0.5},
+	{Expr: `\d(?:[ -]?\d){2,4}`, NotAfter: []string{"digit", "letter", "underline", "decimal"}, NotBefore: []string{"digit", "letter", "underline"}, Valid: sumOfThrees, Score: 0.9, At: 0.5},
 	{Expr: `[A-C]{1,2}\d{1,3}`, NotAfter: []string{"letter"}, Score: 0.6, ContextScore: 0.8, Context: []string{"码", "tel"}, At: 0.7},
 	{Expr: `[京沪][A-C]\d{2}`, NotBefore: []string{"digit"}, Score: 0.7, At: 0.5},
 	{Expr: `@[A-C1-3 é😀_]{0,30}[x2]`, Score: 0.7, At: 0.5},
@@ -61,7 +61,11 @@ func entityRule() specRule {
 		whole = append(whole, regexp.MustCompile(`\A(?:`+e.Expr+`)\z`))
 	}
 	words := map[string]*regexp.Regexp{"码": regexp.MustCompile("码"), "tel": regexp.MustCompile(`(?i)(?:\A|[^a-z])tel(?:[^a-z]|\z)`)}
+	decimals := regexp.MustCompile(`[0-9]\.\z`)
 	free := func(text string, s int, e guard.EntityForTest) bool {
+		if slices.Contains(e.NotAfter, "decimal") && decimals.MatchString(text[:s]) {
+			return false
+		}
 		before, n := utf8.DecodeLastRuneInString(text[:s])
 		return n == 0 || !isA(before, e.NotAfter)
 	}
@@ -133,7 +137,7 @@ func entityRule() specRule {
 }
 
 var entityLetters = []string{
-	"1", "2", "3", "42", " ", "-", "A", "B", "C1", "京", "沪A", "码", "tel ", "hotel ", "x", "@", "_", "_AA1", "_AB12", "é", "😀", "\n", "12 3", "A12", "11",
+	"1", ".", "2.12", "2", "3", "42", " ", "-", "A", "B", "C1", "京", "沪A", "码", "tel ", "hotel ", "x", "@", "_", "_AA1", "_AB12", "é", "😀", "\n", "12 3", "A12", "11",
 	"@AB AB AB é😀é😀 123 ABC 123 ", "@_A2", "码码11", "1 2 3 1 2 3", "-1-1-1",
 }
 
