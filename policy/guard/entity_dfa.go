@@ -29,18 +29,20 @@ type lazyDFA struct {
 	beside []uint8       // the place in neighbours of each class
 	specs  []entity
 
-	threads []thread                   // of all expressions, one after the other
-	root    [neighbourKinds]*dfaState  // by the left neighbour
-	home    [neighbourKinds]crowdState // nobody is alive; by the last rune
+	threads []thread                  // of all expressions, one after the other
+	root    [neighbourKinds]*dfaState // by the left neighbour
 
-	// How many states and crowds are remembered at most.
+	// How many states and crowds are remembered at most, and how often a crowd
+	// finds no room before all are forgotten.
 	mostStates, mostCrowds int
+	patience               int64
 
-	mu     sync.Mutex
-	states map[string]*dfaState
-	crowds map[string]crowdState
-	table  atomic.Pointer[crowdTable]
-	used   crowdState // the first that is free in the table
+	mu      sync.Mutex
+	states  map[string]*dfaState
+	crowds  map[string]crowdState
+	table   atomic.Pointer[crowdTable]
+	used    crowdState   // the first that is free in the table
+	refused atomic.Int64 // how often there was no room
 }
 
 // thread is a state of one expression's automaton.
@@ -77,11 +79,13 @@ const (
 )
 
 // crowdTable says what a crowd becomes by a rune: next[crowd+class]. The row of
-// unknown and busy is empty. Rows are added in place; the table is replaced by a
-// larger copy when it is full.
+// unknown and busy is empty, and those behind it are where nobody is alive, by
+// the last rune. Rows are added in place; the table is replaced by a larger copy
+// when it is full, in which the rows are the same, or by one that begins anew.
 type crowdTable struct {
-	next   []atomic.Uint32
-	crowds []crowd // by row
+	beginning int // how many have begun anew
+	next      []atomic.Uint32
+	crowds    []crowd // by row
 }
 
 // crowd is all stretches that are alive at a place, the oldest first.
@@ -96,11 +100,14 @@ type aged struct {
 }
 
 // Bounds on what is remembered: a text made for it could fill the memory
-// otherwise. What is not remembered is found again when it is needed.
+// otherwise. What is not remembered is found again when it is needed, which is
+// ten times slower; so once that has cost more than to remember other crowds,
+// those that such a text has left are forgotten.
 const (
 	maxAge    = 48 // bytes
 	maxDFA    = 50_000
 	maxCrowds = 8192
+	patience  = 200_000
 )
 
 // dfaBuilder gathers the expressions.
@@ -126,11 +133,9 @@ func (b *dfaBuilder) add(spec int32, p *program, notAfter neighbours) {
 func (b *dfaBuilder) build(specs []entity) *lazyDFA {
 	a := &b.lazyDFA
 	a.specs = specs
-	a.mostStates, a.mostCrowds = maxDFA, maxCrowds
-	a.states, a.crowds = map[string]*dfaState{}, map[string]crowdState{}
+	a.mostStates, a.mostCrowds, a.patience = maxDFA, maxCrowds, patience
+	a.states = map[string]*dfaState{}
 	a.classify()
-	a.used = crowdState(len(a.sample))
-	a.table.Store(a.newTable(16))
 	for n := range a.root {
 		var members []int32
 		for i, from := range b.starts {
@@ -139,9 +144,37 @@ func (b *dfaBuilder) build(specs []entity) *lazyDFA {
 			}
 		}
 		a.root[n] = a.stateOf(members, nil)
-		a.home[n] = a.crowdOf(crowd{prev: uint8(n)})
 	}
+	a.begin(0)
 	return a
+}
+
+// begin forgets all crowds.
+func (a *lazyDFA) begin(beginning int) {
+	a.table.Store(a.newTable(beginning, 16))
+	a.crowds = map[string]crowdState{}
+	a.used = crowdState(len(a.sample))
+	a.refused.Store(0)
+	for n := range a.root {
+		a.crowdOf(crowd{prev: uint8(n)})
+	}
+}
+
+// home is where nobody is alive behind such a rune.
+func (a *lazyDFA) home(prev uint8) crowdState {
+	return crowdState((1 + int(prev)) * len(a.sample))
+}
+
+// refuse notes that a crowd of a table had no room.
+func (a *lazyDFA) refuse(t *crowdTable) {
+	if len(t.crowds) < a.mostCrowds || a.refused.Add(1) < a.patience {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.table.Load().beginning == t.beginning {
+		a.begin(t.beginning + 1)
+	}
 }
 
 // classify finds the classes of runes.
@@ -298,8 +331,8 @@ func (a *lazyDFA) find(from *dfaState, class uint16) *dfaState {
 }
 
 // newTable makes room for so many crowds.
-func (a *lazyDFA) newTable(crowds int) *crowdTable {
-	return &crowdTable{next: make([]atomic.Uint32, crowds*len(a.sample)), crowds: make([]crowd, crowds)}
+func (a *lazyDFA) newTable(beginning, crowds int) *crowdTable {
+	return &crowdTable{beginning: beginning, next: make([]atomic.Uint32, crowds*len(a.sample)), crowds: make([]crowd, crowds)}
 }
 
 // crowdOf returns the row of a crowd, which is made once; busy where there is no
@@ -317,7 +350,7 @@ func (a *lazyDFA) crowdOf(c crowd) crowdState {
 		if len(t.crowds) >= a.mostCrowds {
 			return busy
 		}
-		larger := a.newTable(2 * len(t.crowds))
+		larger := a.newTable(t.beginning, 2*len(t.crowds))
 		copy(larger.crowds, t.crowds)
 		for i := range t.next {
 			larger.next[i].Store(t.next[i].Load())
@@ -337,11 +370,19 @@ func (a *lazyDFA) crowdAt(t *crowdTable, id crowdState) *crowd {
 	return &t.crowds[int(id)/len(a.sample)]
 }
 
-// gather finds what a crowd becomes by a rune, and whether that decides matches.
-func (a *lazyDFA) gather(from crowdState, class uint16) crowdState {
+// gather finds what a crowd of a table becomes by a rune, and whether that
+// decides matches. It returns the table that has it.
+func (a *lazyDFA) gather(in *crowdTable, from crowdState, class uint16) (crowdState, *crowdTable) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	was := a.crowdAt(a.table.Load(), from)
+	t := a.table.Load()
+	if t.beginning != in.beginning {
+		return busy, in
+	}
+	if to := crowdState(t.next[from+crowdState(class)].Load()); to != unknown {
+		return to, t
+	}
+	was := a.crowdAt(t, from)
 	size := uint8(max(1, utf8.RuneLen(a.sample[class])))
 	c := crowd{prev: a.left(was.prev, class)}
 	fits, decides := true, crowdState(0)
@@ -377,6 +418,7 @@ func (a *lazyDFA) gather(from crowdState, class uint16) crowdState {
 	if to != busy {
 		to |= decides
 	}
-	a.table.Load().next[from+crowdState(class)].Store(uint32(to))
-	return to
+	t = a.table.Load()
+	t.next[from+crowdState(class)].Store(uint32(to))
+	return to, t
 }

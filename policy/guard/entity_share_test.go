@@ -65,6 +65,32 @@ func TestEntitiesWithoutRoom(t *testing.T) {
 	}
 }
 
+// A text that has filled the memory does not make others slow for good: what it
+// left is forgotten, also under streams that go on.
+func TestEntitiesForgetWhatATextHasLeft(t *testing.T) {
+	want := newPII(t)
+	g, err := newEntities(want.specs, want.at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.mostCrowds, g.patience = len(g.table.Load().crowds), 10
+	r := rand.New(rand.NewPCG(1, 2))
+	other := g.Open()
+	other.Scan("card 4111 1111 11", nil)
+	for range 200 {
+		text := numbersAtRandom(r)
+		if a, b := scanAll(want, text), scanAll(g, text); !slices.Equal(a, b) {
+			t.Fatalf("%q: found %v, forgetting %v", text, a, b)
+		}
+	}
+	if n := g.table.Load().beginning; n == 0 {
+		t.Error("nothing was forgotten")
+	}
+	if found := other.Close(other.Scan("11 1111 ", nil)); !slices.ContainsFunc(found, func(s policy.Span) bool { return s.Start == 5 && s.End == 24 }) {
+		t.Errorf("a stream that was under way found %v", found)
+	}
+}
+
 // Streams at work at once make the automaton together, and all find the same.
 // The race detector reads along.
 func TestEntitiesAreSharedByStreams(t *testing.T) {

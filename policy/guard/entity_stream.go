@@ -9,7 +9,9 @@ import (
 
 // Open starts a channel.
 func (e *entities) Open() policy.Stream {
-	return &entityStream{entities: e, crowd: e.home[noRunePlace]}
+	s := &entityStream{entities: e}
+	s.goHome(noRunePlace)
+	return s
 }
 
 // entityStream keeps every stretch that can still become an entity: as a crowd
@@ -17,7 +19,8 @@ func (e *entities) Open() policy.Stream {
 type entityStream struct {
 	*entities
 	pos   int64
-	crowd crowdState // busy while stretches are kept one by one
+	crowd crowdState  // busy while stretches are kept one by one
+	rows  *crowdTable // the table of the crowd
 
 	// While busy:
 	prev uint8     // the last rune, as a left neighbour
@@ -64,7 +67,7 @@ func (s *entityStream) Scan(text string, found []policy.Span) []policy.Span {
 		found = s.advance(s.class(r), n, found)
 		i += n
 		if len(s.live) == 0 {
-			s.crowd = s.home[s.prev]
+			s.goHome(s.prev)
 		}
 	}
 	s.remember(text)
@@ -75,8 +78,7 @@ func (s *entityStream) Scan(text string, found []policy.Span) []policy.Span {
 // pass reads on from an offset of the text while stretches are a crowd, and
 // returns how far that was.
 func (s *entityStream) pass(i int, found []policy.Span) (int, []policy.Span) {
-	text, here := s.text, s.crowd
-	next := s.table.Load().next
+	text, here, next := s.text, s.crowd, s.rows.next
 	for i < len(text) {
 		var class uint16
 		n := 1
@@ -91,29 +93,32 @@ func (s *entityStream) pass(i int, found []policy.Span) (int, []policy.Span) {
 			r, n = utf8.DecodeRuneInString(text[i:])
 			class = s.class(r)
 		}
-		to := unknown
-		if at := uint(here) + uint(class); at < uint(len(next)) { // else it is of a larger table
-			to = crowdState(next[at].Load())
-		}
+		to := crowdState(next[uint(here)+uint(class)].Load())
 		if to == unknown {
-			to = s.gather(here, class)
-			next = s.table.Load().next
+			to, s.rows = s.gather(s.rows, here, class)
+			next = s.rows.next
 		}
 		if to == busy {
 			s.pos = s.base + int64(i)
-			s.disperse(s.crowdAt(s.table.Load(), here))
+			s.refuse(s.rows)
+			s.disperse(s.crowdAt(s.rows, here))
 			return i, found
 		}
 		if to&matches != 0 {
 			to &^= matches
 			s.pos = s.base + int64(i)
-			found = s.settle(s.crowdAt(s.table.Load(), here), class, n, found)
+			found = s.settle(s.crowdAt(s.rows, here), class, n, found)
 		}
 		here = to
 		i += n
 	}
 	s.crowd, s.pos = here, s.base+int64(i)
 	return i, found
+}
+
+// goHome goes on where nobody is alive behind such a rune.
+func (s *entityStream) goHome(prev uint8) {
+	s.crowd, s.rows = s.home(prev), s.table.Load()
 }
 
 // disperse goes on with the stretches of a crowd one by one.
@@ -277,13 +282,14 @@ func (s *entityStream) remember(text string) {
 func (s *entityStream) Close(found []policy.Span) []policy.Span {
 	s.base = s.pos
 	if s.crowd != busy {
-		s.disperse(s.crowdAt(s.table.Load(), s.crowd))
+		s.disperse(s.crowdAt(s.rows, s.crowd))
 	}
 	for _, l := range s.live {
 		s.waited(l.start, l.state, noRune)
 	}
 	found = s.decide(s.pos, s.pos, found)
-	s.live, s.crowd = s.live[:0], s.home[noRunePlace]
+	s.live = s.live[:0]
+	s.goHome(noRunePlace)
 	return found
 }
 
@@ -293,7 +299,7 @@ func (s *entityStream) Hold() int64 { return s.Live() }
 // Live implements policy.Stream.
 func (s *entityStream) Live() int64 {
 	if s.crowd != busy {
-		if alive := s.crowdAt(s.table.Load(), s.crowd).alive; len(alive) > 0 {
+		if alive := s.crowdAt(s.rows, s.crowd).alive; len(alive) > 0 {
 			return s.pos - int64(alive[0].age)
 		}
 		return s.pos
@@ -307,7 +313,7 @@ func (s *entityStream) Live() int64 {
 // Copy implements policy.Stream.
 func (s *entityStream) Copy(from policy.Stream) {
 	f := from.(*entityStream)
-	s.pos, s.crowd, s.prev = f.pos, f.crowd, f.prev
+	s.pos, s.crowd, s.rows, s.prev = f.pos, f.crowd, f.rows, f.prev
 	s.live = append(s.live[:0], f.live...)
 	s.tail = append(s.tail[:0], f.tail...)
 	s.known = f.known
