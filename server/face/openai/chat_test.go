@@ -171,6 +171,9 @@ tenant: fast
 rates:
   - {per: key, requests: 1/min, burst: 1}
 `)
+	// The wait that a refused caller is told must not depend on this machine.
+	now := time.Now()
+	h.Clock = func() time.Time { return now }
 	secrets := map[string]string{"acme": h.secret, "platform": h.Key("", "admin", auth.Platform), "nobody": "weir_canary-unknown"}
 	for _, tenant := range []string{"poor", "fast"} {
 		secrets[tenant] = h.Key(tenant, "k1", auth.Member)
