@@ -15,19 +15,6 @@ import (
 	"github.com/weir-gateway/weir/accounting"
 )
 
-// A Scope says whose use one window of a budget counts together.
-type Scope string
-
-// The scopes. A budget per end user or session does not apply to calls that
-// name none.
-const (
-	PerTenant  Scope = "tenant"
-	PerProject Scope = "project"
-	PerKey     Scope = "key"
-	PerEndUser Scope = "end_user"
-	PerSession Scope = "session"
-)
-
 // A Period says how long a window of a budget lasts.
 type Period string
 
@@ -52,7 +39,8 @@ type Budget struct {
 	// Limit is in the smallest part of Unit: nanos for money, one for others.
 	Limit int64
 	// Unit is the code of a currency, tokens or requests.
-	Unit   accounting.Unit
+	Unit accounting.Unit
+	// Window is empty where the budget is per call.
 	Window Period
 	// TimeZone is the IANA name by whose calendar windows begin; empty for UTC.
 	TimeZone string
@@ -75,13 +63,18 @@ func (b *Budget) Validate() error {
 	case b.Limit < 0:
 		return wrong("its limit is negative: %s", accounting.FormatAmount(b.Unit, b.Limit))
 	}
-	switch b.Per {
-	case PerTenant, PerProject, PerKey, PerEndUser, PerSession:
-	default:
-		return wrong("%q is nothing to count per: use tenant, project, key, end_user or session", b.Per)
+	if !b.Per.known() {
+		return wrong("%q is nothing to count per: use tenant, project, key, model, label:NAME, end_user, session or call", b.Per)
 	}
 	switch b.Window {
 	case Total, Hour, Day, Week, Month:
+		if b.Per == PerCall {
+			return wrong("a budget per call bounds each call by itself: leave its window out")
+		}
+	case "":
+		if b.Per != PerCall {
+			return wrong("it has no window: use total, hour, day, week or month")
+		}
 	default:
 		return wrong("%q is not a window: use total, hour, day, week or month", b.Window)
 	}
@@ -193,16 +186,17 @@ func NewBook(budgets []Budget) (*Book, error) {
 	return k, nil
 }
 
-// Windows returns the windows that a use by s at a time feeds, sorted by id:
+// Windows returns the windows that a use of a model by s at a time feeds,
+// sorted by id:
 // whoever claims several takes them in one order, so that two that claim the
 // same ones never wait for each other.
-func (k *Book) Windows(s accounting.Subject, at time.Time) []accounting.Window {
+func (k *Book) Windows(s accounting.Subject, model string, at time.Time) []accounting.Window {
 	if k == nil {
 		return nil
 	}
 	var windows []accounting.Window
 	for _, b := range k.budgets[s.Tenant] {
-		scope, ok := b.scope(s)
+		scope, ok := b.scope(s, model)
 		if !ok {
 			continue
 		}
@@ -215,25 +209,4 @@ func (k *Book) Windows(s accounting.Subject, at time.Time) []accounting.Window {
 	}
 	slices.SortFunc(windows, func(a, b accounting.Window) int { return cmp.Compare(a.ID, b.ID) })
 	return windows
-}
-
-// scope names whose use a window counts, and whether the budget applies to it.
-func (b *Budget) scope(s accounting.Subject) (string, bool) {
-	if b.Project != "" && b.Project != s.Project {
-		return "", false
-	}
-	switch b.Per {
-	case PerTenant:
-		return string(PerTenant), true
-	case PerProject:
-		return "project/" + escape(s.Project), true
-	case PerKey:
-		// Two projects may have keys of one name.
-		return "key/" + escape(s.Project) + "/" + escape(s.Key), true
-	case PerEndUser:
-		return "end_user/" + escape(s.EndUser), s.EndUser != ""
-	case PerSession:
-		return "session/" + escape(s.Session), s.Session != ""
-	}
-	return "", false
 }

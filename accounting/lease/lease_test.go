@@ -46,23 +46,23 @@ func TestWindowsNameTheirScopeAndPeriod(t *testing.T) {
 	k := book(t, budget("cap", lease.PerTenant, lease.Month), budget("p", lease.PerProject, lease.Week), budget("k", lease.PerKey, lease.Day),
 		budget("u", lease.PerEndUser, lease.Hour), budget("s", lease.PerSession, lease.Total), filtered)
 	want := []string{"acme/cap/tenant/2026-07", "acme/k/key/default/k1/2026-07-01", "acme/p/project/default/2026-W27", "acme/s/session/s1/total", "acme/u/end_user/u1/2026-07-01T12Z"}
-	if got := ids(k.Windows(whole, noon)); !slices.Equal(got, want) {
+	if got := ids(k.Windows(whole, "m", noon)); !slices.Equal(got, want) {
 		t.Errorf("windows %q; want %q", got, want)
 	}
 	search := whole
 	search.Project, search.EndUser, search.Session = "search", "", ""
 	want = []string{"acme/cap/tenant/2026-07", "acme/filtered/tenant/total", "acme/k/key/search/k1/2026-07-01", "acme/p/project/search/2026-W27"}
-	if got := ids(k.Windows(search, noon)); !slices.Equal(got, want) {
+	if got := ids(k.Windows(search, "m", noon)); !slices.Equal(got, want) {
 		t.Errorf("windows without end user and session %q; want %q", got, want)
 	}
-	if got := k.Windows(accounting.Subject{Tenant: "other"}, noon); len(got) != 0 {
+	if got := k.Windows(accounting.Subject{Tenant: "other"}, "m", noon); len(got) != 0 {
 		t.Errorf("windows of another tenant %q", ids(got))
 	}
 	var none *lease.Book
-	if got := none.Windows(whole, noon); len(got) != 0 {
+	if got := none.Windows(whole, "m", noon); len(got) != 0 {
 		t.Errorf("windows of no book %q", ids(got))
 	}
-	w := k.Windows(whole, noon)[0]
+	w := k.Windows(whole, "m", noon)[0]
 	if want := (accounting.Window{ID: "acme/cap/tenant/2026-07", Budget: "cap", Tenant: "acme", Scope: "tenant", Unit: "USD", Limit: 5e9,
 		Start: time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC), End: time.Date(2026, 8, 1, 0, 0, 0, 0, time.UTC)}); w != want {
 		t.Errorf("window %+v; want %+v", w, want)
@@ -81,7 +81,7 @@ func TestNoTwoScopesShareAWindow(t *testing.T) {
 			return accounting.Subject{Tenant: "acme", Project: names.Draw(t, "project"), Key: names.Draw(t, "key")}
 		}
 		a, b := draw(), draw()
-		one, two := k.Windows(a, noon)[0].ID, k.Windows(b, noon)[0].ID
+		one, two := k.Windows(a, "m", noon)[0].ID, k.Windows(b, "m", noon)[0].ID
 		if same := a.Project == b.Project && a.Key == b.Key; same != (one == two) {
 			t.Fatalf("%q/%q and %q/%q have windows %q and %q", a.Project, a.Key, b.Project, b.Key, one, two)
 		}
@@ -89,7 +89,7 @@ func TestNoTwoScopesShareAWindow(t *testing.T) {
 		b.Project = "~" + a.Project
 		if _, segment, _ := strings.Cut(one, "/key/"); a.Project != b.Project {
 			b.Project, _, _ = strings.Cut(segment, "/")
-			if two = k.Windows(b, noon)[0].ID; a.Project != b.Project && a.Key == b.Key && one == two {
+			if two = k.Windows(b, "m", noon)[0].ID; a.Project != b.Project && a.Key == b.Key && one == two {
 				t.Fatalf("project %q and project %q have window %q", a.Project, b.Project, one)
 			}
 		}
@@ -112,7 +112,7 @@ func TestWindowsComeInOneOrder(t *testing.T) {
 		}
 		slices.Reverse(budgets)
 		two, _ := lease.NewBook(budgets)
-		a, b := ids(one.Windows(whole, noon)), ids(two.Windows(whole, noon))
+		a, b := ids(one.Windows(whole, "m", noon)), ids(two.Windows(whole, "m", noon))
 		if !slices.Equal(a, b) || !slices.IsSorted(a) || len(a) != len(names) {
 			t.Fatalf("windows %q and %q", a, b)
 		}
@@ -145,7 +145,7 @@ func TestWindowsFollowEachOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		window := func(at time.Time) accounting.Window { return k.Windows(whole, at)[0] }
+		window := func(at time.Time) accounting.Window { return k.Windows(whole, "m", at)[0] }
 		w := window(at)
 		if at.Before(w.Start) || !at.Before(w.End) {
 			t.Fatalf("%s is not in its window %s, %s to %s", at.In(zone), w.ID, w.Start.In(zone), w.End.In(zone))
@@ -196,7 +196,7 @@ func TestDaysThatAreNotLikeOthers(t *testing.T) {
 	} {
 		b := budget("cap", lease.PerTenant, lease.Day)
 		b.TimeZone = c.zone
-		w := book(t, b).Windows(whole, at(c.at))[0]
+		w := book(t, b).Windows(whole, "m", at(c.at))[0]
 		if w.ID != "acme/cap/tenant/"+c.id || !w.Start.Equal(at(c.start)) || !w.End.Equal(at(c.end)) {
 			t.Errorf("%s at %s: %s from %s to %s; want %s from %s to %s", c.zone, c.at, w.ID, w.Start, w.End, c.id, c.start, c.end)
 		}
@@ -205,18 +205,18 @@ func TestDaysThatAreNotLikeOthers(t *testing.T) {
 	b := budget("cap", lease.PerTenant, lease.Hour)
 	b.TimeZone = "Europe/Berlin"
 	k := book(t, b)
-	first, second := k.Windows(whole, at("2026-10-25T02:30:00+02:00"))[0], k.Windows(whole, at("2026-10-25T02:30:00+01:00"))[0]
+	first, second := k.Windows(whole, "m", at("2026-10-25T02:30:00+02:00"))[0], k.Windows(whole, "m", at("2026-10-25T02:30:00+01:00"))[0]
 	if first.ID != "acme/cap/tenant/2026-10-25T02+0200" || second.ID != "acme/cap/tenant/2026-10-25T02+0100" || first.End != second.Start {
 		t.Errorf("windows %+v and %+v", first, second)
 	}
 	// And one that the clocks cut short ends there.
 	b.TimeZone = "America/St_Johns"
-	cut := book(t, b).Windows(whole, at("2006-10-29T00:00:30-02:30"))[0]
+	cut := book(t, b).Windows(whole, "m", at("2006-10-29T00:00:30-02:30"))[0]
 	if want := at("2006-10-29T00:01:00-02:30"); !cut.End.Equal(want) {
 		t.Errorf("window %+v; want it to end at %s", cut, want)
 	}
 	// The year of a week is that of its Thursday.
-	if w := book(t, budget("cap", lease.PerTenant, lease.Week)).Windows(whole, at("2027-01-02T00:00:00Z"))[0]; w.ID != "acme/cap/tenant/2026-W53" {
+	if w := book(t, budget("cap", lease.PerTenant, lease.Week)).Windows(whole, "m", at("2027-01-02T00:00:00Z"))[0]; w.ID != "acme/cap/tenant/2026-W53" {
 		t.Errorf("window %s", w.ID)
 	}
 }
@@ -231,8 +231,12 @@ func TestWrongBudgetsAreRefused(t *testing.T) {
 		"has no name":                       with(func(b *lease.Budget) { b.Name = "" }),
 		"has no tenant":                     with(func(b *lease.Budget) { b.Tenant = "" }),
 		"its limit is negative":             with(func(b *lease.Budget) { b.Limit = -1 }),
-		"use tenant, project, key":          with(func(b *lease.Budget) { b.Per = "model" }),
+		"use tenant, project, key":          with(func(b *lease.Budget) { b.Per = "planet" }),
 		"use total, hour, day":              with(func(b *lease.Budget) { b.Window = "year" }),
+		"has no window":                     with(func(b *lease.Budget) { b.Window = "" }),
+		"leave its window out":              with(func(b *lease.Budget) { b.Per = lease.PerCall }),
+		`"label:Team" is nothing`:           with(func(b *lease.Budget) { b.Per = lease.PerLabel("Team") }),
+		`"label:" is nothing`:               with(func(b *lease.Budget) { b.Per = lease.PerLabel("") }),
 		"use a currency":                    with(func(b *lease.Budget) { b.Unit = "bytes" }),
 		`"Mars/Olympus" is not a time zone`: with(func(b *lease.Budget) { b.TimeZone = "Mars/Olympus" }),
 		"differs from machine to machine":   with(func(b *lease.Budget) { b.TimeZone = "Local" }),
@@ -276,6 +280,6 @@ func BenchmarkWindows(b *testing.B) {
 	k := book(b, budget("cap", lease.PerTenant, lease.Month), budget("k", lease.PerKey, lease.Day))
 	b.ReportAllocs()
 	for b.Loop() {
-		k.Windows(whole, noon)
+		k.Windows(whole, "m", noon)
 	}
 }

@@ -113,7 +113,7 @@ func (w *world) Hold(t *rapid.T) {
 	for id, n := range c.amounts(c.in, c.out) {
 		fits = fits && w.spent[id]+held[id]+n <= limitOf(id)
 	}
-	h, err := w.ledger.Hold(context.Background(), c.attempt, tokens(c.in, c.out))
+	h, err := w.ledger.Hold(context.Background(), c.attempt, tokens(c.in, c.out), nil)
 	var exhausted *accounting.ExhaustedError
 	switch {
 	case err == nil && fits:

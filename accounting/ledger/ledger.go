@@ -71,26 +71,35 @@ type Ledger struct {
 // UnpricedError says that a call cannot be held against a budget of money,
 // since nobody knows what it would cost in the budget's currency.
 type UnpricedError struct {
-	Model, Backend, Budget string
+	Model, Backend string
+	// Budget is empty where the call's own max_cost asks for a price.
+	Budget string
 	// Currency is the budget's; Priced is the price's, empty where there is none.
 	Currency, Priced string
 }
 
 func (e *UnpricedError) Error() string {
-	if e.Priced == "" {
-		return fmt.Sprintf("model %q on backend %q has no price, and budget %q limits money: apply a document of kind Price for it", e.Model, e.Backend, e.Budget)
+	limits := fmt.Sprintf("budget %q", e.Budget)
+	if e.Budget == "" {
+		limits = "max_cost of this call"
 	}
-	return fmt.Sprintf("model %q on backend %q is priced in %s, and budget %q is in %s: apply a Price in %s", e.Model, e.Backend, e.Priced, e.Budget, e.Currency, e.Currency)
+	if e.Priced == "" {
+		return fmt.Sprintf("model %q on backend %q has no price, and %s limits money: apply a document of kind Price for it", e.Model, e.Backend, limits)
+	}
+	if e.Budget == "" {
+		return fmt.Sprintf("model %q on backend %q is priced in %s, and %s is in %s: set it in %s", e.Model, e.Backend, e.Priced, limits, e.Currency, e.Priced)
+	}
+	return fmt.Sprintf("model %q on backend %q is priced in %s, and %s is in %s: apply a Price in %s", e.Model, e.Backend, e.Priced, limits, e.Currency, e.Currency)
 }
 
-// Hold claims room for the dearest outcome of an attempt. It fails with
-// *accounting.ExhaustedError, *UnpricedError, or the store's error; then
-// nothing is held.
-func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound accounting.Usage) (*Hold, error) {
+// Hold claims room for the dearest outcome of an attempt, and counts it in the
+// tally of its call, which may be nil. It fails with *accounting.ExhaustedError,
+// *BoundError, *UnpricedError, or the store's error; then nothing is held.
+func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound accounting.Usage, tally *Tally) (*Hold, error) {
 	if !believable(bound) {
 		return nil, fmt.Errorf("the bound of call %s is negative or beyond all measure: %v", attempt.RequestID, bound)
 	}
-	h := &Hold{ledger: l, open: Open{Attempt: attempt, Bound: bound}}
+	h := &Hold{ledger: l, tally: tally, open: Open{Attempt: attempt, Bound: bound}}
 	if p, ok := l.Prices().Find(attempt.Backend, attempt.BackendModel, attempt.Model, attempt.Start); ok {
 		cost, err := p.Rate(bound)
 		if err != nil {
@@ -98,14 +107,23 @@ func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound acc
 		}
 		h.price, h.open.Cost = p, &cost
 	}
-	for _, w := range l.Budgets().Windows(attempt.Subject, attempt.Start) {
-		amount, err := h.amount(w, bound, h.open.Cost)
+	book := l.Budgets()
+	for _, w := range book.Windows(attempt.Subject, attempt.Model, attempt.Start) {
+		amount, err := h.worth(w.Budget, w.Unit, bound, h.open.Cost)
 		if err != nil {
 			return nil, err
 		}
 		h.open.Claims = append(h.open.Claims, accounting.Claim{Window: w, Amount: amount})
 	}
+	bounds, err := h.bounds(book.PerCall(attempt.Subject))
+	if err != nil {
+		return nil, err
+	}
+	if err := tally.take(h, bounds); err != nil {
+		return nil, err
+	}
 	if err := l.Store.Open(ctx, h.open); err != nil {
+		tally.settle(h, nil)
 		return nil, err
 	}
 	return h, nil
@@ -115,6 +133,7 @@ func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound acc
 // Settle; later ones change nothing. It is safe for concurrent use.
 type Hold struct {
 	ledger *Ledger
+	tally  *Tally
 	open   Open
 	price  *price.Price
 
@@ -169,6 +188,11 @@ func (h *Hold) Settle(ctx context.Context, r Result) (*accounting.Cost, error) {
 		return nil, err
 	}
 	h.settled, h.cost = true, line.Cost
+	if line.Outcome.Charged() {
+		h.tally.settle(h, worths(line.Usage, line.Cost))
+	} else {
+		h.tally.settle(h, nil)
+	}
 	return h.cost, nil
 }
 
@@ -182,7 +206,7 @@ func (h *Hold) close(ctx context.Context, line accounting.Line) error {
 		if !line.Outcome.Charged() {
 			break
 		}
-		amount, err := h.amount(c.Window, line.Usage, line.Cost)
+		amount, err := h.worth(c.Window.Budget, c.Window.Unit, line.Usage, line.Cost)
 		if err != nil {
 			return err
 		}
@@ -208,9 +232,10 @@ func believable(u accounting.Usage) bool {
 	return true
 }
 
-// amount is what a usage and its cost are worth in a window's unit.
-func (h *Hold) amount(w accounting.Window, u accounting.Usage, cost *accounting.Cost) (int64, error) {
-	switch w.Unit {
+// worth is what a usage and its cost are in a budget's unit. An empty budget
+// stands for the call's own max_cost.
+func (h *Hold) worth(budget string, unit accounting.Unit, u accounting.Usage, cost *accounting.Cost) (int64, error) {
+	switch unit {
 	case accounting.UnitRequests:
 		return 1, nil
 	case accounting.UnitTokens:
@@ -218,10 +243,10 @@ func (h *Hold) amount(w accounting.Window, u accounting.Usage, cost *accounting.
 	}
 	a := h.open.Attempt
 	if cost == nil {
-		return 0, &UnpricedError{Model: a.Model, Backend: a.Backend, Budget: w.Budget, Currency: string(w.Unit)}
+		return 0, &UnpricedError{Model: a.Model, Backend: a.Backend, Budget: budget, Currency: string(unit)}
 	}
-	if cost.Charge.Currency != string(w.Unit) {
-		return 0, &UnpricedError{Model: a.Model, Backend: a.Backend, Budget: w.Budget, Currency: string(w.Unit), Priced: cost.Charge.Currency}
+	if cost.Charge.Currency != string(unit) {
+		return 0, &UnpricedError{Model: a.Model, Backend: a.Backend, Budget: budget, Currency: string(unit), Priced: cost.Charge.Currency}
 	}
 	return cost.Charge.Nanos, nil
 }

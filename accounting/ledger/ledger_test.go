@@ -98,7 +98,7 @@ func nanosOf(in, out int64) int64 { return in*inputNanos + out*outputNanos }
 
 func hold(t testing.TB, l *ledger.Ledger, call string, bound accounting.Usage) *ledger.Hold {
 	t.Helper()
-	h, err := l.Hold(t.Context(), attempt(call), bound)
+	h, err := l.Hold(t.Context(), attempt(call), bound, nil)
 	if err != nil {
 		t.Fatalf("hold: %v", err)
 	}
@@ -206,7 +206,7 @@ func TestUsageThatNobodyCountedIsTheHeldAmount(t *testing.T) {
 	}
 	l := newLedger(t, openStore(t))
 	for _, bound := range []accounting.Usage{tokens(-1, 0), tokens(0, 1<<62)} {
-		if _, err := l.Hold(t.Context(), attempt("call"), bound); err == nil {
+		if _, err := l.Hold(t.Context(), attempt("call"), bound, nil); err == nil {
 			t.Errorf("a bound of %d tokens was held", bound.Tokens())
 		}
 	}
@@ -217,7 +217,7 @@ func TestAnUnpricedCallHasNoCostAndNoMoneyBudget(t *testing.T) {
 	unpriced := attempt("call")
 	unpriced.Model = "unknown"
 	l := newLedger(t, s, budget("t", lease.PerTenant, 1e6, accounting.UnitTokens))
-	h, err := l.Hold(t.Context(), unpriced, tokens(1, 1))
+	h, err := l.Hold(t.Context(), unpriced, tokens(1, 1), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,11 +229,11 @@ func TestAnUnpricedCallHasNoCostAndNoMoneyBudget(t *testing.T) {
 	l = newLedger(t, s, budget("cap", lease.PerTenant, 5e9, "USD"))
 	unpriced.RequestID = "other"
 	var refused *ledger.UnpricedError
-	if _, err := l.Hold(t.Context(), unpriced, tokens(1, 1)); !errors.As(err, &refused) || !strings.Contains(err.Error(), "has no price") {
+	if _, err := l.Hold(t.Context(), unpriced, tokens(1, 1), nil); !errors.As(err, &refused) || !strings.Contains(err.Error(), "has no price") {
 		t.Errorf("unpriced under a budget of money: %v", err)
 	}
 	unpriced.Model = "cny"
-	if _, err := l.Hold(t.Context(), unpriced, tokens(1, 1)); !errors.As(err, &refused) || refused.Priced != "CNY" {
+	if _, err := l.Hold(t.Context(), unpriced, tokens(1, 1), nil); !errors.As(err, &refused) || refused.Priced != "CNY" {
 		t.Errorf("priced in another currency: %v", err)
 	}
 	if opens, err := s.Abandoned(t.Context(), start.Add(time.Hour), 10); err != nil || len(opens) != 0 {
@@ -377,7 +377,7 @@ func TestManyHoldsNeverExceedABudget(t *testing.T) {
 	var refused atomic.Int64
 	for i := range 64 {
 		group.Go(func() {
-			h, err := l.Hold(t.Context(), attempt(fmt.Sprint("call-", i)), tokens(10, 20))
+			h, err := l.Hold(t.Context(), attempt(fmt.Sprint("call-", i)), tokens(10, 20), nil)
 			var exhausted *accounting.ExhaustedError
 			if errors.As(err, &exhausted) {
 				refused.Add(1)

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 
+	"google.golang.org/grpc/metadata"
+
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 )
 
@@ -19,6 +21,7 @@ type callCommand struct {
 	Seed      *int64            `help:"Seed of the sampling." placeholder:"N"`
 	Label     map[string]string `help:"Label for cost reports; may be given more than once." placeholder:"KEY=VALUE"`
 	EndUser   string            `help:"Pseudonym of whom the call is for." placeholder:"ID"`
+	MaxCost   string            `help:"Most that the call may cost, such as \"0.05 USD\"." placeholder:"AMOUNT"`
 	Stream    bool              `help:"Print the answer as it comes."`
 	Output    string            `short:"o" enum:"text,json" default:"text" help:"text or json."`
 	Prompt    []string          `arg:"" optional:"" help:"What to ask; standard input where it is absent or -."`
@@ -99,6 +102,9 @@ func (c *callCommand) Run(ctx context.Context, t terminal) error {
 	}
 	defer conn.Close()
 	client := weirv1.NewGenerationServiceClient(conn)
+	if c.MaxCost != "" { // the server reads it, as it reads that of every client
+		ctx = metadata.AppendToOutgoingContext(ctx, "x-weir-max-cost", c.MaxCost)
+	}
 
 	var result callResult
 	if c.Stream {

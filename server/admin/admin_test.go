@@ -102,7 +102,7 @@ func TestDocumentsAreInForceWhenApplyReturns(t *testing.T) {
 	if _, ok := s.Prices.Find("any", "m1", "m1", now); !ok {
 		t.Error("the price is not in force")
 	}
-	if w := s.Budgets.Windows(accounting.Subject{Tenant: "acme", Project: "search", Key: "k"}, now); len(w) != 1 || w[0].Limit != 5_000_000_000 {
+	if w := s.Budgets.Windows(accounting.Subject{Tenant: "acme", Project: "search", Key: "k"}, "m", now); len(w) != 1 || w[0].Limit != 5_000_000_000 {
 		t.Errorf("windows %+v", w)
 	}
 	if e := s.Policies.Resolve(policy.Subject{Tenant: "acme", Model: "m1"}); len(e.Rates) != 1 || e.Revision != result.Revision {
@@ -143,7 +143,7 @@ func TestAnUpdateIsShownLineByLine(t *testing.T) {
 	if want := "- limit: 5 USD\n+ limit: 7 USD\n"; len(result.Changes) != 1 || result.Changes[0].Diff != want {
 		t.Errorf("%+v, want the diff %q", result.Changes, want)
 	}
-	if w := a.Live.Snapshot().Budgets.Windows(accounting.Subject{Tenant: "acme"}, time.Now()); w[0].Limit != 5_000_000_000 {
+	if w := a.Live.Snapshot().Budgets.Windows(accounting.Subject{Tenant: "acme"}, "m", time.Now()); w[0].Limit != 5_000_000_000 {
 		t.Error("validate only has changed the budget")
 	}
 }
@@ -326,7 +326,7 @@ func TestTheLastApplyWins(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if w := a.Live.Snapshot().Budgets.Windows(accounting.Subject{Tenant: "acme"}, time.Now()); w[0].Limit != money.Nanos {
+		if w := a.Live.Snapshot().Budgets.Windows(accounting.Subject{Tenant: "acme"}, "m", time.Now()); w[0].Limit != money.Nanos {
 			t.Fatalf("limit %d, applied %s", w[0].Limit, limit)
 		}
 		kept, _, err := s.Documents(context.Background())

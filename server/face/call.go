@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/gateway"
 )
@@ -19,6 +20,7 @@ const (
 	labelHeader   = "x-weir-label-"
 	endUserHeader = "x-weir-end-user"
 	sessionHeader = "x-weir-session"
+	maxCostHeader = "x-weir-max-cost"
 )
 
 // The bounds of what a caller says of a call; RequestContext of weir.v1 has
@@ -36,6 +38,7 @@ type About struct {
 	Labels  map[string]string
 	EndUser string
 	Session string
+	MaxCost *accounting.Money
 }
 
 // FitsLabel tells whether a pair can be a label.
@@ -57,7 +60,7 @@ func NewCall(ctx context.Context, headers map[string][]string, about About) (*ga
 	trail := TrailOf(ctx)
 	call := &gateway.Call{
 		RequestID: trail.RequestID, ClientRequestID: trail.ClientRequestID, Caller: caller,
-		Labels: maps.Clone(about.Labels), EndUser: about.EndUser, Session: about.Session,
+		Labels: maps.Clone(about.Labels), EndUser: about.EndUser, Session: about.Session, MaxCost: about.MaxCost,
 	}
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		if len(headers[name]) == 0 {
@@ -91,6 +94,8 @@ func complement(call *gateway.Call, header, value string) error {
 		return fill(&call.EndUser, header, value)
 	case header == sessionHeader:
 		return fill(&call.Session, header, value)
+	case header == maxCostHeader:
+		return fillMaxCost(call, value)
 	}
 	return nil
 }
@@ -101,6 +106,17 @@ func fill(field *string, header, value string) error {
 	}
 	if *field == "" {
 		*field = value
+	}
+	return nil
+}
+
+func fillMaxCost(call *gateway.Call, value string) error {
+	m, err := accounting.ParseAmount(value)
+	if err != nil || m.Nanos < 0 {
+		return Invalid(maxCostHeader, "write the most that the call may cost as an amount and its currency, such as 0.05 USD")
+	}
+	if call.MaxCost == nil {
+		call.MaxCost = &m
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package face
 
 import (
+	"math"
+
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -57,6 +59,21 @@ var actions = map[policy.Action]weirv1.Action{
 func Money(m accounting.Money) *weirv1.Money {
 	units, nanos := m.Units()
 	return &weirv1.Money{CurrencyCode: m.Currency, Units: units, Nanos: nanos}
+}
+
+// AmountOf reads an amount of weir.v1. It fails with accounting.ErrOverflow
+// where nanos in 64 bits cannot hold it.
+func AmountOf(m *weirv1.Money) (accounting.Money, error) {
+	const nanos = 1_000_000_000
+	units := m.GetUnits()
+	if units > math.MaxInt64/nanos || units < math.MinInt64/nanos {
+		return accounting.Money{}, accounting.ErrOverflow
+	}
+	sum, fits := accounting.AddInt64(units*nanos, int64(m.GetNanos()))
+	if !fits {
+		return accounting.Money{}, accounting.ErrOverflow
+	}
+	return accounting.Money{Currency: m.GetCurrencyCode(), Nanos: sum}, nil
 }
 
 // Usage is what was used as weir.v1 tells it, absent where nobody counted.

@@ -21,6 +21,7 @@ type attempt struct {
 	rules   *policy.Effective
 	sink    Sink
 	answer  *Answer
+	tally   *ledger.Tally
 	target  route.Target
 	number  int
 	last    bool // no other target is left
@@ -132,7 +133,7 @@ func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold,
 		ParentRequestID: a.call.ParentRequestID, Purpose: a.call.Purpose,
 		Subject: a.call.account(), Model: a.call.Model, Backend: a.target.Name, BackendModel: a.target.Model,
 		Start: a.gateway.Now(), Deadline: deadline,
-	}, most)
+	}, most, a.tally)
 	if err != nil {
 		return nil, err
 	}

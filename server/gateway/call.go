@@ -26,6 +26,9 @@ type Call struct {
 	Labels  map[string]string
 	EndUser string
 	Session string
+	// MaxCost is the most that the caller lets the call cost, all its attempts
+	// together; nil where it sets no bound. Inner calls are not in it.
+	MaxCost *accounting.Money
 
 	// Purpose marks an inner call, such as "guard", and ParentRequestID the call
 	// that it belongs to; no face sets them. An inner call is charged to the

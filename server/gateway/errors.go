@@ -43,8 +43,8 @@ type Error struct {
 	Message string
 	// Field is the field of the request that is wrong, as weir.v1 names it.
 	Field string
-	// Subject is whose quota is exhausted, such as "tenants/acme/budgets/cap", or
-	// the model that is missing.
+	// Subject is whose quota is exhausted, such as "tenants/acme/budgets/cap" or
+	// "context.max_cost", or the model that is missing.
 	Subject string
 	// Stage is where the time went of a call whose deadline passed: admission or
 	// backend.
@@ -98,6 +98,7 @@ func inputBlocked(verdicts []policy.Verdict) error {
 func refused(err error) error {
 	var limit *admit.LimitError
 	var exhausted *accounting.ExhaustedError
+	var bound *ledger.BoundError
 	var unpriced *ledger.UnpricedError
 	switch {
 	case errors.As(err, &limit):
@@ -105,6 +106,10 @@ func refused(err error) error {
 	case errors.As(err, &exhausted):
 		w := exhausted.Claim.Window
 		return &Error{Reason: BudgetExhausted, Message: exhausted.Error(), Subject: fmt.Sprintf("tenants/%s/budgets/%s", w.Tenant, w.Budget)}
+	case errors.As(err, &bound) && bound.Budget == "":
+		return &Error{Reason: BudgetExhausted, Message: bound.Error(), Subject: "context.max_cost"}
+	case errors.As(err, &bound):
+		return &Error{Reason: BudgetExhausted, Message: bound.Error(), Subject: fmt.Sprintf("tenants/%s/budgets/%s", bound.Tenant, bound.Budget)}
 	case errors.As(err, &unpriced):
 		return &Error{Reason: UnpricedModel, Message: unpriced.Error()}
 	case errors.Is(err, context.DeadlineExceeded):

@@ -94,6 +94,7 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 		}
 	}
 	request := input.clean
+	tally := &ledger.Tally{MaxCost: call.MaxCost}
 
 	// 5 attempt: targets in order, each with a hold of its own, until one has
 	// answered. Nothing is tried again once the caller has seen a byte.
@@ -109,7 +110,7 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 			g.Log.WarnContext(ctx, "target failed, trying the next", "request_id", call.RequestID, "next", target.Name, "error", Logged(failure))
 		}
 		a := attempt{
-			gateway: g, call: call, rules: rules, sink: sink, answer: answer,
+			gateway: g, call: call, rules: rules, sink: sink, answer: answer, tally: tally,
 			target: target, number: answer.Attempts + 1, last: i == len(model.Targets)-1,
 		}
 		err := a.run(ctx, request, model.MaxOutputTokens)

@@ -390,6 +390,51 @@ func TestABudgetRefusesBeforeTheBackendIsCalled(t *testing.T) {
 	}
 }
 
+func TestACallIsBoundedByItself(t *testing.T) {
+	h := newHouse(t, `
+kind: Budget
+name: each
+tenant: acme
+per: call
+limit: 0.001 USD
+`)
+	most := func(nanos int64) *accounting.Money { return &accounting.Money{Currency: "USD", Nanos: nanos} }
+	for _, c := range []struct {
+		output  int
+		max     *accounting.Money
+		subject string // "" where the call is answered
+	}{
+		{400, nil, ""},
+		{600, nil, "tenants/acme/budgets/each"},
+		{400, most(700_000), "context.max_cost"},
+		{300, most(700_000), ""},
+		{1, most(0), "context.max_cost"},
+	} {
+		call := newCall("say: hi")
+		call.Request.MaxOutputTokens, call.MaxCost = &c.output, c.max
+		before := h.Sim.Account().Calls
+		_, answer, err := h.ask(context.Background(), call)
+		if c.subject == "" {
+			if err != nil || c.max != nil && answer.Cost.Charge.Nanos > c.max.Nanos {
+				t.Errorf("%d tokens, at most %v: %v, %+v", c.output, c.max, err, answer.Cost)
+			}
+			continue
+		}
+		var e *gateway.Error
+		if !errors.As(err, &e) || e.Reason != gateway.BudgetExhausted || e.Subject != c.subject || h.Sim.Account().Calls != before || len(h.lines(call)) != 0 {
+			t.Errorf("%d tokens, at most %v: %v", c.output, c.max, err)
+		}
+	}
+	// Where the first target does not answer, the second one has the whole bound.
+	h = newHouse(t, "", simulator.Profile{Fault: simulator.FaultError}, simulator.Profile{})
+	call := newCall("say: hi")
+	call.MaxCost = most(300_000)
+	_, answer, err := h.ask(context.Background(), call)
+	if err != nil || answer.Attempts != 2 {
+		t.Errorf("%v, %d attempts", err, answer.Attempts)
+	}
+}
+
 func TestNoPriceUnderABudgetOfMoney(t *testing.T) {
 	h := newHouse(t, "---\n"+fmt.Sprintf(cap, "5 CNY")+`
 ---

@@ -184,7 +184,13 @@ type RequestContext struct {
 	// Pseudonym of the person the call is for. Empty means none.
 	EndUser string `protobuf:"bytes,2,opt,name=end_user,json=endUser,proto3" json:"end_user,omitempty"`
 	// Conversation the call belongs to. Empty means none.
-	Session       string `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
+	Session string `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
+	// Most that the call may cost, all its attempts together. An attempt whose
+	// dearest outcome does not fit is not made; where no other target is cheaper
+	// the call ends with RESOURCE_EXHAUSTED. A model without a price in its
+	// currency is refused with FAILED_PRECONDITION. Calls that the gateway itself
+	// makes to judge this one are not in it. Absent means no bound.
+	MaxCost       *Money `protobuf:"bytes,4,opt,name=max_cost,json=maxCost,proto3" json:"max_cost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -238,6 +244,13 @@ func (x *RequestContext) GetSession() string {
 		return x.Session
 	}
 	return ""
+}
+
+func (x *RequestContext) GetMaxCost() *Money {
+	if x != nil {
+		return x.MaxCost
+	}
+	return nil
 }
 
 // GenerationConfig holds the parameters of the model. A field that is absent
@@ -809,11 +822,13 @@ var File_weir_v1_generation_proto protoreflect.FileDescriptor
 
 const file_weir_v1_generation_proto_rawDesc = "" +
 	"\n" +
-	"\x18weir/v1/generation.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x15weir/v1/content.proto\"\xff\x01\n" +
+	"\x18weir/v1/generation.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x15weir/v1/content.proto\x1a\x13weir/v1/money.proto\"\xfe\x02\n" +
 	"\x0eRequestContext\x12i\n" +
 	"\x06labels\x18\x01 \x03(\v2#.weir.v1.RequestContext.LabelsEntryB,\xbaH)\x9a\x01&\x10 \"\x1br\x192\x17^[a-z][a-z0-9_-]{0,62}$*\x05r\x03\x18\x80\x01R\x06labels\x12#\n" +
 	"\bend_user\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\aendUser\x12\"\n" +
-	"\asession\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\asession\x1a9\n" +
+	"\asession\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\asession\x12}\n" +
+	"\bmax_cost\x18\x04 \x01(\v2\x0e.weir.v1.MoneyBR\xbaHO\xba\x01L\n" +
+	"\x10context.max_cost\x12\x14must not be negative\x1a\"this.units >= 0 && this.nanos >= 0R\amaxCost\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc6\x05\n" +
@@ -920,22 +935,24 @@ var file_weir_v1_generation_proto_goTypes = []any{
 	(*Target)(nil),              // 8: weir.v1.Target
 	(*Timing)(nil),              // 9: weir.v1.Timing
 	nil,                         // 10: weir.v1.RequestContext.LabelsEntry
-	(*Message)(nil),             // 11: weir.v1.Message
-	(*durationpb.Duration)(nil), // 12: google.protobuf.Duration
+	(*Money)(nil),               // 11: weir.v1.Money
+	(*Message)(nil),             // 12: weir.v1.Message
+	(*durationpb.Duration)(nil), // 13: google.protobuf.Duration
 }
 var file_weir_v1_generation_proto_depIdxs = []int32{
 	10, // 0: weir.v1.RequestContext.labels:type_name -> weir.v1.RequestContext.LabelsEntry
-	4,  // 1: weir.v1.GenerationConfig.response_format:type_name -> weir.v1.ResponseFormat
-	1,  // 2: weir.v1.ToolChoice.mode:type_name -> weir.v1.ToolChoice.Mode
-	11, // 3: weir.v1.Candidate.message:type_name -> weir.v1.Message
-	0,  // 4: weir.v1.Candidate.finish_reason:type_name -> weir.v1.FinishReason
-	12, // 5: weir.v1.Timing.time_to_first_output:type_name -> google.protobuf.Duration
-	12, // 6: weir.v1.Timing.total:type_name -> google.protobuf.Duration
-	7,  // [7:7] is the sub-list for method output_type
-	7,  // [7:7] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	11, // 1: weir.v1.RequestContext.max_cost:type_name -> weir.v1.Money
+	4,  // 2: weir.v1.GenerationConfig.response_format:type_name -> weir.v1.ResponseFormat
+	1,  // 3: weir.v1.ToolChoice.mode:type_name -> weir.v1.ToolChoice.Mode
+	12, // 4: weir.v1.Candidate.message:type_name -> weir.v1.Message
+	0,  // 5: weir.v1.Candidate.finish_reason:type_name -> weir.v1.FinishReason
+	13, // 6: weir.v1.Timing.time_to_first_output:type_name -> google.protobuf.Duration
+	13, // 7: weir.v1.Timing.total:type_name -> google.protobuf.Duration
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_generation_proto_init() }
@@ -944,6 +961,7 @@ func file_weir_v1_generation_proto_init() {
 		return
 	}
 	file_weir_v1_content_proto_init()
+	file_weir_v1_money_proto_init()
 	file_weir_v1_generation_proto_msgTypes[1].OneofWrappers = []any{}
 	file_weir_v1_generation_proto_msgTypes[2].OneofWrappers = []any{}
 	file_weir_v1_generation_proto_msgTypes[3].OneofWrappers = []any{}

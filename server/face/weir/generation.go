@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/weir-gateway/weir/accounting"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/face"
@@ -155,7 +156,13 @@ var toolModes = map[weirv1.ToolChoice_Mode]backend.ToolMode{
 func callOf(ctx context.Context, req *weirv1.GenerateRequest) (*gateway.Call, error) {
 	headers, _ := metadata.FromIncomingContext(ctx)
 	about := req.GetContext()
-	call, err := face.NewCall(ctx, headers, face.About{Labels: about.GetLabels(), EndUser: about.GetEndUser(), Session: about.GetSession()})
+	most, err := maxCost(about.GetMaxCost())
+	if err != nil {
+		return nil, err
+	}
+	call, err := face.NewCall(ctx, headers, face.About{
+		Labels: about.GetLabels(), EndUser: about.GetEndUser(), Session: about.GetSession(), MaxCost: most,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +171,19 @@ func callOf(ctx context.Context, req *weirv1.GenerateRequest) (*gateway.Call, er
 		return nil, err
 	}
 	return call, face.CheckTools(&call.Request)
+}
+
+// maxCost reads what the caller lets a call cost; the proto file has checked
+// its signs.
+func maxCost(m *weirv1.Money) (*accounting.Money, error) {
+	if m == nil {
+		return nil, nil
+	}
+	most, err := face.AmountOf(m)
+	if err != nil {
+		return nil, face.Invalid("context.max_cost", "%v", err)
+	}
+	return &most, nil
 }
 
 func request(req *weirv1.GenerateRequest) (backend.Request, error) {

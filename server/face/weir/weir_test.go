@@ -354,6 +354,41 @@ func TestMetadataComplementsTheContext(t *testing.T) {
 	}
 }
 
+func TestMaxCost(t *testing.T) {
+	h := newHouse(t, "")
+	client := weirv1.NewGenerationServiceClient(h.conn)
+	money := func(currency string, units int64, nanos int32) *weirv1.RequestContext {
+		return &weirv1.RequestContext{MaxCost: &weirv1.Money{CurrencyCode: currency, Units: units, Nanos: nanos}}
+	}
+	for _, c := range []struct {
+		name    string
+		context *weirv1.RequestContext
+		header  string
+		want    string
+	}{
+		{"enough", money("USD", 1, 0), "", "OK"},
+		{"enough in the header", nil, "1 USD", "OK"},
+		{"little", money("USD", 0, 1000), "", "ResourceExhausted BUDGET_EXHAUSTED"},
+		{"little in the header", nil, "0.000001 USD", "ResourceExhausted BUDGET_EXHAUSTED"},
+		{"the request wins", money("USD", 1, 0), "0.000001 USD", "OK"},
+		{"another currency", money("CNY", 1, 0), "", "FailedPrecondition UNPRICED_MODEL"},
+		{"negative", money("USD", 0, -1), "", "InvalidArgument INVALID_REQUEST context.max_cost=CONTEXT_MAX_COST"},
+		{"no currency", money("", 1, 0), "", "InvalidArgument INVALID_REQUEST context.max_cost.currency_code=STRING_PATTERN"},
+		{"too much", money("USD", 1<<62, 0), "", "InvalidArgument INVALID_REQUEST context.max_cost="},
+		{"not an amount", nil, "5", "InvalidArgument INVALID_REQUEST x-weir-max-cost="},
+		{"negative in the header", nil, "-1 USD", "InvalidArgument INVALID_REQUEST x-weir-max-cost="},
+	} {
+		ctx, req := h.as("member"), ask("sim", "say: hi")
+		req.Context = c.context
+		if c.header != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, "x-weir-max-cost", c.header)
+		}
+		if _, err := client.Generate(ctx, req); failure(err) != c.want {
+			t.Errorf("%s: %s; want %s", c.name, failure(err), c.want)
+		}
+	}
+}
+
 // A caller that goes away ends the call at the backend.
 func TestACallerThatLeaves(t *testing.T) {
 	h := newHouse(t, "")

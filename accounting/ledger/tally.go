@@ -1,0 +1,117 @@
+package ledger
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/weir-gateway/weir/accounting"
+	"github.com/weir-gateway/weir/accounting/lease"
+)
+
+// A Tally is what the attempts of one call have come to, by which the call as
+// a whole is bounded: by budgets per call, and by what its caller allows. What
+// an attempt holds counts until it is settled, then what it was charged. It is
+// made for one call and safe for concurrent use; a nil Tally bounds each
+// attempt by itself.
+type Tally struct {
+	// MaxCost is the most that the caller lets the call cost, nil where it sets
+	// no bound.
+	MaxCost *accounting.Money
+
+	mu    sync.Mutex
+	taken map[accounting.Unit]int64
+}
+
+// A BoundError says that a call may not come to as much as it may need. Nothing
+// was held.
+type BoundError struct {
+	// Tenant and Budget name a budget per call; both are empty where the bound
+	// is the call's own max_cost.
+	Tenant, Budget string
+	Unit           accounting.Unit
+	// Limit is the most that the call may come to, Taken what its attempts before
+	// have come to, and Need what this one may need.
+	Limit, Taken, Need int64
+}
+
+func (e *BoundError) Error() string {
+	bound := "max_cost of this call"
+	if e.Budget != "" {
+		bound = fmt.Sprintf("the limit of each call by budget %q of tenant %q", e.Budget, e.Tenant)
+	}
+	before := ""
+	if e.Taken > 0 {
+		before = fmt.Sprintf(", its attempts before took %s", accounting.FormatAmount(e.Unit, e.Taken))
+	}
+	return fmt.Sprintf("%s is %s%s, and this attempt needs up to %s: ask for less output, or send less text",
+		bound, accounting.FormatAmount(e.Unit, e.Limit), before, accounting.FormatAmount(e.Unit, e.Need))
+}
+
+// bounds are what the hold may not exceed, with what it is worth in their
+// units.
+func (h *Hold) bounds(perCall []lease.Budget) ([]BoundError, error) {
+	var list []BoundError
+	add := func(tenant, budget string, unit accounting.Unit, limit int64) error {
+		need, err := h.worth(budget, unit, h.open.Bound, h.open.Cost)
+		list = append(list, BoundError{Tenant: tenant, Budget: budget, Unit: unit, Limit: limit, Need: need})
+		return err
+	}
+	for _, b := range perCall {
+		if err := add(b.Tenant, b.Name, b.Unit, b.Limit); err != nil {
+			return nil, err
+		}
+	}
+	if h.tally != nil && h.tally.MaxCost != nil {
+		m := h.tally.MaxCost
+		if err := add("", "", accounting.Unit(m.Currency), m.Nanos); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// take counts a hold where no bound is exceeded by it.
+func (t *Tally) take(h *Hold, bounds []BoundError) error {
+	if t == nil {
+		t = &Tally{}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, b := range bounds {
+		b.Taken = t.taken[b.Unit]
+		if sum, fits := accounting.AddInt64(b.Taken, b.Need); !fits || sum > b.Limit {
+			return &b
+		}
+	}
+	t.add(worths(h.open.Bound, h.open.Cost), 1)
+	return nil
+}
+
+// settle replaces what a hold was worth by what it was charged.
+func (t *Tally) settle(h *Hold, charged map[accounting.Unit]int64) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.add(worths(h.open.Bound, h.open.Cost), -1)
+	t.add(charged, 1)
+}
+
+func (t *Tally) add(amounts map[accounting.Unit]int64, sign int64) {
+	if t.taken == nil {
+		t.taken = map[accounting.Unit]int64{}
+	}
+	for unit, n := range amounts {
+		t.taken[unit] += sign * n
+	}
+}
+
+// worths are a use and its cost in every unit in which they can be bounded.
+func worths(u accounting.Usage, cost *accounting.Cost) map[accounting.Unit]int64 {
+	m := map[accounting.Unit]int64{accounting.UnitRequests: 1, accounting.UnitTokens: u.Tokens()}
+	if cost != nil {
+		m[accounting.Unit(cost.Charge.Currency)] = cost.Charge.Nanos
+	}
+	return m
+}
