@@ -171,6 +171,11 @@ type Window struct {
 	End time.Time
 	// Limit is the most that may be spent and held together.
 	Limit int64
+	// Series is what the buckets of one rolling window have in common, empty
+	// where the window is whole by itself. A bucket has room where those of its
+	// series that begin at Since or later have it together.
+	Series string
+	Since  time.Time
 }
 
 // An Allocation says how much of a line fed a budget window.

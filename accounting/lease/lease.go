@@ -18,8 +18,8 @@ import (
 // A Period says how long a window of a budget lasts.
 type Period string
 
-// The periods. All but Total follow the calendar of the budget's time zone;
-// weeks begin on Monday.
+// The periods, beside those that Rolling makes. All but Total follow the
+// calendar of the budget's time zone; weeks begin on Monday.
 const (
 	Total Period = "total"
 	Hour  Period = "hour"
@@ -73,10 +73,20 @@ func (b *Budget) Validate() error {
 		}
 	case "":
 		if b.Per != PerCall {
-			return wrong("it has no window: use total, hour, day, week or month")
+			return wrong("it has no window: use total, hour, day, week, month, or rolling and a length such as rolling 24h")
 		}
 	default:
-		return wrong("%q is not a window: use total, hour, day, week or month", b.Window)
+		_, rolls, err := b.Window.rolling()
+		switch {
+		case err != nil:
+			return wrong("%w", err)
+		case !rolls:
+			return wrong("%q is not a window: use total, hour, day, week, month, or rolling and a length such as rolling 24h", b.Window)
+		case b.Per == PerCall:
+			return wrong("a budget per call bounds each call by itself: leave its window out")
+		case b.TimeZone != "":
+			return wrong("a rolling window follows no calendar: leave time_zone out")
+		}
 	}
 	switch b.Unit {
 	case accounting.UnitTokens, accounting.UnitRequests:
@@ -161,6 +171,8 @@ type Book struct {
 type entry struct {
 	Budget
 	zone *time.Location
+	// length is that of a rolling window, 0 for the others.
+	length time.Duration
 }
 
 // NewBook makes a book of budgets. It fails where a budget is wrong, or where
@@ -181,7 +193,11 @@ func NewBook(budgets []Budget) (*Book, error) {
 		if err != nil {
 			return nil, err
 		}
-		k.budgets[b.Tenant] = append(k.budgets[b.Tenant], entry{b, zone})
+		length, _, err := b.Window.rolling()
+		if err != nil {
+			return nil, err
+		}
+		k.budgets[b.Tenant] = append(k.budgets[b.Tenant], entry{b, zone, length})
 	}
 	return k, nil
 }
@@ -200,13 +216,23 @@ func (k *Book) Windows(s accounting.Subject, model string, at time.Time) []accou
 		if !ok {
 			continue
 		}
-		span := b.Window.span(at, b.zone)
-		windows = append(windows, accounting.Window{
-			ID:     escape(b.Tenant) + "/" + escape(b.Name) + "/" + scope + "/" + span.name,
-			Budget: b.Name, Tenant: b.Tenant, Scope: scope, Unit: b.Unit,
-			Start: span.start, End: span.end, Limit: b.Limit,
-		})
+		windows = append(windows, b.window(scope, at))
 	}
 	slices.SortFunc(windows, func(a, b accounting.Window) int { return cmp.Compare(a.ID, b.ID) })
 	return windows
+}
+
+// window is the one of a scope that a time lies in.
+func (e *entry) window(scope string, at time.Time) accounting.Window {
+	w := accounting.Window{
+		ID:     escape(e.Tenant) + "/" + escape(e.Name) + "/" + scope + "/",
+		Budget: e.Name, Tenant: e.Tenant, Scope: scope, Unit: e.Unit, Limit: e.Limit,
+	}
+	if e.length > 0 {
+		return bucket(w, e.length, at)
+	}
+	span := e.Window.span(at, e.zone)
+	w.ID += span.name
+	w.Start, w.End = span.start, span.end
+	return w
 }

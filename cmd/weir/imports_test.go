@@ -64,7 +64,7 @@ var mayImport = map[string][]string{
 	"server/store/sqlite":   {"server/store", "accounting"}, // accounting: what an overflow is called
 	"server/store/postgres": {"server/store", "accounting"},
 	"server/store/storetest": {
-		"server/store", "server/auth", "server/admin", "accounting", "accounting/ledger", "accounting/report",
+		"server/store", "server/auth", "server/admin", "accounting", "accounting/lease", "accounting/ledger", "accounting/report",
 	},
 
 	"gen/weir/v1": {},

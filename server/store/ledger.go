@@ -62,6 +62,9 @@ func hold(ctx context.Context, tx *sql.Tx, c accounting.Claim) error {
 		return fmt.Errorf("claim on window %s is negative: %d of %d", c.Window.ID, c.Amount, c.Window.Limit)
 	}
 	w := c.Window
+	if w.Series != "" {
+		return holdInSeries(ctx, tx, c)
+	}
 	refusal := &accounting.ExhaustedError{Claim: c}
 	for {
 		// The only guard. The limit is the claim's: the newest that its replica
@@ -95,8 +98,8 @@ func hold(ctx context.Context, tx *sql.Tx, c accounting.Claim) error {
 }
 
 func insertWindow(ctx context.Context, tx *sql.Tx, w accounting.Window) (int64, error) {
-	return exec(ctx, tx, `INSERT INTO windows (id, budget, tenant, scope, unit, starts, ends, limit_amount) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
-		w.ID, w.Budget, w.Tenant, w.Scope, string(w.Unit), nullMicros(w.Start), nullMicros(w.End), w.Limit)
+	return exec(ctx, tx, `INSERT INTO windows (id, budget, tenant, scope, unit, starts, ends, limit_amount, series) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
+		w.ID, w.Budget, w.Tenant, w.Scope, string(w.Unit), nullMicros(w.Start), nullMicros(w.End), w.Limit, w.Series)
 }
 
 // Close implements ledger.Store. What it frees are the claims that the open
@@ -180,6 +183,14 @@ func (c *change) apply(ctx context.Context, tx *sql.Tx, id string, claims []acco
 	if !ok {
 		return fmt.Errorf("window %s: %w", id, accounting.ErrOverflow)
 	}
+	beside, err := takenBeside(ctx, tx, id, growth, claims)
+	if err != nil {
+		return err
+	}
+	past, ok := accounting.AddInt64(growth, beside)
+	if !ok {
+		return fmt.Errorf("window %s: %w", id, accounting.ErrOverflow)
+	}
 	for range 2 {
 		n, err := exec(ctx, tx, `UPDATE windows SET
 				spent = spent + $1,
@@ -188,7 +199,7 @@ func (c *change) apply(ctx context.Context, tx *sql.Tx, id string, claims []acco
 					WHEN spent + held + $3 <= limit_amount THEN 0
 					WHEN spent + held + $3 - limit_amount < $4 THEN spent + held + $3 - limit_amount
 					ELSE $4 END
-			WHERE id = $5`, c.fed, c.freed, growth, max(growth, 0), id)
+			WHERE id = $5`, c.fed, c.freed, past, max(growth, 0), id)
 		if err != nil {
 			return fmt.Errorf("window %s: %w", id, err)
 		}
@@ -225,7 +236,7 @@ func (s *Store) Abandoned(ctx context.Context, before time.Time, limit int) ([]l
 	return opens, err
 }
 
-const windowColumns = `id, budget, tenant, scope, unit, starts, ends, limit_amount, spent, held, overrun`
+const windowColumns = `id, budget, tenant, scope, unit, starts, ends, limit_amount, series, spent, held, overrun`
 
 // Window returns a window as it stands, and false where nothing was ever
 // claimed in it.
@@ -250,7 +261,7 @@ func (s *Store) windows(ctx context.Context, where string, args ...any) ([]accou
 		return rows(ctx, tx, `SELECT `+windowColumns+` FROM windows `+where, args, func(r *sql.Rows) error {
 			var w accounting.WindowState
 			var starts, ends sql.NullInt64
-			err := r.Scan(&w.ID, &w.Budget, &w.Tenant, &w.Scope, &w.Unit, &starts, &ends, &w.Limit, &w.Spent, &w.Held, &w.Overrun)
+			err := r.Scan(&w.ID, &w.Budget, &w.Tenant, &w.Scope, &w.Unit, &starts, &ends, &w.Limit, &w.Series, &w.Spent, &w.Held, &w.Overrun)
 			w.Start, w.End = nullTime(starts), nullTime(ends)
 			list = append(list, w)
 			return err

@@ -74,6 +74,8 @@ type claimBody struct {
 	End    *int64          `json:"end,omitempty"`
 	Limit  int64           `json:"limit"`
 	Amount int64           `json:"amount"`
+	Series string          `json:"series,omitempty"`
+	Since  *int64          `json:"since,omitempty"`
 }
 
 type costBody struct {
@@ -107,7 +109,7 @@ func bodyOf(o ledger.Open) openBody {
 	}
 	for _, c := range o.Claims {
 		w := c.Window
-		b.Claims = append(b.Claims, claimBody{w.ID, w.Budget, w.Tenant, w.Scope, w.Unit, instant(w.Start), instant(w.End), w.Limit, c.Amount})
+		b.Claims = append(b.Claims, claimBody{w.ID, w.Budget, w.Tenant, w.Scope, w.Unit, instant(w.Start), instant(w.End), w.Limit, c.Amount, w.Series, instant(w.Since)})
 	}
 	if c := o.Cost; c != nil {
 		b.Cost = &costBody{c.ProviderCost.Currency, c.ProviderCost.Nanos, c.Charge.Nanos, itemBodies(c.Items), c.PriceVersion}
@@ -138,6 +140,7 @@ func readBody(body string) (ledger.Open, error) {
 	for _, c := range b.Claims {
 		o.Claims = append(o.Claims, accounting.Claim{Amount: c.Amount, Window: accounting.Window{
 			ID: c.Window, Budget: c.Budget, Tenant: c.Tenant, Scope: c.Scope, Unit: c.Unit, Start: instant(c.Start), End: instant(c.End), Limit: c.Limit,
+			Series: c.Series, Since: instant(c.Since),
 		}})
 	}
 	if c := b.Cost; c != nil {

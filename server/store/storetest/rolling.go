@@ -1,0 +1,181 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/weir-gateway/weir/accounting"
+	"github.com/weir-gateway/weir/accounting/lease"
+	"github.com/weir-gateway/weir/accounting/ledger"
+	"github.com/weir-gateway/weir/server/store"
+)
+
+// rollingBook has one budget of requests that rolls.
+func rollingBook(t *testing.T, name string, limit int64, length time.Duration) *lease.Book {
+	t.Helper()
+	k, err := lease.NewBook([]lease.Budget{{Name: name, Tenant: "acme", Per: lease.PerTenant, Limit: limit, Unit: accounting.UnitRequests, Window: lease.Rolling(length)}})
+	must(t, err)
+	return k
+}
+
+func bucketAt(k *lease.Book, at time.Time) accounting.Window {
+	return k.Windows(accounting.Subject{Tenant: "acme"}, "m", at)[0]
+}
+
+// taken is what one claim takes of its window, and from when on.
+type taken struct {
+	at     time.Time
+	amount int64
+}
+
+// rollingModel has no stretch of time of the window's length hold more than the
+// limit, whatever the order in which clocks that disagree make claims, and
+// refuses only what a bucket's width more than the length has no room for.
+func rollingModel(t *testing.T, open Opener) {
+	s := one(t, open)
+	const limit = 20
+	granted, refused := 0, 0
+	for round := range 12 {
+		random := rand.New(rand.NewPCG(uint64(round), 1))
+		length := time.Hour + time.Duration(random.IntN(5000))*time.Minute
+		k := rollingBook(t, fmt.Sprint("r", round), limit, length)
+		var uses []taken
+		for i := range 60 {
+			at := start.Add(time.Duration(random.Int64N(int64(3 * length))))
+			if random.IntN(3) == 0 && len(uses) > 0 { // about a length from another
+				at = uses[random.IntN(len(uses))].at.Add(length + time.Duration(random.Int64N(int64(length/20))) - length/40)
+			}
+			amount := 1 + random.Int64N(9)
+			o := opening(fmt.Sprint("call-", round, "-", i), claim(bucketAt(k, at), amount))
+			o.Attempt.Start = at
+			err := s.Open(t.Context(), o)
+			var exhausted *accounting.ExhaustedError
+			switch {
+			case errors.As(err, &exhausted):
+				refused++
+				if sum := amount + sumOf(uses, at.Add(-length-length/60), at.Add(100*length)); sum <= limit {
+					t.Fatalf("round %d: %d at %s was refused, and with it there are %d of %d: %v", round, amount, at, sum, limit, err)
+				}
+				continue
+			case err != nil:
+				t.Fatal(err)
+			}
+			granted++
+			if random.IntN(2) == 0 {
+				amount = random.Int64N(amount + 1)
+				mustClose(t, s, closing(o, amount), true)
+			}
+			uses = append(uses, taken{at, amount})
+			for _, u := range uses {
+				if sum := sumOf(uses, u.at.Add(-length), u.at); sum > limit {
+					t.Fatalf("round %d: the %s before %s hold %d of %d", round, length, u.at, sum, limit)
+				}
+			}
+		}
+	}
+	if granted < 100 || refused < 100 {
+		t.Errorf("%d granted and %d refused: the test proves nothing", granted, refused)
+	}
+}
+
+// sumOf sums what began after from and not after to.
+func sumOf(uses []taken, from, to time.Time) (sum int64) {
+	for _, u := range uses {
+		if u.at.After(from) && !u.at.After(to) {
+			sum += u.amount
+		}
+	}
+	return sum
+}
+
+// rollingRace has replicas whose clocks disagree claim and settle at once.
+func rollingRace(t *testing.T, open Opener) {
+	list := replicas(t, open, 2)
+	const limit = 50
+	k := rollingBook(t, "r", limit, time.Hour)
+	plain := window("acme/zz", 1<<40)
+	var mu sync.Mutex
+	var granted int64
+	var refused atomic.Int64
+	var group sync.WaitGroup
+	for i := range 16 {
+		s := list[i%len(list)]
+		group.Go(func() {
+			for round := range 6 {
+				at := start.Add(time.Duration(i*round) * 30 * time.Second) // all within one window
+				o := opening(fmt.Sprint("call-", i, "-", round), claim(plain, 1), claim(bucketAt(k, at), 3))
+				err := s.Open(t.Context(), o)
+				var exhausted *accounting.ExhaustedError
+				if errors.As(err, &exhausted) {
+					refused.Add(1)
+					continue
+				}
+				if err != nil {
+					t.Errorf("open: %v", err)
+					continue
+				}
+				// In full, or past the claim by one.
+				used := 3 + int64(round%2)
+				if wrote, err := s.Close(t.Context(), closing(o, used)); err != nil || !wrote {
+					t.Errorf("close: %t, %v", wrote, err)
+				}
+				mu.Lock()
+				granted += used
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	spent, overrun := series(t, list[0], k)
+	if refused.Load() == 0 || spent != granted || spent > limit+overrun {
+		t.Errorf("%d refused; spent %d of %d, with an overrun of %d; %d were granted", refused.Load(), spent, limit, overrun, granted)
+	}
+}
+
+// series sums the buckets of the hour from start on.
+func series(t *testing.T, s *store.Store, k *lease.Book) (spent, overrun int64) {
+	t.Helper()
+	for at := start; at.Before(start.Add(time.Hour)); at = at.Add(time.Minute) {
+		w, _, err := s.Window(t.Context(), bucketAt(k, at).ID)
+		must(t, err)
+		spent += w.Spent
+		overrun += w.Overrun
+	}
+	return spent, overrun
+}
+
+func rollingOverrun(t *testing.T, open Opener) {
+	s := one(t, open)
+	k := rollingBook(t, "r", 10, time.Hour)
+	early, late := bucketAt(k, start), bucketAt(k, start.Add(30*time.Minute))
+	a, b := opening("a", claim(early, 4)), opening("b", claim(late, 4))
+	must(t, s.Open(t.Context(), a))
+	must(t, s.Open(t.Context(), b))
+	mustClose(t, s, closing(a, 5), true) // the free room covers it
+	expect(t, s, early.ID, 5, 0, 0)
+	mustClose(t, s, closing(b, 8), true) // of four more, one fits
+	expect(t, s, late.ID, 8, 0, 3)
+	var exhausted *accounting.ExhaustedError
+	if err := s.Open(t.Context(), opening("full", claim(late, 0))); !errors.As(err, &exhausted) || exhausted.Spent != 13 {
+		t.Errorf("a full window granted a claim: %v", err)
+	}
+	// The early bucket leaves the window; its spending goes with it.
+	gone := bucketAt(k, start.Add(62*time.Minute))
+	must(t, s.Open(t.Context(), opening("later", claim(gone, 2))))
+	if err := s.Open(t.Context(), opening("more", claim(gone, 1))); !errors.As(err, &exhausted) || exhausted.Spent != 8 || exhausted.Held != 2 {
+		t.Errorf("a full window granted a claim: %v", err)
+	}
+	// A settle brings its bucket where no open record was kept of it.
+	lost := ledger.Closing{Line: accounting.Line{Attempt: attempt("lost", 1), Outcome: accounting.OutcomeInDoubt}, Claims: []accounting.Claim{claim(bucketAt(k, start.Add(10*time.Hour)), 1)}}
+	lost.Allocations = []accounting.Allocation{{Window: lost.Claims[0].Window.ID, Unit: accounting.UnitRequests, Amount: 1}}
+	mustClose(t, s, lost, true)
+	opens, err := s.Abandoned(t.Context(), start.Add(time.Hour), 1)
+	if err != nil || len(opens) != 1 || opens[0].Claims[0].Window != gone {
+		t.Errorf("the open record keeps %+v, %v; want window %+v", opens, err, gone)
+	}
+}
