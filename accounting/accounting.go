@@ -176,6 +176,10 @@ type Window struct {
 	// series that begin at Since or later have it together.
 	Series string
 	Since  time.Time
+	// Grace is what may be spent and held above the limit, which is then an
+	// Excess. Where Shadow is set everything may.
+	Grace  int64
+	Shadow bool
 }
 
 // An Allocation says how much of a line fed a budget window.

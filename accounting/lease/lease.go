@@ -44,6 +44,15 @@ type Budget struct {
 	Window Period
 	// TimeZone is the IANA name by whose calendar windows begin; empty for UTC.
 	TimeZone string
+	// Mode says what becomes of a claim that has no room. Grace is what may be
+	// taken above the limit, and Alerts are the shares of the limit at which
+	// somebody is told; both in hundredths of the limit.
+	Mode   Mode
+	Grace  int
+	Alerts []int
+	// Cut lets a call begin whose full hold has no room, and end where the room
+	// ends.
+	Cut bool
 }
 
 // Validate tells what is wrong with a budget.
@@ -94,6 +103,9 @@ func (b *Budget) Validate() error {
 		if err := accounting.CheckCurrency(string(b.Unit)); err != nil {
 			return wrong("its limit is in %q: use a currency such as USD, tokens or requests", b.Unit)
 		}
+	}
+	if err := b.checkMode(); err != nil {
+		return wrong("%w", err)
 	}
 	return nil
 }
@@ -227,6 +239,7 @@ func (e *entry) window(scope string, at time.Time) accounting.Window {
 	w := accounting.Window{
 		ID:     escape(e.Tenant) + "/" + escape(e.Name) + "/" + scope + "/",
 		Budget: e.Name, Tenant: e.Tenant, Scope: scope, Unit: e.Unit, Limit: e.Limit,
+		Grace: e.grace(), Shadow: e.Mode == Shadow,
 	}
 	if e.length > 0 {
 		return bucket(w, e.length, at)

@@ -27,8 +27,8 @@ import (
 type Store interface {
 	// Open records an attempt and claims its room, all or nothing. Where a
 	// window has no room it fails with *accounting.ExhaustedError and keeps
-	// nothing.
-	Open(ctx context.Context, open Open) error
+	// nothing. It returns the claims that were granted in excess of a limit.
+	Open(ctx context.Context, open Open) ([]accounting.Excess, error)
 	// Close writes a line, feeds the windows and ends the attempt's claims, in
 	// one transaction. A line that is there already is neither written nor
 	// fed again, and Close returns false. Claims end only with the open record
@@ -66,6 +66,8 @@ type Ledger struct {
 	Prices  func() *price.Catalogue
 	Budgets func() *lease.Book
 	Now     func() time.Time
+	// Watch, where set, is told what becomes of claims.
+	Watch *Watch
 }
 
 // UnpricedError says that a call cannot be held against a budget of money,
@@ -119,13 +121,20 @@ func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound acc
 	if err != nil {
 		return nil, err
 	}
-	if err := tally.take(h, bounds); err != nil {
+	if h.excesses, err = tally.take(h, bounds); err != nil {
 		return nil, err
 	}
-	if err := l.Store.Open(ctx, h.open); err != nil {
+	excesses, err := l.Store.Open(ctx, h.open)
+	if err != nil {
 		tally.settle(h, nil)
+		var exhausted *accounting.ExhaustedError
+		if errors.As(err, &exhausted) {
+			l.Watch.refused(exhausted.Claim.Window)
+		}
 		return nil, err
 	}
+	l.Watch.exceeded(excesses)
+	h.excesses = append(h.excesses, excesses...)
 	return h, nil
 }
 
@@ -136,11 +145,16 @@ type Hold struct {
 	tally  *Tally
 	open   Open
 	price  *price.Price
+	// excesses are fixed once the hold is made.
+	excesses []accounting.Excess
 
 	mu      sync.Mutex
 	settled bool
 	cost    *accounting.Cost
 }
+
+// Excesses are what the hold was granted in excess of budgets' limits.
+func (h *Hold) Excesses() []accounting.Excess { return h.excesses }
 
 // Result is how an attempt ended.
 type Result struct {
@@ -215,6 +229,9 @@ func (h *Hold) close(ctx context.Context, line accounting.Line) error {
 	wrote, err := h.ledger.Store.Close(ctx, closing)
 	if err == nil && !wrote {
 		return ErrSettledElsewhere
+	}
+	if err == nil && line.Outcome.Charged() && h.ledger.Watch != nil {
+		h.ledger.Watch.settled(h.ledger.Budgets(), h.open.Claims)
 	}
 	return err
 }

@@ -47,19 +47,29 @@ func (e *BoundError) Error() string {
 		bound, accounting.FormatAmount(e.Unit, e.Limit), before, accounting.FormatAmount(e.Unit, e.Need))
 }
 
+// A bound may be exceeded by its grace, or in shadow by anything.
+type bound struct {
+	BoundError
+	grace  int64
+	shadow bool
+}
+
 // bounds are what the hold may not exceed, with what it is worth in their
 // units.
-func (h *Hold) bounds(perCall []lease.Budget) ([]BoundError, error) {
-	var list []BoundError
+func (h *Hold) bounds(perCall []lease.Budget) ([]bound, error) {
+	var list []bound
 	add := func(tenant, budget string, unit accounting.Unit, limit int64) error {
 		need, err := h.worth(budget, unit, h.open.Bound, h.open.Cost)
-		list = append(list, BoundError{Tenant: tenant, Budget: budget, Unit: unit, Limit: limit, Need: need})
+		list = append(list, bound{BoundError: BoundError{Tenant: tenant, Budget: budget, Unit: unit, Limit: limit, Need: need}})
 		return err
 	}
 	for _, b := range perCall {
 		if err := add(b.Tenant, b.Name, b.Unit, b.Limit); err != nil {
 			return nil, err
 		}
+		last := &list[len(list)-1]
+		last.shadow = b.Mode == lease.Shadow
+		last.grace, _ = accounting.Percent(b.Limit, b.Grace) // at most the limit
 	}
 	if h.tally != nil && h.tally.MaxCost != nil {
 		m := h.tally.MaxCost
@@ -70,21 +80,30 @@ func (h *Hold) bounds(perCall []lease.Budget) ([]BoundError, error) {
 	return list, nil
 }
 
-// take counts a hold where no bound is exceeded by it.
-func (t *Tally) take(h *Hold, bounds []BoundError) error {
+// take counts a hold where no bound refuses it, and returns those that it
+// exceeds all the same.
+func (t *Tally) take(h *Hold, bounds []bound) ([]accounting.Excess, error) {
 	if t == nil {
 		t = &Tally{}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	var excesses []accounting.Excess
 	for _, b := range bounds {
 		b.Taken = t.taken[b.Unit]
-		if sum, fits := accounting.AddInt64(b.Taken, b.Need); !fits || sum > b.Limit {
-			return &b
+		sum, fits := accounting.AddInt64(b.Taken, b.Need)
+		if fits && sum <= b.Limit {
+			continue
 		}
+		covered := fits && sum <= b.Limit+b.grace
+		if !covered && !b.shadow {
+			return nil, &b.BoundError
+		}
+		w := accounting.Window{Budget: b.Budget, Tenant: b.Tenant, Scope: string(lease.PerCall), Unit: b.Unit, Limit: b.Limit}
+		excesses = append(excesses, accounting.Excess{Window: w, Taken: b.Taken, Amount: b.Need, Shadow: !covered})
 	}
 	t.add(worths(h.open.Bound, h.open.Cost), 1)
-	return nil
+	return excesses, nil
 }
 
 // settle replaces what a hold was worth by what it was charged.

@@ -19,6 +19,7 @@ type callMetrics struct {
 	verdicts    *prometheus.CounterVec
 	firstOutput *prometheus.HistogramVec
 	unjudged    *prometheus.CounterVec
+	excesses    *prometheus.CounterVec
 }
 
 func newCallMetrics(r prometheus.Registerer) *callMetrics {
@@ -36,6 +37,9 @@ func newCallMetrics(r prometheus.Registerer) *callMetrics {
 		unjudged: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_unjudged_bytes_total", Help: "Bytes of text that passed a remote rule that nobody had judged, under its grant (on_error: open).",
 		}, []string{"model"}),
+		excesses: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_budget_excesses_total", Help: "Claims that a budget granted without room for them, by mode: shadow would have been refused if the budget were enforced, grace is within the budget's grace.",
+		}, []string{"mode"}),
 		firstOutput: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "weir_time_to_first_output_seconds", Help: "Time from a call's arrival to the first text that was released.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
@@ -56,6 +60,13 @@ func (m *callMetrics) observe(call *gateway.Call, answer *gateway.Answer, err er
 	m.calls.WithLabelValues(model, backend, outcome).Inc()
 	for _, v := range answer.Verdicts {
 		m.verdicts.WithLabelValues(v.Guard, v.Stage.String(), v.Action.String()).Inc()
+	}
+	for _, e := range answer.Excesses {
+		mode := "grace"
+		if e.Shadow {
+			mode = "shadow"
+		}
+		m.excesses.WithLabelValues(mode).Inc()
 	}
 	if answer.UnjudgedBytes > 0 {
 		m.unjudged.WithLabelValues(model).Add(float64(answer.UnjudgedBytes))

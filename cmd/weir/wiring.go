@@ -171,6 +171,7 @@ func (w *weir) build(config Config) error {
 	if err != nil {
 		return err
 	}
+	w.ledger.Watch = newWatch(w.store, registry, w.log)
 	chain := &intercept.Chain{
 		Keys:    &auth.Keys{Lookup: w.live.Lookup, Now: time.Now},
 		Metrics: metrics, Log: w.log, Now: time.Now,
@@ -252,6 +253,7 @@ func (w *weir) serve(ctx context.Context, ready func()) error {
 	var running sync.WaitGroup
 	running.Go(func() { w.live.Poll(background, pollEvery) })
 	running.Go(func() { w.recover(background) })
+	running.Go(func() { w.watch(background) })
 	ready()
 	err := w.server.Serve(ctx)
 	stop()

@@ -181,6 +181,9 @@ func parseOne(n *yaml.Node) (parsed, error) {
 	case kindBudget:
 		p.budget, err = parseBudget(n)
 		p.Tenant, p.Name = p.budget.Tenant, p.budget.Name
+		if p.budget.Cut {
+			p.warnings = append(p.warnings, fmt.Sprintf("budget %q: `cut` is kept, but this version cuts no call: one whose hold has no room is refused", p.Name))
+		}
 	case kindPolicy:
 		p.policy, err = policy.ParseDocument(n)
 		p.Tenant, p.Name = p.policy.Tenant, p.policy.Name
@@ -318,11 +321,15 @@ func parseBudget(n *yaml.Node) (lease.Budget, error) {
 		Limit    text   `yaml:"limit"`
 		Window   string `yaml:"window"`
 		TimeZone string `yaml:"time_zone"`
+		Mode     string `yaml:"mode"`
+		Alerts   []text `yaml:"alerts"`
+		Grace    text   `yaml:"grace"`
+		Cut      bool   `yaml:"cut"`
 	}
 	if err := policy.Decode(n, &d); err != nil {
 		return lease.Budget{}, err
 	}
-	b := lease.Budget{Name: d.Name, Tenant: d.Tenant, Project: d.Project, Per: lease.Scope(d.Per), Window: lease.Period(d.Window), TimeZone: d.TimeZone}
+	b := lease.Budget{Name: d.Name, Tenant: d.Tenant, Project: d.Project, Per: lease.Scope(d.Per), Window: lease.Period(d.Window), TimeZone: d.TimeZone, Mode: lease.Mode(d.Mode), Cut: d.Cut}
 	if d.Tenant == "" {
 		return b, problem(n, "tenant", "missing: name the tenant whose spending the budget limits")
 	}
@@ -332,6 +339,18 @@ func parseBudget(n *yaml.Node) (lease.Budget, error) {
 	var err error
 	if b.Limit, b.Unit, err = lease.ParseLimit(string(d.Limit)); err != nil {
 		return b, problem(n, "limit", err.Error())
+	}
+	for _, a := range d.Alerts {
+		percent, err := lease.ParsePercent(string(a))
+		if err != nil {
+			return b, problem(n, "alerts", err.Error())
+		}
+		b.Alerts = append(b.Alerts, percent)
+	}
+	if d.Grace != "" {
+		if b.Grace, err = lease.ParsePercent(string(d.Grace)); err != nil {
+			return b, problem(n, "grace", err.Error())
+		}
 	}
 	if err := b.Validate(); err != nil {
 		return b, problem(n, "", err.Error())

@@ -137,6 +137,10 @@ func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold,
 	if err != nil {
 		return nil, err
 	}
+	for _, e := range hold.Excesses() {
+		a.gateway.Log.WarnContext(ctx, e.String(), "request_id", a.call.RequestID, "attempt", a.number)
+	}
+	a.answer.Excesses = append(a.answer.Excesses, hold.Excesses()...)
 	a.answer.Attempts = a.number
 	a.answer.Target.Model, a.answer.Target.Backend = a.target.Model, a.target.Name
 	a.input, a.inputExact = tokens.Input(a.target.Backend, req)

@@ -106,6 +106,8 @@ type Answer struct {
 	Source   accounting.Source
 	Cost     *accounting.Cost // nil where no price is known
 	Verdicts []policy.Verdict
+	// Excesses are what budgets let pass although they had no room for it.
+	Excesses []accounting.Excess
 	// UnjudgedBytes is how much text passed a remote rule that nobody had
 	// judged, under a grant of that rule (on_error: open).
 	UnjudgedBytes int64

@@ -435,6 +435,17 @@ limit: 0.001 USD
 	}
 }
 
+func TestAShadowBudgetTellsAndRefusesNothing(t *testing.T) {
+	h := newHouse(t, fmt.Sprintf(cap, "0.0001 USD")+"mode: shadow\n")
+	_, answer, err := h.ask(context.Background(), newCall("say: too dear"))
+	if err != nil || len(answer.Excesses) != 1 || !answer.Excesses[0].Shadow || answer.Excesses[0].Window.Budget != "cap" {
+		t.Fatalf("%v, in excess %v", err, answer.Excesses)
+	}
+	if !strings.Contains(h.Lines.String(), "in shadow") {
+		t.Errorf("the log does not tell of it: %s", h.Lines)
+	}
+}
+
 func TestNoPriceUnderABudgetOfMoney(t *testing.T) {
 	h := newHouse(t, "---\n"+fmt.Sprintf(cap, "5 CNY")+`
 ---

@@ -18,21 +18,23 @@ import (
 var ErrDuplicate = errors.New("the attempt is in the ledger already; a new try takes a new number")
 
 // Open implements ledger.Store.
-func (s *Store) Open(ctx context.Context, open ledger.Open) error {
+func (s *Store) Open(ctx context.Context, open ledger.Open) ([]accounting.Excess, error) {
 	a := open.Attempt
 	if err := checkAttempt(a); err != nil {
-		return err
+		return nil, err
 	}
 	if err := open.Bound.Check(); err != nil {
-		return fmt.Errorf("bound of call %s: %w", a.RequestID, err)
+		return nil, fmt.Errorf("bound of call %s: %w", a.RequestID, err)
 	}
 	body, err := json.Marshal(bodyOf(open))
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var excesses []accounting.Excess
 	claims := slices.Clone(open.Claims)
 	slices.SortFunc(claims, func(a, b accounting.Claim) int { return compare(a.Window.ID, b.Window.ID) })
-	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		excesses = nil
 		n, err := exec(ctx, tx, `INSERT INTO opens (request_id, attempt, deadline, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
 			a.RequestID, a.Number, micros(a.Deadline), string(body))
 		if err != nil {
@@ -48,22 +50,28 @@ func (s *Store) Open(ctx context.Context, open ledger.Open) error {
 			return fmt.Errorf("call %s, attempt %d: %w", a.RequestID, a.Number, ErrDuplicate)
 		}
 		for _, c := range claims {
-			if err := hold(ctx, tx, c); err != nil {
+			excess, err := hold(ctx, tx, c)
+			if err != nil {
 				return err
+			}
+			if excess != nil {
+				excesses = append(excesses, *excess)
 			}
 		}
 		return nil
 	})
+	return excesses, err
 }
 
-// hold claims room in one window, or fails with *accounting.ExhaustedError.
-func hold(ctx context.Context, tx *sql.Tx, c accounting.Claim) error {
+// hold claims room in one window, or fails with *accounting.ExhaustedError. It
+// tells where it was granted in excess of the limit.
+func hold(ctx context.Context, tx *sql.Tx, c accounting.Claim) (*accounting.Excess, error) {
 	if c.Amount < 0 || c.Window.Limit < 0 { // below, their difference cannot overflow
-		return fmt.Errorf("claim on window %s is negative: %d of %d", c.Window.ID, c.Amount, c.Window.Limit)
+		return nil, fmt.Errorf("claim on window %s is negative: %d of %d", c.Window.ID, c.Amount, c.Window.Limit)
 	}
 	w := c.Window
-	if w.Series != "" {
-		return holdInSeries(ctx, tx, c)
+	if w.Series != "" || w.Grace > 0 || w.Shadow {
+		return holdLocked(ctx, tx, c)
 	}
 	refusal := &accounting.ExhaustedError{Claim: c}
 	for {
@@ -72,12 +80,12 @@ func hold(ctx context.Context, tx *sql.Tx, c accounting.Claim) error {
 		n, err := exec(ctx, tx, `UPDATE windows SET held = held + $1, limit_amount = $2 WHERE id = $3 AND spent + held <= $4`,
 			c.Amount, w.Limit, w.ID, w.Limit-c.Amount)
 		if err != nil || n == 1 {
-			return err
+			return nil, err
 		}
 		err = tx.QueryRowContext(ctx, `SELECT spent, held FROM windows WHERE id = $1`, w.ID).Scan(&refusal.Spent, &refusal.Held)
 		missing := errors.Is(err, sql.ErrNoRows)
 		if err != nil && !missing {
-			return err
+			return nil, err
 		}
 		// Others go on meanwhile where the engine lets them, so what was read
 		// may be newer than what was refused. A refusal must be true of the
@@ -85,14 +93,14 @@ func hold(ctx context.Context, tx *sql.Tx, c accounting.Claim) error {
 		// window made or locked.
 		switch taken, fits := accounting.AddInt64(refusal.Spent, refusal.Held); {
 		case !fits || taken > w.Limit-c.Amount:
-			return refusal
+			return nil, refusal
 		case missing:
 			_, err = insertWindow(ctx, tx, w)
 		default:
 			_, err = exec(ctx, tx, `UPDATE windows SET held = held WHERE id = $1`, w.ID)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 }

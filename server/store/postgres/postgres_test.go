@@ -193,7 +193,7 @@ func TestALostConnectionIsUnavailableUntilItIsBack(t *testing.T) {
 
 	start := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	o := ledger.Open{Attempt: accounting.Attempt{RequestID: "call", Number: 1, Start: start, Deadline: start.Add(time.Minute)}}
-	if err := s.Open(t.Context(), o); err != nil {
+	if _, err := s.Open(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	w.set(true)

@@ -65,7 +65,7 @@ func writeForever(path string) error {
 	}
 	for i := 0; ; i++ {
 		o := call(fmt.Sprint("call-", i))
-		if err := s.Open(context.Background(), o); err != nil {
+		if _, err := s.Open(context.Background(), o); err != nil {
 			return err
 		}
 		if _, err := s.Close(context.Background(), end(o)); err != nil {

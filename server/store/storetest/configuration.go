@@ -276,7 +276,7 @@ func restart(t *testing.T, open Opener) {
 	must(t, err)
 	apply(t, s, create(document("Tenant", "", "acme", "")))
 	o := opening("call", claim(window("w", 10), 4))
-	must(t, s.Open(t.Context(), o))
+	mustOpen(t, s, o)
 	must(t, s.Shutdown())
 	s = one(t, open)
 	revisionIs(t, s, 1)
@@ -285,7 +285,7 @@ func restart(t *testing.T, open Opener) {
 	// A caller that has gone cannot be served.
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Open(gone, opening("gone", claim(window("w", 10), 1))); !errors.Is(err, context.Canceled) {
+	if _, err := s.Open(gone, opening("gone", claim(window("w", 10), 1))); !errors.Is(err, context.Canceled) {
 		t.Errorf("opened for a caller that has gone: %v", err)
 	}
 	expect(t, s, "w", 2, 0, 0)

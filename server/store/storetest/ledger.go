@@ -18,13 +18,13 @@ import (
 func claimIsHeld(t *testing.T, open Opener) {
 	s := one(t, open)
 	o := opening("call", claim(window("w", 10), 4))
-	must(t, s.Open(t.Context(), o))
+	mustOpen(t, s, o)
 	expect(t, s, "w", 0, 4, 0)
 	mustClose(t, s, closing(o, 3), true)
 	expect(t, s, "w", 3, 0, 0)
 
 	o = opening("unpaid", claim(window("w", 10), 4))
-	must(t, s.Open(t.Context(), o))
+	mustOpen(t, s, o)
 	c := closing(o, 0)
 	c.Allocations = nil
 	mustClose(t, s, c, true)
@@ -35,13 +35,13 @@ func claimWithoutRoom(t *testing.T, open Opener) {
 	s := one(t, open)
 	w := window("w", 10)
 	spent := opening("spent", claim(w, 3))
-	must(t, s.Open(t.Context(), spent))
+	mustOpen(t, s, spent)
 	mustClose(t, s, closing(spent, 3), true)
-	must(t, s.Open(t.Context(), opening("running", claim(w, 2))))
+	mustOpen(t, s, opening("running", claim(w, 2)))
 
 	refused := opening("refused", claim(w, 6))
 	var exhausted *accounting.ExhaustedError
-	if err := s.Open(t.Context(), refused); !errors.As(err, &exhausted) {
+	if _, err := s.Open(t.Context(), refused); !errors.As(err, &exhausted) {
 		t.Fatalf("a claim without room: %v", err)
 	}
 	if exhausted.Spent != 3 || exhausted.Held != 2 || exhausted.Claim.Window.ID != "w" || exhausted.Claim.Amount != 6 {
@@ -52,24 +52,24 @@ func claimWithoutRoom(t *testing.T, open Opener) {
 		t.Errorf("%d attempts are open, %v; want the running one", len(opens), err)
 	}
 	// Nothing of it is there, so its number is free.
-	must(t, s.Open(t.Context(), opening("refused", claim(w, 5))))
+	mustOpen(t, s, opening("refused", claim(w, 5)))
 
 	// The window of a refused first claim is not there either.
-	if err := s.Open(t.Context(), opening("first", claim(window("new", 1), 2))); !errors.As(err, &exhausted) {
+	if _, err := s.Open(t.Context(), opening("first", claim(window("new", 1), 2))); !errors.As(err, &exhausted) {
 		t.Fatalf("a claim above the limit: %v", err)
 	}
 	if _, ok, err := s.Window(t.Context(), "new"); ok || err != nil {
 		t.Errorf("a refused claim left its window behind (%t, %v)", ok, err)
 	}
 	// A claim of exactly the limit fits; one that overflows does not.
-	must(t, s.Open(t.Context(), opening("all", claim(window("new", math.MaxInt64), math.MaxInt64))))
-	if err := s.Open(t.Context(), opening("more", claim(window("new", math.MaxInt64), math.MaxInt64))); !errors.As(err, &exhausted) {
+	mustOpen(t, s, opening("all", claim(window("new", math.MaxInt64), math.MaxInt64)))
+	if _, err := s.Open(t.Context(), opening("more", claim(window("new", math.MaxInt64), math.MaxInt64))); !errors.As(err, &exhausted) {
 		t.Errorf("a claim that overflows: %v", err)
 	}
-	if err := s.Open(t.Context(), opening("less", claim(w, -1))); err == nil {
+	if _, err := s.Open(t.Context(), opening("less", claim(w, -1))); err == nil {
 		t.Error("a negative claim was granted")
 	}
-	if err := s.Open(t.Context(), opening("none", claim(window("w", math.MinInt64), 1))); err == nil {
+	if _, err := s.Open(t.Context(), opening("none", claim(window("w", math.MinInt64), 1))); err == nil {
 		t.Error("a claim on a negative limit was granted")
 	}
 }
@@ -77,9 +77,9 @@ func claimWithoutRoom(t *testing.T, open Opener) {
 func allOrNothing(t *testing.T, open Opener) {
 	s := one(t, open)
 	wide, narrow := window("a-wide", 10), window("b-narrow", 1)
-	must(t, s.Open(t.Context(), opening("one", claim(wide, 1), claim(narrow, 1))))
+	mustOpen(t, s, opening("one", claim(wide, 1), claim(narrow, 1)))
 	var exhausted *accounting.ExhaustedError
-	err := s.Open(t.Context(), opening("two", claim(wide, 1), claim(narrow, 1)))
+	_, err := s.Open(t.Context(), opening("two", claim(wide, 1), claim(narrow, 1)))
 	if !errors.As(err, &exhausted) || exhausted.Claim.Window.ID != "b-narrow" {
 		t.Fatalf("a claim on a full window: %v", err)
 	}
@@ -99,7 +99,7 @@ func manyClaims(t *testing.T, open Opener) {
 		workersGroup.Go(func() {
 			for round := range rounds {
 				o := opening(fmt.Sprintf("call-%d-%d", i, round), claim(w, 7))
-				err := s.Open(t.Context(), o)
+				_, err := s.Open(t.Context(), o)
 				var exhausted *accounting.ExhaustedError
 				switch {
 				case errors.As(err, &exhausted):
@@ -160,7 +160,7 @@ func oppositeOrder(t *testing.T, open Opener) {
 					claims[0], claims[1] = claims[1], claims[0]
 				}
 				o := opening(fmt.Sprintf("call-%d-%d", i, round), claims...)
-				if err := s.Open(t.Context(), o); err != nil {
+				if _, err := s.Open(t.Context(), o); err != nil {
 					t.Errorf("open: %v", err)
 				}
 				if wrote, err := s.Close(t.Context(), closing(o, 1)); err != nil || !wrote {
@@ -178,25 +178,25 @@ func openedOnce(t *testing.T, open Opener) {
 	s := one(t, open)
 	w := window("w", 10)
 	o := opening("call", claim(w, 1))
-	must(t, s.Open(t.Context(), o))
-	if err := s.Open(t.Context(), o); !errors.Is(err, store.ErrDuplicate) {
+	mustOpen(t, s, o)
+	if _, err := s.Open(t.Context(), o); !errors.Is(err, store.ErrDuplicate) {
 		t.Errorf("opened twice: %v", err)
 	}
 	mustClose(t, s, closing(o, 1), true)
-	if err := s.Open(t.Context(), o); !errors.Is(err, store.ErrDuplicate) {
+	if _, err := s.Open(t.Context(), o); !errors.Is(err, store.ErrDuplicate) {
 		t.Errorf("opened after its end: %v", err)
 	}
 	expect(t, s, "w", 1, 0, 0)
 	next := o
 	next.Attempt.Number = 2
-	must(t, s.Open(t.Context(), next))
+	mustOpen(t, s, next)
 	expect(t, s, "w", 1, 1, 0)
 
 	var group sync.WaitGroup
 	var opened atomic.Int64
 	for range 8 {
 		group.Go(func() {
-			err := s.Open(t.Context(), opening("race", claim(w, 1)))
+			_, err := s.Open(t.Context(), opening("race", claim(w, 1)))
 			if err == nil {
 				opened.Add(1)
 			} else if !errors.Is(err, store.ErrDuplicate) {
@@ -209,7 +209,7 @@ func openedOnce(t *testing.T, open Opener) {
 		t.Errorf("opened %d times", opened.Load())
 	}
 	expect(t, s, "w", 1, 2, 0)
-	if err := s.Open(t.Context(), opening("", claim(w, 1))); err == nil {
+	if _, err := s.Open(t.Context(), opening("", claim(w, 1))); err == nil {
 		t.Error("an attempt without a request id was opened")
 	}
 }
@@ -218,9 +218,9 @@ func endedOnce(t *testing.T, open Opener) {
 	s := one(t, open)
 	w := window("w", 10)
 	other := opening("other", claim(w, 4))
-	must(t, s.Open(t.Context(), other))
+	mustOpen(t, s, other)
 	o := opening("call", claim(w, 5))
-	must(t, s.Open(t.Context(), o))
+	mustOpen(t, s, o)
 	mustClose(t, s, closing(o, 2), true)
 	// In doubt, or tried again: the first line stands, and the other's claim too.
 	late := closing(o, 5)
@@ -239,7 +239,7 @@ func manyEnders(t *testing.T, open Opener) {
 	w := window("w", 1000)
 	for round := range 10 {
 		o := opening(fmt.Sprintf("call-%d", round), claim(w, 5))
-		must(t, list[0].Open(t.Context(), o))
+		mustOpen(t, list[0], o)
 		var group sync.WaitGroup
 		var wrote atomic.Int64
 		for i := range 6 {
@@ -300,7 +300,7 @@ func lineComesBack(t *testing.T, open Opener) {
 	forever.End = time.Time{}
 	o := ledger.Open{Attempt: full.Attempt, Claims: []accounting.Claim{claim(forever, 2)}, Bound: usage, Cost: full.Cost}
 	o.Attempt.Number = 5
-	must(t, s.Open(t.Context(), o))
+	mustOpen(t, s, o)
 	opens, err := s.Abandoned(t.Context(), start.Add(time.Hour), 10)
 	must(t, err)
 	if want := []ledger.Open{o}; !reflect.DeepEqual(opens, want) {
@@ -318,11 +318,11 @@ func settleIsNeverRefused(t *testing.T, open Opener) {
 	s := one(t, open)
 	w := window("w", 10)
 	o := opening("call", claim(w, 10))
-	must(t, s.Open(t.Context(), o))
+	mustOpen(t, s, o)
 	mustClose(t, s, closing(o, 25), true)
 	expect(t, s, "w", 25, 0, 15)
 	var exhausted *accounting.ExhaustedError
-	if err := s.Open(t.Context(), opening("next", claim(w, 0))); !errors.As(err, &exhausted) {
+	if _, err := s.Open(t.Context(), opening("next", claim(w, 0))); !errors.As(err, &exhausted) {
 		t.Errorf("a window past its limit granted a claim: %v", err)
 	}
 }
@@ -331,14 +331,14 @@ func overrun(t *testing.T, open Opener) {
 	s := one(t, open)
 	w := window("w", 10)
 	a, b := opening("a", claim(w, 4)), opening("b", claim(w, 4))
-	must(t, s.Open(t.Context(), a))
-	must(t, s.Open(t.Context(), b))
+	mustOpen(t, s, a)
+	mustOpen(t, s, b)
 	// Above its claim, and the free room covers it.
 	mustClose(t, s, closing(a, 6), true)
 	expect(t, s, "w", 6, 4, 0)
 	// Above its claim, and only a part of what no claim covers is past the limit.
 	c := opening("c", claim(w, 0))
-	must(t, s.Open(t.Context(), c))
+	mustOpen(t, s, c)
 	mustClose(t, s, closing(b, 3), true)
 	expect(t, s, "w", 9, 0, 0)
 	mustClose(t, s, closing(c, 4), true)
@@ -346,8 +346,8 @@ func overrun(t *testing.T, open Opener) {
 
 	// All of it is.
 	d, e := opening("d", claim(window("v", 10), 4)), opening("e", claim(window("v", 10), 6))
-	must(t, s.Open(t.Context(), d))
-	must(t, s.Open(t.Context(), e))
+	mustOpen(t, s, d)
+	mustOpen(t, s, e)
 	mustClose(t, s, closing(d, 9), true)
 	expect(t, s, "v", 9, 6, 5)
 	// Past the limit, and its claim covers it: no overrun of its own.
@@ -358,12 +358,12 @@ func overrun(t *testing.T, open Opener) {
 func loweredLimit(t *testing.T, open Opener) {
 	s := one(t, open)
 	o := opening("call", claim(window("w", 10), 8))
-	must(t, s.Open(t.Context(), o))
+	mustOpen(t, s, o)
 	var exhausted *accounting.ExhaustedError
-	if err := s.Open(t.Context(), opening("lower", claim(window("w", 5), 1))); !errors.As(err, &exhausted) {
+	if _, err := s.Open(t.Context(), opening("lower", claim(window("w", 5), 1))); !errors.As(err, &exhausted) {
 		t.Errorf("granted under a lowered limit: %v", err)
 	}
-	must(t, s.Open(t.Context(), opening("higher", claim(window("w", 20), 12))))
+	mustOpen(t, s, opening("higher", claim(window("w", 20), 12)))
 	state, _, err := s.Window(t.Context(), "w")
 	if err != nil || state.Limit != 20 {
 		t.Errorf("the window's limit is %d, %v; want the newest claim's", state.Limit, err)
@@ -374,7 +374,7 @@ func correction(t *testing.T, open Opener) {
 	s := one(t, open)
 	w := window("w", 10)
 	o := opening("call", claim(w, 8))
-	must(t, s.Open(t.Context(), o))
+	mustOpen(t, s, o)
 	c := closing(o, 8)
 	c.Line.Outcome = accounting.OutcomeInDoubt
 	mustClose(t, s, c, true)
@@ -386,7 +386,7 @@ func correction(t *testing.T, open Opener) {
 
 	// A correction does not end an attempt that still runs.
 	running := opening("running", claim(w, 2))
-	must(t, s.Open(t.Context(), running))
+	mustOpen(t, s, running)
 	fix = closing(running, 1)
 	fix.Line.Number = 1
 	mustClose(t, s, fix, true)
@@ -413,7 +413,7 @@ func abandoned(t *testing.T, open Opener) {
 	for i, deadline := range []int{5, 3, 4, 1, 2} {
 		o := opening(fmt.Sprintf("call-%d", i))
 		o.Attempt.Deadline = start.Add(time.Duration(deadline) * time.Second)
-		must(t, s.Open(t.Context(), o))
+		mustOpen(t, s, o)
 	}
 	opens, err := s.Abandoned(t.Context(), start.Add(4*time.Second), 2)
 	must(t, err)
@@ -442,7 +442,7 @@ func unwritable(t *testing.T, open Opener) {
 		for _, v := range []string{"a\x00b", "a\xffb"} {
 			o := opening("call", claim(window("w", 10), 1))
 			spoil(&o.Attempt, v)
-			if err := s.Open(t.Context(), o); err == nil {
+			if _, err := s.Open(t.Context(), o); err == nil {
 				t.Errorf("%s %q was taken; no line could keep it", name, v)
 			}
 		}
@@ -453,8 +453,8 @@ func overflow(t *testing.T, open Opener) {
 	s := one(t, open)
 	w := window("w", math.MaxInt64)
 	a, b := opening("a", claim(w, 1)), opening("b", claim(w, 1))
-	must(t, s.Open(t.Context(), a))
-	must(t, s.Open(t.Context(), b))
+	mustOpen(t, s, a)
+	mustOpen(t, s, b)
 	mustClose(t, s, closing(a, math.MaxInt64-1), true)
 	if wrote, err := s.Close(t.Context(), closing(b, math.MaxInt64-1)); wrote || !errors.Is(err, accounting.ErrOverflow) {
 		t.Errorf("a sum past 64 bits: %t, %v", wrote, err)
@@ -471,7 +471,7 @@ func windowList(t *testing.T, open Opener) {
 	august.Start, august.End = july.End, july.End.AddDate(0, 1, 0)
 	forever.Start, forever.End = time.Time{}, time.Time{}
 	theirs.Tenant = "other"
-	must(t, s.Open(t.Context(), opening("call", claim(july, 1), claim(august, 1), claim(forever, 1), claim(theirs, 1))))
+	mustOpen(t, s, opening("call", claim(july, 1), claim(august, 1), claim(forever, 1), claim(theirs, 1)))
 	for _, c := range []struct {
 		at   time.Time
 		want []string

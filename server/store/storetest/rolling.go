@@ -53,7 +53,7 @@ func rollingModel(t *testing.T, open Opener) {
 			amount := 1 + random.Int64N(9)
 			o := opening(fmt.Sprint("call-", round, "-", i), claim(bucketAt(k, at), amount))
 			o.Attempt.Start = at
-			err := s.Open(t.Context(), o)
+			_, err := s.Open(t.Context(), o)
 			var exhausted *accounting.ExhaustedError
 			switch {
 			case errors.As(err, &exhausted):
@@ -109,7 +109,7 @@ func rollingRace(t *testing.T, open Opener) {
 			for round := range 6 {
 				at := start.Add(time.Duration(i*round) * 30 * time.Second) // all within one window
 				o := opening(fmt.Sprint("call-", i, "-", round), claim(plain, 1), claim(bucketAt(k, at), 3))
-				err := s.Open(t.Context(), o)
+				_, err := s.Open(t.Context(), o)
 				var exhausted *accounting.ExhaustedError
 				if errors.As(err, &exhausted) {
 					refused.Add(1)
@@ -154,20 +154,20 @@ func rollingOverrun(t *testing.T, open Opener) {
 	k := rollingBook(t, "r", 10, time.Hour)
 	early, late := bucketAt(k, start), bucketAt(k, start.Add(30*time.Minute))
 	a, b := opening("a", claim(early, 4)), opening("b", claim(late, 4))
-	must(t, s.Open(t.Context(), a))
-	must(t, s.Open(t.Context(), b))
+	mustOpen(t, s, a)
+	mustOpen(t, s, b)
 	mustClose(t, s, closing(a, 5), true) // the free room covers it
 	expect(t, s, early.ID, 5, 0, 0)
 	mustClose(t, s, closing(b, 8), true) // of four more, one fits
 	expect(t, s, late.ID, 8, 0, 3)
 	var exhausted *accounting.ExhaustedError
-	if err := s.Open(t.Context(), opening("full", claim(late, 0))); !errors.As(err, &exhausted) || exhausted.Spent != 13 {
+	if _, err := s.Open(t.Context(), opening("full", claim(late, 0))); !errors.As(err, &exhausted) || exhausted.Spent != 13 {
 		t.Errorf("a full window granted a claim: %v", err)
 	}
 	// The early bucket leaves the window; its spending goes with it.
 	gone := bucketAt(k, start.Add(62*time.Minute))
-	must(t, s.Open(t.Context(), opening("later", claim(gone, 2))))
-	if err := s.Open(t.Context(), opening("more", claim(gone, 1))); !errors.As(err, &exhausted) || exhausted.Spent != 8 || exhausted.Held != 2 {
+	mustOpen(t, s, opening("later", claim(gone, 2)))
+	if _, err := s.Open(t.Context(), opening("more", claim(gone, 1))); !errors.As(err, &exhausted) || exhausted.Spent != 8 || exhausted.Held != 2 {
 		t.Errorf("a full window granted a claim: %v", err)
 	}
 	// A settle brings its bucket where no open record was kept of it.

@@ -47,6 +47,11 @@ func Run(t *testing.T, fresh func(testing.TB) Opener) {
 		{"ARollingWindowNeverHoldsMoreThanItsLimit", rollingModel},
 		{"ClocksThatDisagreeShareARollingWindow", rollingRace},
 		{"ARollingWindowOverruns", rollingOverrun},
+		{"AGraceAndAShadowGrantAndTell", lenient},
+		{"ManyClaimsNeverExceedTheGrace", graceRace},
+		{"AThresholdAlertsOnceAWindow", alertsOnce},
+		{"ARollingWindowAlertsOnceALength", alertsRolling},
+		{"OfManyReplicasOneRaisesAnAlert", alertsRace},
 		{"EachApplyIsOneRevision", applyRevision},
 		{"ApplyIsAllOrNothing", applyAllOrNothing},
 		{"OfManyAppliesOnOneBaseOneWins", applyRace},
@@ -166,6 +171,13 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func mustOpen(t *testing.T, s *store.Store, o ledger.Open) {
+	t.Helper()
+	if excesses, err := s.Open(t.Context(), o); err != nil || len(excesses) > 0 {
+		t.Fatalf("open: %v, in excess: %v", err, excesses)
 	}
 }
 

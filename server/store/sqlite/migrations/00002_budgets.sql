@@ -9,3 +9,25 @@ CREATE INDEX windows_series ON windows (series, starts);
 CREATE TABLE series (
     id TEXT PRIMARY KEY
 ) STRICT;
+
+-- How many claims a window has refused, and granted in excess of its limit.
+ALTER TABLE windows ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE windows ADD COLUMN exceeded INTEGER NOT NULL DEFAULT 0;
+
+-- Thresholds that the spending of a window has reached: one row for each window
+-- and percentage. Series is the window's own id, or that of its series; starts
+-- is the bucket in which it was reached, 0 where the window is whole.
+CREATE TABLE alerts (
+    series       TEXT NOT NULL,
+    percent      INTEGER NOT NULL,
+    starts       INTEGER NOT NULL,
+    tenant       TEXT NOT NULL,
+    budget       TEXT NOT NULL,
+    scope        TEXT NOT NULL,
+    unit         TEXT NOT NULL,
+    spent        INTEGER NOT NULL,
+    limit_amount INTEGER NOT NULL,
+    raised       INTEGER NOT NULL,
+    PRIMARY KEY (series, percent, starts)
+) STRICT;
+CREATE INDEX alerts_budget ON alerts (tenant, budget, raised);
