@@ -189,14 +189,15 @@ type Allocation struct {
 	Amount int64
 }
 
-// WindowState is a window as it stands: Spent is the sum of its allocations,
-// Held what running attempts have claimed, Overrun what was spent past the
-// limit.
+// WindowState is a window as it stands: Adjusted is the sum of its adjustments,
+// Spent that of its allocations, Held what running attempts have claimed,
+// Overrun what was spent past the limit.
 type WindowState struct {
 	Window
-	Spent   int64
-	Held    int64
-	Overrun int64
+	Adjusted int64
+	Spent    int64
+	Held     int64
+	Overrun  int64
 }
 
 // ExhaustedError says that a claim found no room. Nothing was held.
@@ -204,12 +205,18 @@ type ExhaustedError struct {
 	Claim Claim
 	Spent int64
 	Held  int64
+	// Adjusted is what raised or lowered the limit of the window.
+	Adjusted int64
 }
 
 func (e *ExhaustedError) Error() string {
-	return fmt.Sprintf("budget %q of tenant %q has no room for this call: limit %s, spent %s, held by running calls %s, this call needs up to %s",
+	adjusted := ""
+	if e.Adjusted != 0 {
+		adjusted = fmt.Sprintf(" adjusted by %s", FormatAmount(e.Claim.Window.Unit, e.Adjusted))
+	}
+	return fmt.Sprintf("budget %q of tenant %q has no room for this call: limit %s%s, spent %s, held by running calls %s, this call needs up to %s",
 		e.Claim.Window.Budget, e.Claim.Window.Tenant,
-		FormatAmount(e.Claim.Window.Unit, e.Claim.Window.Limit), FormatAmount(e.Claim.Window.Unit, e.Spent),
+		FormatAmount(e.Claim.Window.Unit, e.Claim.Window.Limit), adjusted, FormatAmount(e.Claim.Window.Unit, e.Spent),
 		FormatAmount(e.Claim.Window.Unit, e.Held), FormatAmount(e.Claim.Window.Unit, e.Claim.Amount))
 }
 

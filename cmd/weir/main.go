@@ -33,6 +33,7 @@ type command struct {
 	Apply   applyCommand   `cmd:"" help:"Apply documents: tenants, prices, budgets, policies, lexicons."`
 	Policy  policyCommand  `cmd:"" help:"Try policies on texts, and tell what they do."`
 	Key     keyCommand     `cmd:"" help:"Make API keys."`
+	Budget  budgetCommand  `cmd:"" help:"Tell how budgets stand, and adjust them."`
 	Report  reportCommand  `cmd:"" help:"Tell what was spent."`
 	Version versionCommand `cmd:"" help:"Tell the version."`
 }

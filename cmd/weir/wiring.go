@@ -195,8 +195,9 @@ func (w *weir) build(config Config) error {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	)...)
 	err = faceweir.Register(calls, faceweir.Config{
-		Gateway: g, Admin: w.admin, Reports: w.store, Keys: w.store, Live: w.live, Now: time.Now,
-		Away: func(err error) bool { return errors.Is(err, store.ErrUnavailable) },
+		Gateway: g, Admin: w.admin, Reports: w.store, Budgets: w.store, Keys: w.store, Live: w.live, Now: time.Now,
+		Away:  func(err error) bool { return errors.Is(err, store.ErrUnavailable) },
+		Taken: func(err error) bool { return errors.Is(err, store.ErrAdjusted) },
 	})
 	if err != nil {
 		return err

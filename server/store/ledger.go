@@ -77,12 +77,12 @@ func hold(ctx context.Context, tx *sql.Tx, c accounting.Claim) (*accounting.Exce
 	for {
 		// The only guard. The limit is the claim's: the newest that its replica
 		// knows of.
-		n, err := exec(ctx, tx, `UPDATE windows SET held = held + $1, limit_amount = $2 WHERE id = $3 AND spent + held <= $4`,
+		n, err := exec(ctx, tx, `UPDATE windows SET held = held + $1, limit_amount = $2 WHERE id = $3 AND spent + held - adjusted <= $4`,
 			c.Amount, w.Limit, w.ID, w.Limit-c.Amount)
 		if err != nil || n == 1 {
 			return nil, err
 		}
-		err = tx.QueryRowContext(ctx, `SELECT spent, held FROM windows WHERE id = $1`, w.ID).Scan(&refusal.Spent, &refusal.Held)
+		err = tx.QueryRowContext(ctx, `SELECT spent, held, adjusted FROM windows WHERE id = $1`, w.ID).Scan(&refusal.Spent, &refusal.Held, &refusal.Adjusted)
 		missing := errors.Is(err, sql.ErrNoRows)
 		if err != nil && !missing {
 			return nil, err
@@ -91,8 +91,9 @@ func hold(ctx context.Context, tx *sql.Tx, c accounting.Claim) (*accounting.Exce
 		// may be newer than what was refused. A refusal must be true of the
 		// numbers it gives: while they show room, try again, now with the
 		// window made or locked.
-		switch taken, fits := accounting.AddInt64(refusal.Spent, refusal.Held); {
-		case !fits || taken > w.Limit-c.Amount:
+		r := room{refusal.Spent, refusal.Held, refusal.Adjusted}
+		switch {
+		case !r.fits(c.Amount, w.Limit):
 			return nil, refusal
 		case missing:
 			_, err = insertWindow(ctx, tx, w)
@@ -204,8 +205,8 @@ func (c *change) apply(ctx context.Context, tx *sql.Tx, id string, claims []acco
 				spent = spent + $1,
 				held = held - $2,
 				overrun = overrun + CASE
-					WHEN spent + held + $3 <= limit_amount THEN 0
-					WHEN spent + held + $3 - limit_amount < $4 THEN spent + held + $3 - limit_amount
+					WHEN spent + held + $3 - adjusted <= limit_amount THEN 0
+					WHEN spent + held + $3 - adjusted - limit_amount < $4 THEN spent + held + $3 - adjusted - limit_amount
 					ELSE $4 END
 			WHERE id = $5`, c.fed, c.freed, past, max(growth, 0), id)
 		if err != nil {
@@ -244,7 +245,7 @@ func (s *Store) Abandoned(ctx context.Context, before time.Time, limit int) ([]l
 	return opens, err
 }
 
-const windowColumns = `id, budget, tenant, scope, unit, starts, ends, limit_amount, series, spent, held, overrun`
+const windowColumns = `id, budget, tenant, scope, unit, starts, ends, limit_amount, series, adjusted, spent, held, overrun`
 
 // Window returns a window as it stands, and false where nothing was ever
 // claimed in it.
@@ -269,7 +270,7 @@ func (s *Store) windows(ctx context.Context, where string, args ...any) ([]accou
 		return rows(ctx, tx, `SELECT `+windowColumns+` FROM windows `+where, args, func(r *sql.Rows) error {
 			var w accounting.WindowState
 			var starts, ends sql.NullInt64
-			err := r.Scan(&w.ID, &w.Budget, &w.Tenant, &w.Scope, &w.Unit, &starts, &ends, &w.Limit, &w.Series, &w.Spent, &w.Held, &w.Overrun)
+			err := r.Scan(&w.ID, &w.Budget, &w.Tenant, &w.Scope, &w.Unit, &starts, &ends, &w.Limit, &w.Series, &w.Adjusted, &w.Spent, &w.Held, &w.Overrun)
 			w.Start, w.End = nullTime(starts), nullTime(ends)
 			list = append(list, w)
 			return err
@@ -295,6 +296,21 @@ func (s *Store) Audit(ctx context.Context) ([]string, error) {
 				held[c.Window.ID] += c.Amount
 			}
 			return err
+		})
+		if err != nil {
+			return err
+		}
+		const sums = `SELECT w.id, w.adjusted, SUM(a.amount) FROM windows w LEFT JOIN adjustments a ON a.window_id = w.id GROUP BY w.id, w.adjusted ORDER BY w.id`
+		err = rows(ctx, tx, sums, nil, func(r *sql.Rows) error {
+			var w accounting.WindowState
+			var adjusted sum
+			if err := r.Scan(&w.ID, &w.Adjusted, &adjusted); err != nil {
+				return err
+			}
+			if w.Adjusted != adjusted.n {
+				off = append(off, fmt.Sprintf("window %s is adjusted by %d, and its adjustments sum to %d", w.ID, w.Adjusted, adjusted.n))
+			}
+			return nil
 		})
 		if err != nil {
 			return err

@@ -69,7 +69,7 @@ func raise(ctx context.Context, tx *sql.Tx, n ledger.Note, at time.Time) ([]acco
 	}
 	a := accounting.Alert{
 		Window: cmp.Or(w.Series, w.ID), Tenant: w.Tenant, Budget: w.Budget, Scope: w.Scope, Unit: w.Unit,
-		Spent: room.spent, Limit: w.Limit, Raised: at,
+		Spent: room.spent, Limit: room.limit(w.Limit), Raised: at,
 	}
 	var since int64
 	if w.Series != "" {

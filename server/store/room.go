@@ -4,16 +4,35 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/weir-gateway/weir/accounting"
 )
 
 // room is what the claims of a window are measured against.
-type room struct{ spent, held int64 }
+type room struct{ spent, held, adjusted int64 }
 
-// taken is what is spent and held together, and whether that fits.
+// taken is what is spent and held together, and whether that is a number.
 func (r room) taken() (int64, bool) { return accounting.AddInt64(r.spent, r.held) }
+
+// limit is what may be taken where a budget's limit is so.
+func (r room) limit(base int64) int64 {
+	if n, fits := accounting.AddInt64(base, r.adjusted); fits {
+		return n
+	}
+	return math.MaxInt64 // a limit is not negative, so only upwards
+}
+
+// fits tells whether there is room for an amount under a budget's limit.
+func (r room) fits(amount, base int64) bool {
+	taken, ok := r.taken()
+	if !ok {
+		return false
+	}
+	sum, ok := accounting.AddInt64(taken, amount)
+	return ok && sum <= r.limit(base)
+}
 
 // readRoom reads a window's room, or what the buckets of its series share, all
 // but one.
@@ -22,9 +41,9 @@ func readRoom(ctx context.Context, tx *sql.Tx, w accounting.Window, without stri
 	if w.Series != "" {
 		where, args = `series = $1 AND starts >= $2 AND id <> $3`, []any{w.Series, micros(w.Since), without}
 	}
-	var spent, held sum
-	err := tx.QueryRowContext(ctx, `SELECT SUM(spent), SUM(held) FROM windows WHERE `+where, args...).Scan(&spent, &held)
-	return room{spent.n, held.n}, err
+	var spent, held, adjusted sum
+	err := tx.QueryRowContext(ctx, `SELECT SUM(spent), SUM(held), SUM(adjusted) FROM windows WHERE `+where, args...).Scan(&spent, &held, &adjusted)
+	return room{spent.n, held.n, adjusted.n}, err
 }
 
 // holdLocked claims room where one statement cannot grant it: in a bucket of a
@@ -52,15 +71,13 @@ func holdLocked(ctx context.Context, tx *sql.Tx, c accounting.Claim) (*accountin
 		return nil, err
 	}
 	var excess *accounting.Excess
-	taken, fits := r.taken()
-	if !fits || taken > w.Limit-c.Amount {
-		excess = &accounting.Excess{Window: w, Taken: taken, Amount: c.Amount}
-	}
-	if !fits || taken > w.Limit+w.Grace-c.Amount {
-		if !fits || !w.Shadow {
-			return nil, &accounting.ExhaustedError{Claim: c, Spent: r.spent, Held: r.held}
+	if !r.fits(c.Amount, w.Limit) {
+		taken, counts := r.taken()
+		covered := r.fits(c.Amount, w.Limit+w.Grace)
+		if !counts || !covered && !w.Shadow {
+			return nil, &accounting.ExhaustedError{Claim: c, Spent: r.spent, Held: r.held, Adjusted: r.adjusted}
 		}
-		excess.Shadow = true
+		excess = &accounting.Excess{Window: w, Taken: taken, Amount: c.Amount, Shadow: !covered}
 	}
 	_, err = exec(ctx, tx, `UPDATE windows SET held = held + $1, limit_amount = $2 WHERE id = $3`, c.Amount, w.Limit, w.ID)
 	return excess, err
@@ -78,7 +95,8 @@ func lockSeries(ctx context.Context, tx *sql.Tx, series string) error {
 }
 
 // takenBeside is what the other buckets take of the room of a window that is
-// about to grow past its claim: nothing where it is whole by itself. Where they
+// about to grow past its claim, less their adjustments: nothing where it is
+// whole by itself. Where they
 // take some it locks the series, so that no two settles take the same room.
 func takenBeside(ctx context.Context, tx *sql.Tx, id string, growth int64, claims []accounting.Claim) (int64, error) {
 	i := slices.IndexFunc(claims, func(c accounting.Claim) bool { return c.Window.ID == id && c.Window.Series != "" })
@@ -93,9 +111,10 @@ func takenBeside(ctx context.Context, tx *sql.Tx, id string, growth int64, claim
 	if err != nil {
 		return 0, err
 	}
-	taken, fits := r.taken()
-	if !fits {
+	taken, counts := r.taken()
+	net, fits := accounting.AddInt64(taken, -r.adjusted)
+	if !counts || !fits {
 		return 0, fmt.Errorf("series %s: %w", w.Series, accounting.ErrOverflow)
 	}
-	return taken, nil
+	return net, nil
 }

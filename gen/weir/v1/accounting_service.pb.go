@@ -24,6 +24,365 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ListBudgetsRequest asks for a tenant's budgets.
+type ListBudgetsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}".
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Most budgets in an answer. Zero means 100.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before, with the same parent. Empty means the
+	// first page.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBudgetsRequest) Reset() {
+	*x = ListBudgetsRequest{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBudgetsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBudgetsRequest) ProtoMessage() {}
+
+func (x *ListBudgetsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBudgetsRequest.ProtoReflect.Descriptor instead.
+func (*ListBudgetsRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ListBudgetsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListBudgetsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListBudgetsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListBudgetsResponse is a page of budgets.
+type ListBudgetsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The budgets, by name.
+	Budgets []*Budget `protobuf:"bytes,1,rep,name=budgets,proto3" json:"budgets,omitempty"`
+	// Token of the next page. Empty means there is none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBudgetsResponse) Reset() {
+	*x = ListBudgetsResponse{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBudgetsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBudgetsResponse) ProtoMessage() {}
+
+func (x *ListBudgetsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBudgetsResponse.ProtoReflect.Descriptor instead.
+func (*ListBudgetsResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ListBudgetsResponse) GetBudgets() []*Budget {
+	if x != nil {
+		return x.Budgets
+	}
+	return nil
+}
+
+func (x *ListBudgetsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetBudgetRequest asks for a budget.
+type GetBudgetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}/budgets/{budget}".
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBudgetRequest) Reset() {
+	*x = GetBudgetRequest{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBudgetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBudgetRequest) ProtoMessage() {}
+
+func (x *GetBudgetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBudgetRequest.ProtoReflect.Descriptor instead.
+func (*GetBudgetRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GetBudgetRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// GetBudgetResponse is a budget and what befell it.
+type GetBudgetResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The budget.
+	Budget *Budget `protobuf:"bytes,1,opt,name=budget,proto3" json:"budget,omitempty"`
+	// Adjustments of all its windows, newest first, at most 100.
+	Adjustments []*BudgetAdjustment `protobuf:"bytes,2,rep,name=adjustments,proto3" json:"adjustments,omitempty"`
+	// Alerts of all its windows, newest first, at most 100.
+	Alerts        []*BudgetAlert `protobuf:"bytes,3,rep,name=alerts,proto3" json:"alerts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBudgetResponse) Reset() {
+	*x = GetBudgetResponse{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBudgetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBudgetResponse) ProtoMessage() {}
+
+func (x *GetBudgetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBudgetResponse.ProtoReflect.Descriptor instead.
+func (*GetBudgetResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetBudgetResponse) GetBudget() *Budget {
+	if x != nil {
+		return x.Budget
+	}
+	return nil
+}
+
+func (x *GetBudgetResponse) GetAdjustments() []*BudgetAdjustment {
+	if x != nil {
+		return x.Adjustments
+	}
+	return nil
+}
+
+func (x *GetBudgetResponse) GetAlerts() []*BudgetAlert {
+	if x != nil {
+		return x.Alerts
+	}
+	return nil
+}
+
+// AdjustBudgetRequest asks for an adjustment.
+type AdjustBudgetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}/budgets/{budget}".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Scope of the window, as BudgetWindow has it. Empty means "tenant".
+	Scope string `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	// By how much the limit is raised, or, below zero, lowered.
+	Amount *BudgetAmount `protobuf:"bytes,3,opt,name=amount,proto3" json:"amount,omitempty"`
+	// Why; it is kept with the adjustment.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Last segment of the adjustment's name, unique in its budget, chosen by the
+	// client: sent again it makes no second adjustment.
+	AdjustmentId  string `protobuf:"bytes,5,opt,name=adjustment_id,json=adjustmentId,proto3" json:"adjustment_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdjustBudgetRequest) Reset() {
+	*x = AdjustBudgetRequest{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdjustBudgetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdjustBudgetRequest) ProtoMessage() {}
+
+func (x *AdjustBudgetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdjustBudgetRequest.ProtoReflect.Descriptor instead.
+func (*AdjustBudgetRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AdjustBudgetRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AdjustBudgetRequest) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *AdjustBudgetRequest) GetAmount() *BudgetAmount {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
+func (x *AdjustBudgetRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AdjustBudgetRequest) GetAdjustmentId() string {
+	if x != nil {
+		return x.AdjustmentId
+	}
+	return ""
+}
+
+// AdjustBudgetResponse is an adjustment that is kept.
+type AdjustBudgetResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The adjustment.
+	Adjustment    *BudgetAdjustment `protobuf:"bytes,1,opt,name=adjustment,proto3" json:"adjustment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdjustBudgetResponse) Reset() {
+	*x = AdjustBudgetResponse{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdjustBudgetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdjustBudgetResponse) ProtoMessage() {}
+
+func (x *AdjustBudgetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdjustBudgetResponse.ProtoReflect.Descriptor instead.
+func (*AdjustBudgetResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *AdjustBudgetResponse) GetAdjustment() *BudgetAdjustment {
+	if x != nil {
+		return x.Adjustment
+	}
+	return nil
+}
+
 // QueryCostsRequest asks for sums.
 type QueryCostsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -48,7 +407,7 @@ type QueryCostsRequest struct {
 
 func (x *QueryCostsRequest) Reset() {
 	*x = QueryCostsRequest{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[0]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -60,7 +419,7 @@ func (x *QueryCostsRequest) String() string {
 func (*QueryCostsRequest) ProtoMessage() {}
 
 func (x *QueryCostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[0]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -73,7 +432,7 @@ func (x *QueryCostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryCostsRequest.ProtoReflect.Descriptor instead.
 func (*QueryCostsRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{0}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *QueryCostsRequest) GetParent() string {
@@ -133,7 +492,7 @@ type QueryCostsResponse struct {
 
 func (x *QueryCostsResponse) Reset() {
 	*x = QueryCostsResponse{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[1]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -145,7 +504,7 @@ func (x *QueryCostsResponse) String() string {
 func (*QueryCostsResponse) ProtoMessage() {}
 
 func (x *QueryCostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[1]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -158,7 +517,7 @@ func (x *QueryCostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryCostsResponse.ProtoReflect.Descriptor instead.
 func (*QueryCostsResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{1}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *QueryCostsResponse) GetRows() []*CostRow {
@@ -205,7 +564,7 @@ type CostRow struct {
 
 func (x *CostRow) Reset() {
 	*x = CostRow{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[2]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -217,7 +576,7 @@ func (x *CostRow) String() string {
 func (*CostRow) ProtoMessage() {}
 
 func (x *CostRow) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[2]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -230,7 +589,7 @@ func (x *CostRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostRow.ProtoReflect.Descriptor instead.
 func (*CostRow) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CostRow) GetDimensions() map[string]string {
@@ -279,7 +638,38 @@ var File_weir_v1_accounting_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\n" +
-	" weir/v1/accounting_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13weir/v1/money.proto\x1a\x13weir/v1/usage.proto\"\xe8\x04\n" +
+	" weir/v1/accounting_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14weir/v1/budget.proto\x1a\x13weir/v1/money.proto\x1a\x13weir/v1/usage.proto\"\x84\x02\n" +
+	"\x12ListBudgetsRequest\x12\x9b\x01\n" +
+	"\x06parent\x18\x01 \x01(\tB\x82\x01\xe0A\x02\xfaA\x10\x12\x0eweir.v1/Budget\xbaHi\xba\x01f\n" +
+	"\x0ebudgets.parent\x12\x16must be tenants/TENANT\x1a<this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"r\n" +
+	"\x13ListBudgetsResponse\x12.\n" +
+	"\abudgets\x18\x01 \x03(\v2\x0f.weir.v1.BudgetB\x03\xe0A\x03R\abudgets\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xbd\x02\n" +
+	"\x10GetBudgetRequest\x12\xa8\x02\n" +
+	"\x04name\x18\x01 \x01(\tB\x93\x02\xe0A\x02\xfaA\x10\n" +
+	"\x0eweir.v1/Budget\xbaH\xf9\x01\xba\x01\xf5\x01\n" +
+	"\vbudget.name\x12}must be tenants/TENANT/budgets/BUDGET, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1agthis.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/budgets/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\"\xb6\x01\n" +
+	"\x11GetBudgetResponse\x12,\n" +
+	"\x06budget\x18\x01 \x01(\v2\x0f.weir.v1.BudgetB\x03\xe0A\x03R\x06budget\x12@\n" +
+	"\vadjustments\x18\x02 \x03(\v2\x19.weir.v1.BudgetAdjustmentB\x03\xe0A\x03R\vadjustments\x121\n" +
+	"\x06alerts\x18\x03 \x03(\v2\x14.weir.v1.BudgetAlertB\x03\xe0A\x03R\x06alerts\"\x95\x05\n" +
+	"\x13AdjustBudgetRequest\x12\xa8\x02\n" +
+	"\x04name\x18\x01 \x01(\tB\x93\x02\xe0A\x02\xfaA\x10\n" +
+	"\x0eweir.v1/Budget\xbaH\xf9\x01\xba\x01\xf5\x01\n" +
+	"\vbudget.name\x12}must be tenants/TENANT/budgets/BUDGET, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1agthis.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/budgets/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\x12\x1e\n" +
+	"\x05scope\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x05scope\x128\n" +
+	"\x06amount\x18\x03 \x01(\v2\x15.weir.v1.BudgetAmountB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x06amount\x12%\n" +
+	"\x06reason\x18\x04 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\x12\xd1\x01\n" +
+	"\radjustment_id\x18\x05 \x01(\tB\xab\x01\xe0A\x02\xbaH\xa4\x01\xba\x01\xa0\x01\n" +
+	"\radjustment.id\x12Ymust be a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1a4this.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\fadjustmentId\"V\n" +
+	"\x14AdjustBudgetResponse\x12>\n" +
+	"\n" +
+	"adjustment\x18\x01 \x01(\v2\x19.weir.v1.BudgetAdjustmentB\x03\xe0A\x03R\n" +
+	"adjustment\"\xe8\x04\n" +
 	"\x11QueryCostsRequest\x12\xb7\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\x9e\x01\xe0A\x02\xbaH\x97\x01\xba\x01\x93\x01\n" +
 	"\fcosts.parent\x12Amust be tenants/TENANT, or tenants/- for all that the key may see\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12D\n" +
@@ -307,10 +697,13 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\x0eunpriced_calls\x18\x06 \x01(\x03B\x03\xe0A\x03R\runpricedCalls\x1a=\n" +
 	"\x0fDimensionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xaa\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xc4\x04\n" +
 	"\x11AccountingService\x12\x94\x01\n" +
 	"\n" +
-	"QueryCosts\x12\x1a.weir.v1.QueryCostsRequest\x1a\x1b.weir.v1.QueryCostsResponse\"M\xdaA\x1aparent,start_time,end_time\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/{parent=tenants/*}/costs:query\x90\x02\x01B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"QueryCosts\x12\x1a.weir.v1.QueryCostsRequest\x1a\x1b.weir.v1.QueryCostsResponse\"M\xdaA\x1aparent,start_time,end_time\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/{parent=tenants/*}/costs:query\x90\x02\x01\x12|\n" +
+	"\vListBudgets\x12\x1b.weir.v1.ListBudgetsRequest\x1a\x1c.weir.v1.ListBudgetsResponse\"2\xdaA\x06parent\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=tenants/*}/budgets\x90\x02\x01\x12t\n" +
+	"\tGetBudget\x12\x19.weir.v1.GetBudgetRequest\x1a\x1a.weir.v1.GetBudgetResponse\"0\xdaA\x04name\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=tenants/*/budgets/*}\x90\x02\x01\x12\xa3\x01\n" +
+	"\fAdjustBudget\x12\x1c.weir.v1.AdjustBudgetRequest\x1a\x1d.weir.v1.AdjustBudgetResponse\"V\xdaA name,amount,reason,adjustment_id\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{name=tenants/*/budgets/*}:adjust\x90\x02\x02B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_accounting_service_proto_rawDescOnce sync.Once
@@ -324,31 +717,53 @@ func file_weir_v1_accounting_service_proto_rawDescGZIP() []byte {
 	return file_weir_v1_accounting_service_proto_rawDescData
 }
 
-var file_weir_v1_accounting_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_weir_v1_accounting_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_weir_v1_accounting_service_proto_goTypes = []any{
-	(*QueryCostsRequest)(nil),     // 0: weir.v1.QueryCostsRequest
-	(*QueryCostsResponse)(nil),    // 1: weir.v1.QueryCostsResponse
-	(*CostRow)(nil),               // 2: weir.v1.CostRow
-	nil,                           // 3: weir.v1.CostRow.DimensionsEntry
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
-	(*Money)(nil),                 // 5: weir.v1.Money
-	(*Usage)(nil),                 // 6: weir.v1.Usage
+	(*ListBudgetsRequest)(nil),    // 0: weir.v1.ListBudgetsRequest
+	(*ListBudgetsResponse)(nil),   // 1: weir.v1.ListBudgetsResponse
+	(*GetBudgetRequest)(nil),      // 2: weir.v1.GetBudgetRequest
+	(*GetBudgetResponse)(nil),     // 3: weir.v1.GetBudgetResponse
+	(*AdjustBudgetRequest)(nil),   // 4: weir.v1.AdjustBudgetRequest
+	(*AdjustBudgetResponse)(nil),  // 5: weir.v1.AdjustBudgetResponse
+	(*QueryCostsRequest)(nil),     // 6: weir.v1.QueryCostsRequest
+	(*QueryCostsResponse)(nil),    // 7: weir.v1.QueryCostsResponse
+	(*CostRow)(nil),               // 8: weir.v1.CostRow
+	nil,                           // 9: weir.v1.CostRow.DimensionsEntry
+	(*Budget)(nil),                // 10: weir.v1.Budget
+	(*BudgetAdjustment)(nil),      // 11: weir.v1.BudgetAdjustment
+	(*BudgetAlert)(nil),           // 12: weir.v1.BudgetAlert
+	(*BudgetAmount)(nil),          // 13: weir.v1.BudgetAmount
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*Money)(nil),                 // 15: weir.v1.Money
+	(*Usage)(nil),                 // 16: weir.v1.Usage
 }
 var file_weir_v1_accounting_service_proto_depIdxs = []int32{
-	4, // 0: weir.v1.QueryCostsRequest.start_time:type_name -> google.protobuf.Timestamp
-	4, // 1: weir.v1.QueryCostsRequest.end_time:type_name -> google.protobuf.Timestamp
-	2, // 2: weir.v1.QueryCostsResponse.rows:type_name -> weir.v1.CostRow
-	5, // 3: weir.v1.QueryCostsResponse.totals:type_name -> weir.v1.Money
-	3, // 4: weir.v1.CostRow.dimensions:type_name -> weir.v1.CostRow.DimensionsEntry
-	6, // 5: weir.v1.CostRow.usage:type_name -> weir.v1.Usage
-	5, // 6: weir.v1.CostRow.costs:type_name -> weir.v1.Money
-	0, // 7: weir.v1.AccountingService.QueryCosts:input_type -> weir.v1.QueryCostsRequest
-	1, // 8: weir.v1.AccountingService.QueryCosts:output_type -> weir.v1.QueryCostsResponse
-	8, // [8:9] is the sub-list for method output_type
-	7, // [7:8] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	10, // 0: weir.v1.ListBudgetsResponse.budgets:type_name -> weir.v1.Budget
+	10, // 1: weir.v1.GetBudgetResponse.budget:type_name -> weir.v1.Budget
+	11, // 2: weir.v1.GetBudgetResponse.adjustments:type_name -> weir.v1.BudgetAdjustment
+	12, // 3: weir.v1.GetBudgetResponse.alerts:type_name -> weir.v1.BudgetAlert
+	13, // 4: weir.v1.AdjustBudgetRequest.amount:type_name -> weir.v1.BudgetAmount
+	11, // 5: weir.v1.AdjustBudgetResponse.adjustment:type_name -> weir.v1.BudgetAdjustment
+	14, // 6: weir.v1.QueryCostsRequest.start_time:type_name -> google.protobuf.Timestamp
+	14, // 7: weir.v1.QueryCostsRequest.end_time:type_name -> google.protobuf.Timestamp
+	8,  // 8: weir.v1.QueryCostsResponse.rows:type_name -> weir.v1.CostRow
+	15, // 9: weir.v1.QueryCostsResponse.totals:type_name -> weir.v1.Money
+	9,  // 10: weir.v1.CostRow.dimensions:type_name -> weir.v1.CostRow.DimensionsEntry
+	16, // 11: weir.v1.CostRow.usage:type_name -> weir.v1.Usage
+	15, // 12: weir.v1.CostRow.costs:type_name -> weir.v1.Money
+	6,  // 13: weir.v1.AccountingService.QueryCosts:input_type -> weir.v1.QueryCostsRequest
+	0,  // 14: weir.v1.AccountingService.ListBudgets:input_type -> weir.v1.ListBudgetsRequest
+	2,  // 15: weir.v1.AccountingService.GetBudget:input_type -> weir.v1.GetBudgetRequest
+	4,  // 16: weir.v1.AccountingService.AdjustBudget:input_type -> weir.v1.AdjustBudgetRequest
+	7,  // 17: weir.v1.AccountingService.QueryCosts:output_type -> weir.v1.QueryCostsResponse
+	1,  // 18: weir.v1.AccountingService.ListBudgets:output_type -> weir.v1.ListBudgetsResponse
+	3,  // 19: weir.v1.AccountingService.GetBudget:output_type -> weir.v1.GetBudgetResponse
+	5,  // 20: weir.v1.AccountingService.AdjustBudget:output_type -> weir.v1.AdjustBudgetResponse
+	17, // [17:21] is the sub-list for method output_type
+	13, // [13:17] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_accounting_service_proto_init() }
@@ -356,6 +771,7 @@ func file_weir_v1_accounting_service_proto_init() {
 	if File_weir_v1_accounting_service_proto != nil {
 		return
 	}
+	file_weir_v1_budget_proto_init()
 	file_weir_v1_money_proto_init()
 	file_weir_v1_usage_proto_init()
 	type x struct{}
@@ -364,7 +780,7 @@ func file_weir_v1_accounting_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_accounting_service_proto_rawDesc), len(file_weir_v1_accounting_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

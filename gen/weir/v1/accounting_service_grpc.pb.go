@@ -19,21 +19,44 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AccountingService_QueryCosts_FullMethodName = "/weir.v1.AccountingService/QueryCosts"
+	AccountingService_QueryCosts_FullMethodName   = "/weir.v1.AccountingService/QueryCosts"
+	AccountingService_ListBudgets_FullMethodName  = "/weir.v1.AccountingService/ListBudgets"
+	AccountingService_GetBudget_FullMethodName    = "/weir.v1.AccountingService/GetBudget"
+	AccountingService_AdjustBudget_FullMethodName = "/weir.v1.AccountingService/AdjustBudget"
 )
 
 // AccountingServiceClient is the client API for AccountingService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AccountingService tells what calls cost. An admin of a tenant may ask for its
-// tenant, a platform admin for each and for all.
+// AccountingService tells what calls cost, and how budgets stand. An admin of a
+// tenant may ask for its tenant, a platform admin for each and for all.
 type AccountingServiceClient interface {
 	// Sums use and charge of the calls that arrived in a span of time.
 	//
 	// Errors: INVALID_ARGUMENT for a bad dimension, span or page token;
 	// NOT_FOUND for another tenant; UNAVAILABLE where the store is away.
 	QueryCosts(ctx context.Context, in *QueryCostsRequest, opts ...grpc.CallOption) (*QueryCostsResponse, error)
+	// Lists a tenant's budgets with their windows of now, by name. A key of role
+	// member may not.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name or page token; PERMISSION_DENIED for
+	// a member; NOT_FOUND for another tenant; UNAVAILABLE where the store is away.
+	ListBudgets(ctx context.Context, in *ListBudgetsRequest, opts ...grpc.CallOption) (*ListBudgetsResponse, error)
+	// Tells how a budget stands, with its adjustments and alerts. A key of role
+	// member may not.
+	//
+	// Errors: as ListBudgets, and NOT_FOUND for a budget that is not there.
+	GetBudget(ctx context.Context, in *GetBudgetRequest, opts ...grpc.CallOption) (*GetBudgetResponse, error)
+	// Raises or lowers the limit of a budget's window of now: a top-up or a
+	// correction. Only the platform may, as it alone may apply budgets. The same
+	// adjustment_id again changes nothing and returns what is there.
+	//
+	// Errors: INVALID_ARGUMENT for an amount in another unit, a scope that the
+	// budget does not have, or a budget per call; PERMISSION_DENIED for a tenant's
+	// key; NOT_FOUND for the budget; ALREADY_EXISTS for an adjustment_id that
+	// stands for another amount or scope; UNAVAILABLE where the store is away.
+	AdjustBudget(ctx context.Context, in *AdjustBudgetRequest, opts ...grpc.CallOption) (*AdjustBudgetResponse, error)
 }
 
 type accountingServiceClient struct {
@@ -54,18 +77,68 @@ func (c *accountingServiceClient) QueryCosts(ctx context.Context, in *QueryCosts
 	return out, nil
 }
 
+func (c *accountingServiceClient) ListBudgets(ctx context.Context, in *ListBudgetsRequest, opts ...grpc.CallOption) (*ListBudgetsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListBudgetsResponse)
+	err := c.cc.Invoke(ctx, AccountingService_ListBudgets_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountingServiceClient) GetBudget(ctx context.Context, in *GetBudgetRequest, opts ...grpc.CallOption) (*GetBudgetResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetBudgetResponse)
+	err := c.cc.Invoke(ctx, AccountingService_GetBudget_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountingServiceClient) AdjustBudget(ctx context.Context, in *AdjustBudgetRequest, opts ...grpc.CallOption) (*AdjustBudgetResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AdjustBudgetResponse)
+	err := c.cc.Invoke(ctx, AccountingService_AdjustBudget_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AccountingServiceServer is the server API for AccountingService service.
 // All implementations must embed UnimplementedAccountingServiceServer
 // for forward compatibility.
 //
-// AccountingService tells what calls cost. An admin of a tenant may ask for its
-// tenant, a platform admin for each and for all.
+// AccountingService tells what calls cost, and how budgets stand. An admin of a
+// tenant may ask for its tenant, a platform admin for each and for all.
 type AccountingServiceServer interface {
 	// Sums use and charge of the calls that arrived in a span of time.
 	//
 	// Errors: INVALID_ARGUMENT for a bad dimension, span or page token;
 	// NOT_FOUND for another tenant; UNAVAILABLE where the store is away.
 	QueryCosts(context.Context, *QueryCostsRequest) (*QueryCostsResponse, error)
+	// Lists a tenant's budgets with their windows of now, by name. A key of role
+	// member may not.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name or page token; PERMISSION_DENIED for
+	// a member; NOT_FOUND for another tenant; UNAVAILABLE where the store is away.
+	ListBudgets(context.Context, *ListBudgetsRequest) (*ListBudgetsResponse, error)
+	// Tells how a budget stands, with its adjustments and alerts. A key of role
+	// member may not.
+	//
+	// Errors: as ListBudgets, and NOT_FOUND for a budget that is not there.
+	GetBudget(context.Context, *GetBudgetRequest) (*GetBudgetResponse, error)
+	// Raises or lowers the limit of a budget's window of now: a top-up or a
+	// correction. Only the platform may, as it alone may apply budgets. The same
+	// adjustment_id again changes nothing and returns what is there.
+	//
+	// Errors: INVALID_ARGUMENT for an amount in another unit, a scope that the
+	// budget does not have, or a budget per call; PERMISSION_DENIED for a tenant's
+	// key; NOT_FOUND for the budget; ALREADY_EXISTS for an adjustment_id that
+	// stands for another amount or scope; UNAVAILABLE where the store is away.
+	AdjustBudget(context.Context, *AdjustBudgetRequest) (*AdjustBudgetResponse, error)
 	mustEmbedUnimplementedAccountingServiceServer()
 }
 
@@ -78,6 +151,15 @@ type UnimplementedAccountingServiceServer struct{}
 
 func (UnimplementedAccountingServiceServer) QueryCosts(context.Context, *QueryCostsRequest) (*QueryCostsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method QueryCosts not implemented")
+}
+func (UnimplementedAccountingServiceServer) ListBudgets(context.Context, *ListBudgetsRequest) (*ListBudgetsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListBudgets not implemented")
+}
+func (UnimplementedAccountingServiceServer) GetBudget(context.Context, *GetBudgetRequest) (*GetBudgetResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetBudget not implemented")
+}
+func (UnimplementedAccountingServiceServer) AdjustBudget(context.Context, *AdjustBudgetRequest) (*AdjustBudgetResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AdjustBudget not implemented")
 }
 func (UnimplementedAccountingServiceServer) mustEmbedUnimplementedAccountingServiceServer() {}
 func (UnimplementedAccountingServiceServer) testEmbeddedByValue()                           {}
@@ -118,6 +200,60 @@ func _AccountingService_QueryCosts_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccountingService_ListBudgets_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListBudgetsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountingServiceServer).ListBudgets(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountingService_ListBudgets_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountingServiceServer).ListBudgets(ctx, req.(*ListBudgetsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountingService_GetBudget_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetBudgetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountingServiceServer).GetBudget(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountingService_GetBudget_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountingServiceServer).GetBudget(ctx, req.(*GetBudgetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountingService_AdjustBudget_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdjustBudgetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountingServiceServer).AdjustBudget(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountingService_AdjustBudget_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountingServiceServer).AdjustBudget(ctx, req.(*AdjustBudgetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AccountingService_ServiceDesc is the grpc.ServiceDesc for AccountingService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -128,6 +264,18 @@ var AccountingService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "QueryCosts",
 			Handler:    _AccountingService_QueryCosts_Handler,
+		},
+		{
+			MethodName: "ListBudgets",
+			Handler:    _AccountingService_ListBudgets_Handler,
+		},
+		{
+			MethodName: "GetBudget",
+			Handler:    _AccountingService_GetBudget_Handler,
+		},
+		{
+			MethodName: "AdjustBudget",
+			Handler:    _AccountingService_AdjustBudget_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

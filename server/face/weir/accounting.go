@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"time"
 
+	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/report"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/auth"
@@ -21,6 +23,24 @@ type Accounting struct {
 	Sum func(context.Context, report.Query) (report.Report, error)
 	// HasTenant tells whether there is a tenant of that name.
 	HasTenant func(name string) bool
+
+	// Book returns the budgets that are in force, and Budgets keeps how they
+	// stand.
+	Book    func() *lease.Book
+	Budgets BudgetStore
+	// Taken tells whether Adjust failed since the id is another adjustment's.
+	Taken func(error) bool
+	// Away returns an error of Budgets as *face.UnavailableError where the store
+	// is away; nil returns it as it is.
+	Away func(error) error
+	Now  func() time.Time
+}
+
+func (a *Accounting) away(err error) error {
+	if a.Away == nil {
+		return err
+	}
+	return a.Away(err)
 }
 
 // everyTenant is what AIP-159 calls all tenants.

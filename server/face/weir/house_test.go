@@ -2,6 +2,7 @@ package weir
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/weir-gateway/weir/server/backend/simulator"
 	"github.com/weir-gateway/weir/server/gateway/gatewaytest"
 	"github.com/weir-gateway/weir/server/intercept"
+	"github.com/weir-gateway/weir/server/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -87,7 +89,10 @@ func newHouse(t *testing.T, documents string) *house {
 	}
 	chain := &intercept.Chain{Keys: &auth.Keys{Lookup: h.Live.Lookup, Now: time.Now}, Metrics: metrics, Log: h.Logger, Now: time.Now}
 	server := grpc.NewServer(append(chain.ServerOptions(), grpc.WaitForHandlers(true))...)
-	if err := Register(server, Config{Gateway: h.Gateway, Admin: h.Admin, Reports: h.Store, Keys: h.Store, Live: h.Live, Now: time.Now}); err != nil {
+	if err := Register(server, Config{
+		Gateway: h.Gateway, Admin: h.Admin, Reports: h.Store, Budgets: h.Store, Keys: h.Store, Live: h.Live, Now: func() time.Time { return h.Clock() },
+		Taken: func(err error) bool { return errors.Is(err, store.ErrAdjusted) },
+	}); err != nil {
 		t.Fatal(err)
 	}
 	listener := bufconn.Listen(1 << 20)

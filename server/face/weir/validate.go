@@ -22,6 +22,7 @@ type validation struct{ protovalidate.Validator }
 func newValidation() (validation, error) {
 	v, err := protovalidate.New(protovalidate.WithMessages(
 		&weirv1.GenerateRequest{}, &weirv1.ApplyDocumentsRequest{}, &weirv1.QueryCostsRequest{}, &weirv1.CreateKeyRequest{},
+		&weirv1.ListBudgetsRequest{}, &weirv1.GetBudgetRequest{}, &weirv1.AdjustBudgetRequest{},
 	))
 	return validation{v}, err
 }

@@ -15,6 +15,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/report"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/admin"
@@ -28,12 +29,16 @@ type Config struct {
 	Gateway *gateway.Gateway
 	Admin   *admin.Admin
 	Reports report.Store
+	Budgets BudgetStore
 	Keys    auth.Store
 	Live    *admin.Live
 	Now     func() time.Time
 	// Away tells whether an error means that the store cannot be asked. It is
 	// a func since only cmd knows which store there is; nil is never.
 	Away func(error) bool
+	// Taken tells whether an error of Budgets means that an adjustment's id is
+	// taken.
+	Taken func(error) bool
 }
 
 // Register registers all services, each behind the check of its requests. The
@@ -58,6 +63,9 @@ func Register(server grpc.ServiceRegistrar, c Config) error {
 			return sums, c.away("the ledger", err)
 		},
 		HasTenant: func(name string) bool { return c.Live.Snapshot().HasTenant(name) },
+		Book:      func() *lease.Book { return c.Live.Snapshot().Budgets },
+		Budgets:   c.Budgets, Taken: c.Taken, Now: c.Now,
+		Away: func(err error) error { return c.away("the ledger", err) },
 	})
 	weirv1.RegisterTenantServiceServer(s, &Tenants{
 		Create: func(ctx context.Context, key auth.Key) error { return c.away("the keys", c.Keys.CreateKey(ctx, key)) },
@@ -86,6 +94,7 @@ const (
 	tenantType  = "weir.v1/Tenant"
 	projectType = "weir.v1/Project"
 	keyType     = "weir.v1/Key"
+	budgetType  = "weir.v1/Budget"
 )
 
 // missing says that a resource is not there. A caller who may not see it gets

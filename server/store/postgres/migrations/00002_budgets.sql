@@ -31,3 +31,22 @@ CREATE TABLE alerts (
     PRIMARY KEY (series, percent, starts)
 );
 CREATE INDEX alerts_budget ON alerts (tenant, budget, raised);
+
+-- Top-ups and corrections of one window's limit. Rows never change; adjusted is
+-- their sum.
+CREATE TABLE adjustments (
+    tenant    TEXT COLLATE "C" NOT NULL,
+    budget    TEXT COLLATE "C" NOT NULL,
+    id        TEXT COLLATE "C" NOT NULL,
+    window_id TEXT COLLATE "C" NOT NULL,
+    scope     TEXT COLLATE "C" NOT NULL,
+    unit      TEXT COLLATE "C" NOT NULL,
+    amount    BIGINT NOT NULL,
+    reason    TEXT COLLATE "C" NOT NULL,
+    key_name  TEXT COLLATE "C" NOT NULL,
+    made      BIGINT NOT NULL,
+    PRIMARY KEY (tenant, budget, id)
+);
+ALTER TABLE windows ADD COLUMN adjusted BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX adjustments_window ON adjustments (window_id);
+CREATE INDEX windows_budget ON windows (tenant, budget, starts);

@@ -31,3 +31,22 @@ CREATE TABLE alerts (
     PRIMARY KEY (series, percent, starts)
 ) STRICT;
 CREATE INDEX alerts_budget ON alerts (tenant, budget, raised);
+
+-- Top-ups and corrections of one window's limit. Rows never change; adjusted is
+-- their sum.
+CREATE TABLE adjustments (
+    tenant    TEXT NOT NULL,
+    budget    TEXT NOT NULL,
+    id        TEXT NOT NULL,
+    window_id TEXT NOT NULL,
+    scope     TEXT NOT NULL,
+    unit      TEXT NOT NULL,
+    amount    INTEGER NOT NULL,
+    reason    TEXT NOT NULL,
+    key_name  TEXT NOT NULL,
+    made      INTEGER NOT NULL,
+    PRIMARY KEY (tenant, budget, id)
+) STRICT;
+ALTER TABLE windows ADD COLUMN adjusted INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX adjustments_window ON adjustments (window_id);
+CREATE INDEX windows_budget ON windows (tenant, budget, starts);
