@@ -9,9 +9,12 @@
 //
 //   - What a budget window has spent is the sum of its allocations.
 //   - What a window holds is the sum of the claims of open attempts.
-//   - A claim is granted only where spent + held + claim <= limit. The
-//     statement that grants it is the only guard; no constraint refuses a
-//     settle.
+//   - A window is adjusted by the sum of its adjustments.
+//   - A claim is granted only where spent + held + claim <= limit + adjusted,
+//     and where it is lenient (a grace, a shadow) the excess is told. What
+//     grants it is the only guard: one statement, or for rolling and lenient
+//     windows several under the lock of the window or its series. No
+//     constraint refuses a settle.
 //   - A line is there once, never changes, and has fed its windows once.
 package store
 
