@@ -109,8 +109,8 @@ func grouped(r *rand.Rand, s string, sizes ...int) string {
 	return strings.Join(append(out, s), sep)
 }
 
-// carriers are sentences around a number.
-var carriers = []string{
+// frames are sentences around a number.
+var frames = []string{
 	"您好，%s，请核对。", "我的%s谢谢", "%s", "请把资料发给%s，越快越好！", "（%s）", "\n%s\n", "订单20240315已生成，联系：%s。", "登记：%s；共3人，2024年到期", "“%s”",
 }
 
@@ -175,7 +175,7 @@ func TestChineseEntitiesInMadeSentences(t *testing.T) {
 				m = makers[name].wrong
 			}
 			said, number := m(r)
-			text := fmt.Sprintf(oneOf(r, carriers), said+oneOf(r, []string{"", "：", "是", ": ", " "})+number)
+			text := fmt.Sprintf(oneOf(r, frames), said+oneOf(r, []string{"", "：", "是", ": ", " "})+number)
 			s := e.Screen()
 			for rest := text; rest != ""; { // in pieces that cut runes
 				n := min(1+r.IntN(9), len(rest))
