@@ -127,6 +127,7 @@ func (c *compiler) guard(d Document, r Rule) (Guard, Problems) {
 		return nil, Problems{Fault(r.Node, r.Field+".guard", "unknown guard %q%s", r.Guard, suggest(r.Guard, known))}
 	}
 	guard, err := factory(r.Node, Env{
+		Stage: r.Stage,
 		Lexicon: func(name string) (Lexicon, bool) {
 			if d.Tenant != "" {
 				if l, ok := c.lexicons[d.Tenant+"/"+name]; ok {

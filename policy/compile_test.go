@@ -55,7 +55,7 @@ func factories(made *int) map[string]policy.Factory {
 			if !ok {
 				return nil, policy.Fault(rule, "list", "no lexicon %q", raw.List)
 			}
-			raw.Word = l.Terms[0]
+			raw.Word = l.Terms[0].Text
 		}
 		return env.Share(raw.Word, func() (policy.Guard, error) {
 			if made != nil {
@@ -107,7 +107,7 @@ policy t/b: line 6: safety.input[0].list: rule "input[0]": no lexicon "nowhere"`
 // and never another tenant's.
 func TestLexiconOfTheTenant(t *testing.T) {
 	lists := []policy.Lexicon{
-		{Name: "l", Terms: []string{"p"}}, {Name: "l", Tenant: "t", Terms: []string{"q"}}, {Name: "own", Tenant: "t", Terms: []string{"r"}},
+		{Name: "l", Terms: []policy.Term{{Text: "p"}}}, {Name: "l", Tenant: "t", Terms: []policy.Term{{Text: "q"}}}, {Name: "own", Tenant: "t", Terms: []policy.Term{{Text: "r"}}},
 	}
 	rule := "\nsafety: {output: [{guard: stub, list: l, action: redact, placeholder: _}]}"
 	docs := documents(t, "name: floor"+rule, "name: a\ntenant: t"+rule)

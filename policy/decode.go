@@ -136,7 +136,9 @@ func (d *decoder) custom(n *yaml.Node, v reflect.Value, at *path) bool {
 	}
 	switch u := v.Addr().Interface().(type) {
 	case yaml.Unmarshaler:
-		d.problems = append(d.problems, Within(at.String(), n, u.UnmarshalYAML(n))...)
+		if err := u.UnmarshalYAML(n); err != nil {
+			d.problems = append(d.problems, Within(at.String(), n, err)...)
+		}
 	case encoding.TextUnmarshaler:
 		if n.Kind != yaml.ScalarNode {
 			d.fault(n, at, "want one value, got %s", describe(n))

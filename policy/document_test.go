@@ -1,6 +1,8 @@
 package policy_test
 
 import (
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,15 +89,24 @@ func TestParseDocumentProblems(t *testing.T) {
 }
 
 func TestParseLexicon(t *testing.T) {
-	l, err := policy.ParseLexicon(parse(t, "kind: Lexicon\nname: bad\nterms: [zorblatt, 测试词]\ncategory: test/words\nseverity: low"))
-	if err != nil || l.FullName() != "bad" || len(l.Terms) != 2 || l.Severity != policy.Low || l.Category != "test/words" {
+	yes := true
+	l, err := policy.ParseLexicon(parse(t, "kind: Lexicon\nname: bad\ncategory: test/words\nseverity: low\nterms:\n- zorblatt\n- {term: 测试词, category: test/词, severity: high, whole_word: true}"))
+	if err != nil || l.FullName() != "bad" || l.Severity != policy.Low || l.Category != "test/words" {
 		t.Errorf("%+v, %v", l, err)
 	}
+	if want := []policy.Term{{Text: "zorblatt"}, {Text: "测试词", Category: "test/词", Severity: policy.High, WholeWord: &yes}}; !reflect.DeepEqual(l.Terms, want) {
+		t.Errorf("%+v", l.Terms)
+	}
 	for text, want := range map[string]string{
-		"kind: Lexicon\nname: a":                     `line 1: terms: no terms: a list that finds nothing is a mistake`,
-		"kind: Lexicon\nname: a\nterms: [b, 7]":      `line 3: terms[1]: want text, got the number 7: quote it ("7")`,
-		"kind: Lexicon\nname: a\nterms: [b, '']":     `line 1: terms[1]: is empty`,
-		"kind: Lexicon\nname: a\nterms: [b, ]\nx: y": `line 4: x: unknown field (known: category, kind, name, severity, tenant, terms)`,
+		"kind: Lexicon\nname: a":                                                         `line 1: terms: no terms: a list that finds nothing is a mistake`,
+		"kind: Lexicon\nname: a\nterms: [b, 7]":                                          `line 3: terms[1]: want text, got the number 7: quote it ("7")`,
+		"kind: Lexicon\nname: a\nterms: [b, '']":                                         `line 3: terms[1]: is empty`,
+		"kind: Lexicon\nname: a\nterms: [b, ]\nx: y":                                     `line 4: x: unknown field (known: category, file, kind, name, severity, tenant, terms)`,
+		"kind: Lexicon\nname: a\nterms:\n- b\n- {category: c}":                           `line 5: terms[1].term: is empty: write the word or phrase to look for`,
+		"kind: Lexicon\nname: a\nterms:\n- {term: b, at: 3}":                             `line 4: terms[0].at: unknown field (known: category, severity, term, whole_word)`,
+		"kind: Lexicon\nname: a\nterms:\n- {term: b,\n   severity: grave}":               `line 5: terms[0].severity: unknown severity "grave" (known: low, medium, high)`,
+		"kind: Lexicon\nname: a\nterms: [" + strings.Repeat("b", policy.MaxTerm+1) + "]": `line 3: terms[0]: want at most 1024 bytes, got 1025`,
+		"kind: Lexicon\nname: a\nfile: w.txt":                                            `line 3: file: is read by weir apply and weir policy from beside the document: send the terms themselves`,
 	} {
 		if _, err := policy.ParseLexicon(parse(t, text)); err == nil || err.Error() != want {
 			t.Errorf("got\n%v\nwant\n%s", err, want)

@@ -90,6 +90,9 @@ type Factory func(rule *yaml.Node, env Env) (Guard, error)
 // Env is what a factory may ask while a Set is compiled. Its funcs are never
 // nil and must not be called afterwards.
 type Env struct {
+	// Stage is that of the rule.
+	Stage Stage
+
 	// Lexicon finds a list of the policy's tenant, else of the platform.
 	Lexicon func(name string) (Lexicon, bool)
 

@@ -83,7 +83,8 @@ func (c *applyCommand) Run(ctx context.Context, t terminal) error {
 	return nil
 }
 
-// readSources reads files, the YAML files of folders, and standard input.
+// readSources reads files, the YAML files of folders, and standard input, with
+// the word lists that they name.
 func readSources(names []string, in io.Reader) ([]*weirv1.DocumentSource, error) {
 	var files []string
 	for _, name := range names {
@@ -135,7 +136,11 @@ func readSources(names []string, in io.Reader) ([]*weirv1.DocumentSource, error)
 		if len(data) == 0 {
 			return nil, fmt.Errorf("%s is empty: a document begins with its kind, such as kind: Tenant", name)
 		}
-		sources = append(sources, &weirv1.DocumentSource{Name: name, Content: string(data)})
+		content, err := withWordLists(string(data), filepath.Dir(file))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		sources = append(sources, &weirv1.DocumentSource{Name: name, Content: content})
 	}
 	return sources, nil
 }

@@ -97,14 +97,11 @@ func Letter(r rune) bool {
 }
 
 // Class returns the letter that stands for what is written for it in leet: the
-// classes are 0 o, 1 i l ! |, 2 z, 3 e €, 4 a @, 5 s $, 6 9 g, 7 t +, 8 b. A
+// classes are 0 o, 1 i l ! |, 2 z, 3 e, 4 a @, 5 s $, 6 9 g, 7 t +, 8 b. A
 // rune of the folded text that is in none of them stands for itself.
 func Class(r rune) rune {
 	if uint32(r) < utf8.RuneSelf {
 		return folded.leet[r]
-	}
-	if r == '€' {
-		return 'e'
 	}
 	return r
 }

@@ -43,9 +43,9 @@ func TestFold(t *testing.T) {
 
 // TestFoldIsStable: what comes out folds to itself, decomposed and composed text
 // fold alike, and so do letters that differ in case only (but for the Greek
-// capitals that are named).
+// and Warang Citi capitals that are named).
 func TestFoldIsStable(t *testing.T) {
-	odd := map[rune]bool{'\u039D': true, '\u03A5': true, '\u0397': true, '\u03F2': true, '\u03F9': true, '\u0345': true} // the last is a mark with a case
+	odd := map[rune]bool{'\u039D': true, '\u03A5': true, '\u0397': true, '\u03F2': true, '\u03F9': true, '\u0345': true, '\U000118A4': true, '\U000118BC': true} // the last is a mark with a case
 	for r := rune(0); r <= unicode.MaxRune; r++ {
 		if !utf8.ValidRune(r) {
 			continue
@@ -56,6 +56,9 @@ func TestFoldIsStable(t *testing.T) {
 			t.Errorf("%U folds to %q and that to %q", r, f, again)
 		}
 		for _, form := range []norm.Form{norm.NFC, norm.NFD, norm.NFKC, norm.NFKD} {
+			if strings.ContainsRune("\u03F2\u03F9\u02DB\u037A\uFFE8", r) {
+				continue // they look like a c, an i and a bar, and decompose to a sigma, a space and a line
+			}
 			if g := fold.String(fold.Fold, form.String(s)); g != f {
 				t.Errorf("%U folds to %q, normalized to %q", r, f, g)
 			}
@@ -95,11 +98,9 @@ func TestViews(t *testing.T) {
 		view       fold.View
 		text, want string
 	}{
-		{fold.Raw, "Aé", "A0-1 é1-3"},
 		{fold.Fold, "Aﬁ\u0301", "a0-1 f1-4 i1-4 _4-6"},
 		{fold.Tags, "a\U000E0041\U000E007Fb", "/0-1 a1-5 /5-9 /9-10"},
-		{fold.Leet, "L33t!", "l0-1 e1-2 e2-3 t3-4 l4-5"},
-		{fold.Squeeze, "a-b - c----d", "a0-1 _1-2 b2-3 _3-4 _4-5 _5-6 c6-7 _7-8 _8-9 _9-10 /10-11 d11-12"},
+		{fold.Squeeze, "a-b - c--------d", "a0-1 _1-2 b2-3 _3-4 _4-5 _5-6 c6-7 _7-8 _8-9 _9-10 _10-11 _11-12 _12-13 _13-14 /14-15 d15-16"},
 		{fold.JSON, `a\u0062\n\/`, "a0-1 b1-7  7-9 /9-11"},
 		{fold.JSON, `\ud83d\ude00`, "😀0-12"},
 		{fold.JSON, `\ud83dx`, "/0-6 x6-7"},
@@ -119,6 +120,9 @@ func TestViews(t *testing.T) {
 		{fold.Base64, "em9yYg==", "z0-4 o0-4 r0-4 b4-6 /6-7 /7-8"},
 		{fold.Base64, "5Lit5paH", "中0-4 文4-8"},
 		{fold.Base64, "YeS4rQ", "a0-4 中0-6"},
+		{fold.Base64, "em9y\r\nYg==", "z0-4 o0-4 r0-4 _4-6 b6-8 /8-9 /9-10"},
+		{fold.Base64, "YeS4\nrQ", "a0-4 中0-7"},
+		{fold.Base64, "em9y\n Yg\nem9y\n\n\nem9y\n", "z0-4 o0-4 r0-4 /4-5 /5-6 b6-8 /8-9 z9-13 o9-13 r9-13 /13-15 /15-16 z16-20 o16-20 r16-20 /20-21"},
 		{fold.Base64, "gICA.a", "/0-4 /0-4 /0-4 /4-5 /5-6"},
 	} {
 		if got := show(c.view, c.text, func(int) bool { return false }); got != c.want {

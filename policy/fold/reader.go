@@ -9,16 +9,11 @@ import (
 type View uint8
 
 const (
-	// Raw is the text itself, rune by rune.
-	Raw View = iota
 	// Fold is every rune as [Rune] folds it.
-	Fold
+	Fold View = iota
 	// Tags is what tag characters say, folded, and nothing else: any other rune
 	// is a Break.
 	Tags
-	// Leet is Fold with every rune as [Class] has it. It takes "10" for "lo": who
-	// looks at this view decides where that may be meant.
-	Leet
 	// Squeeze is Fold without what is not a [Letter]; more than [MaxSeparators]
 	// of that in a row are a Break.
 	Squeeze
@@ -31,24 +26,23 @@ const (
 	// names of punctuation and space) undone. What only looks like one is a Break.
 	Encoded
 	// Base64 is Fold of what words of the base64 alphabets (RFC 4648, sections 4
-	// and 5) decode to, a whole group of four at a time; anything else, and what
-	// decodes to no UTF-8, is a Break. Most words decode to something: who looks
-	// at this view wants a match of some length.
+	// and 5) decode to, a whole group of four at a time; the end of a line behind a
+	// group is nothing (RFC 2045, section 6.8), and anything else, and what decodes
+	// to no UTF-8, is a Break. Most words decode to something: who looks at this
+	// view wants a match of some length.
 	Base64
 )
 
 // MaxSeparators is how many separators may stand between two letters of a word
-// in [Squeeze].
-const MaxSeparators = 3
+// in [Squeeze]: up to three between any two, and so seven where a space of the
+// word stands between two of them (a - b -   - c).
+const MaxSeparators = 7
 
 // String is what the view makes of a text, for the terms that are looked for
 // in it: those of a word list are written plainly, so JSON, Encoded, Base64 and
 // Tags fold them and no more. A Break is U+FFFD.
 func String(v View, s string) string {
-	switch v {
-	case Raw:
-		return s
-	case JSON, Encoded, Base64, Tags:
+	if v != Squeeze {
 		v = Fold
 	}
 	var b strings.Builder
@@ -105,7 +99,7 @@ func Bound(v View) int {
 	case Encoded:
 		return maxReference
 	case Base64:
-		return 4 + 3 // a rune may begin at the end of a group, and end with the next
+		return 4 + len("\r\n") + 3 // a rune may begin at the end of a group, and end with the next
 	}
 	return 0
 }
@@ -139,8 +133,6 @@ func (r *Reader) Close(emit Emit) {
 func (r *Reader) rune(c rune, n int, emit Emit) {
 	r.pos += int64(n)
 	switch r.view {
-	case Raw:
-		emit(c, r.pos-int64(n), r.pos)
 	case Tags:
 		if ascii, ok := Tag(c); ok {
 			r.fold(ascii, r.pos-int64(n), r.pos, emit)
@@ -171,23 +163,16 @@ func (r *Reader) fold(c rune, start, end int64, emit Emit) {
 }
 
 func (r *Reader) emit(c rune, start, end int64, emit Emit) {
-	switch r.view {
-	case Leet:
-		c = Class(c)
-	case Squeeze:
-		if c < 0 {
-			break
-		}
-		if Letter(c) {
-			r.apart = 0
-			break
-		}
-		if r.apart++; r.apart > MaxSeparators {
-			emit(Break, start, end)
+	if r.view == Squeeze && c >= 0 {
+		if !Letter(c) {
+			if r.apart++; r.apart > MaxSeparators {
+				emit(Break, start, end)
+			} else {
+				emit(Nothing, start, end)
+			}
 			return
 		}
-		emit(Nothing, start, end)
-		return
+		r.apart = 0
 	}
 	if c != Nothing {
 		r.quiet = 0

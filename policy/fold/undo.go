@@ -17,6 +17,9 @@ type undo struct {
 	name  [maxReference]byte
 	bytes [4 + 3]byte // of the text that was encoded: the beginning of a rune
 	have  int
+
+	word bool // of base64: a group was read, and what goes on may be on the next line
+	ends int  // bytes of the end of a line behind it
 }
 
 type state uint8
@@ -327,6 +330,11 @@ func sextet(c rune) (rune, bool) {
 func (r *Reader) base64(c rune, n int, emit Emit) {
 	u := &r.undo
 	v, ok := sextet(c)
+	if u.word && u.count == 0 && u.ends < len("\r\n") && (c == '\r' || c == '\n') {
+		u.ends++
+		u.n++
+		return
+	}
 	if !ok {
 		r.pos -= int64(n)
 		r.closeBase64(emit)
@@ -335,6 +343,11 @@ func (r *Reader) base64(c rune, n int, emit Emit) {
 		emit(Break, r.pos-int64(n), r.pos)
 		return
 	}
+	if u.ends > 0 && u.have == 0 {
+		emit(Nothing, r.Hold()-1, r.pos-1)
+		u.n = 0
+	}
+	u.ends = 0
 	u.n++
 	u.value = u.value<<6 | v
 	if u.count++; u.count == 4 {
@@ -351,7 +364,7 @@ func (r *Reader) group(bytes int, emit Emit) {
 		u.have++
 	}
 	size := u.count // of this group, in the source
-	u.value, u.count = 0, 0
+	u.value, u.count, u.word = 0, 0, true
 	for u.have > 0 && utf8.FullRune(u.bytes[:u.have]) {
 		c, n := utf8.DecodeRune(u.bytes[:u.have])
 		if c == utf8.RuneError && n == 1 {

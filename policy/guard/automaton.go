@@ -8,26 +8,30 @@ import "slices"
 // before it cannot.
 //
 // States are numbered breadth first, which makes the children of one neighbours
-// with rising labels: no edge list and no map, 13 bytes a state. State 0 is the
+// with rising labels: no edge list and no map, 15 bytes a state. State 0 is the
 // root, and the only one whose edges are dense.
 type automaton struct {
 	first []uint32 // children of s are the states [first[s], first[s+1])
 	label []byte   // the byte that leads to s from its parent
 	fail  []uint32 // the longest proper suffix that has children: where to go on
 	depth []uint16
-	match []uint16 // length of the longest term that ends at s; 0 is none
+	match []uint32 // the longest term that ends at s, in ends; 0 is none
+	ends  []ending
 	root  [256]uint32
 }
 
-// maxTerm bounds the bytes of a term: what it holds back, and uint16 depths.
-const maxTerm = 1024
+// ending is a term, as the end of what was read.
+type ending struct {
+	length  uint16
+	shorter uint32 // the next term that ends there as well, in ends; 0 is none
+	term    uint32 // its place in the sorted terms
+}
 
-// newAutomaton builds it from terms that are not empty and not longer than
-// maxTerm, plus the border bytes that whole words add. It sorts terms in place.
+// newAutomaton builds it from terms that are sorted, all different, not empty and
+// not longer than [policy.MaxTerm], plus what folding and the borders of words
+// add: at most 32 times as much, so depths fit.
 func newAutomaton(terms []string) *automaton {
-	slices.Sort(terms)
-	terms = slices.Compact(terms)
-	a := &automaton{}
+	a := &automaton{ends: make([]ending, 1, len(terms)+1)}
 	// A state is the range of sorted terms that begin with it. The ranges are
 	// only needed while its children are made.
 	type span struct{ lo, hi uint32 }
@@ -38,7 +42,8 @@ func newAutomaton(terms []string) *automaton {
 		depth := int(a.depth[s])
 		a.first = append(a.first, uint32(len(ranges)))
 		if lo < hi && len(terms[lo]) == depth {
-			a.match[s] = uint16(depth) // the term itself sorts before its continuations
+			a.match[s] = uint32(len(a.ends)) // the term itself sorts before its continuations
+			a.ends = append(a.ends, ending{length: uint16(depth), term: lo})
 			lo++
 		}
 		for lo < hi {
@@ -89,7 +94,9 @@ func (a *automaton) link() {
 			if s != 0 {
 				suffix = a.step(a.fail[s], a.label[t])
 			}
-			if a.match[t] == 0 {
+			if own := a.match[t]; own != 0 {
+				a.ends[own].shorter = a.match[suffix]
+			} else {
 				a.match[t] = a.match[suffix]
 			}
 			if a.leaf(suffix) {
@@ -103,23 +110,32 @@ func (a *automaton) link() {
 // leaf tells whether nothing continues s: it is a match and no prefix of one.
 func (a *automaton) leaf(s uint32) bool { return a.first[s] == a.first[s+1] }
 
+// child returns the state that a byte leads to from s, which is not the root; 0
+// is none.
+func (a *automaton) child(s uint32, b byte) uint32 {
+	lo, hi := a.first[s], a.first[s+1]
+	for hi-lo > 8 {
+		mid := (lo + hi) / 2
+		if a.label[mid] <= b {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	for ; lo < hi; lo++ {
+		if a.label[lo] == b {
+			return lo
+		}
+	}
+	return 0
+}
+
 // step returns the longest suffix of s followed by b that is a prefix of a
 // term, the whole term included.
 func (a *automaton) step(s uint32, b byte) uint32 {
 	for s != 0 {
-		lo, hi := a.first[s], a.first[s+1]
-		for hi-lo > 8 {
-			mid := (lo + hi) / 2
-			if a.label[mid] <= b {
-				lo = mid
-			} else {
-				hi = mid
-			}
-		}
-		for ; lo < hi; lo++ {
-			if a.label[lo] == b {
-				return lo
-			}
+		if t := a.child(s, b); t != 0 {
+			return t
 		}
 		s = a.fail[s]
 	}

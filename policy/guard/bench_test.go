@@ -44,7 +44,7 @@ func list(t testing.TB, n int, action string) *policy.Effective {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := policy.Compile(1, []policy.Document{d}, []policy.Lexicon{{Name: "words", Terms: terms}}, guard.All())
+	set, err := policy.Compile(1, []policy.Document{d}, []policy.Lexicon{{Name: "words", Terms: termsOf(terms)}}, guard.All())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,14 +49,18 @@ func Injection(rule *yaml.Node, env policy.Env) (policy.Guard, error) {
 		return nil, policy.Fault(rule, "at", "want a number above 0 and up to 1, got %v", raw.At)
 	}
 	for i, c := range raw.Canaries {
-		if len(c) < 8 || len(c) > maxTerm {
-			return nil, policy.Fault(rule, fmt.Sprintf("canaries[%d]", i), "want from 8 to %d bytes, got %d: a short one is found where nobody meant it", maxTerm, len(c))
+		if len(c) < 8 || len(c) > policy.MaxTerm {
+			return nil, policy.Fault(rule, fmt.Sprintf("canaries[%d]", i), "want from 8 to %d bytes, got %d: a short one is found where nobody meant it", policy.MaxTerm, len(c))
 		}
 	}
 	return env.Share(fmt.Sprintf("%v %q", raw.At, raw.Canaries), func() (policy.Guard, error) {
 		parts := []policy.Guard{&injection{at: raw.At, books: phraseBooks()}}
 		if len(raw.Canaries) > 0 {
-			parts = append(parts, lexiconOf(raw.Canaries, []string{"raw"}, true, false, policy.Kind{Category: "injection/canary", Severity: policy.High}))
+			marks := policy.Lexicon{Category: "injection/canary", Severity: policy.High}
+			for _, c := range raw.Canaries {
+				marks.Terms = append(marks.Terms, policy.Term{Text: c})
+			}
+			parts = append(parts, newLexicons(nil, marks, []string{"raw"}, true, false))
 		}
 		return untrusted{newUnion(parts...)}, nil
 	})

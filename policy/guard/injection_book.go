@@ -207,19 +207,18 @@ const nobody = 1<<16 - 1
 // ends with a border of words unless it ends in *.
 func (b *book) spell(text string, symbols *int) (string, uint16) {
 	text, stem := strings.CutSuffix(text, "*")
-	view := fold.Fold
-	if b.loose {
-		view = fold.Leet
-	}
 	var out []byte
 	put := func(symbol int) { out = append(out, byte(symbol>>8), byte(symbol)) }
 	words, before := 0, atBorder
 	if !b.loose {
-		if r, _ := utf8.DecodeRuneInString(fold.String(view, text)); !spaceless(r) {
+		if r, _ := utf8.DecodeRuneInString(fold.String(fold.Fold, text)); !spaceless(r) {
 			put(between)
 		}
 	}
-	for _, r := range fold.String(view, text) {
+	for _, r := range fold.String(fold.Fold, text) {
+		if b.loose {
+			r = fold.Class(r)
+		}
 		symbol := between
 		switch {
 		case r < utf8.RuneSelf:

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"slices"
@@ -14,19 +15,30 @@ import (
 
 // Lexicon makes a guard that finds terms. Its keys:
 //
-//	terms: [zorblatt, 测试词]   # and/or
+//	terms: [zorblatt, 测试词]   # text, or as policy.Term has it; and/or
 //	list: prohibited           # a kind: Lexicon, of the tenant, else the platform's
 //	case: fold                 # fold (default): letters match in either case; exact
-//	views: [fold, squeeze]     # how the text is seen; all of them where absent
+//	views: [fold, squeeze]     # how the text is seen
 //	whole_word: true           # a term that begins or ends in a letter or digit
 //	                           # matches only where no other one adjoins
 //
-// The views are: raw, the text as it is but for case; fold, without regard to
-// case, accents, width, look-alike letters, invisible characters, and
-// traditional or simplified Chinese; squeeze, with letters that were spaced out
-// joined (z-o-r-b); leet, with digits and signs for letters (z0rb); json, with
-// the escapes of JSON strings undone; tags, what is written in tag characters.
-// case: exact goes with raw alone. White space in a term is any white space.
+// The views, of which all but the first apply where none is named, and the last
+// only to what callers send:
+//
+//   - raw: the text as it is, but for case; with case: exact, as it is
+//   - fold: without regard to case, accents, width, look-alike letters, invisible
+//     characters, and traditional or simplified Chinese
+//   - leet: fold, and with digits and signs for letters (z0rb), in terms of three
+//     letters or more
+//   - json: fold, and with the escapes of JSON strings undone
+//   - squeeze: fold, with letters that were set apart joined (z-o-r-b): what
+//     counts as that is said at spaced
+//   - tags: what is written in tag characters, which are not seen
+//   - decoded: fold, and with percent encoding, character references of HTML and
+//     base64 undone
+//
+// White space in a term is any run of white space, but in raw, where it is what
+// it is.
 //
 // All terms are found, overlapping ones too. In raw, folding is rune by rune: ß
 // is not ss. whole_word knows the borders of Latin, Greek and Cyrillic words and of
@@ -34,14 +46,15 @@ import (
 // anywhere. A whole word is held one rune longer, for that decides it.
 //
 // The hold-back is the length of the longest suffix of the text that begins a
-// term in one of the views: in raw, no scheme that leaks nothing holds less.
+// term in one of the views. In raw and fold no scheme that leaks nothing holds
+// less; in the others some of what is held may not count in the end.
 func Lexicon(rule *yaml.Node, env policy.Env) (policy.Guard, error) {
 	var raw struct {
-		Terms     []string `yaml:"terms"`
-		List      string   `yaml:"list"`
-		Case      string   `yaml:"case"`
-		Views     []string `yaml:"views"`
-		WholeWord bool     `yaml:"whole_word"`
+		Terms     []policy.Term `yaml:"terms"`
+		List      string        `yaml:"list"`
+		Case      string        `yaml:"case"`
+		Views     []string      `yaml:"views"`
+		WholeWord bool          `yaml:"whole_word"`
 	}
 	raw.Case = "fold"
 	if err := policy.Decode(rule, &raw); err != nil {
@@ -52,55 +65,129 @@ func Lexicon(rule *yaml.Node, env policy.Env) (policy.Guard, error) {
 		ps = append(ps, policy.Fault(rule, "case", "want fold or exact, got %q", raw.Case))
 	}
 	if raw.Views == nil {
-		raw.Views = defaultViews
+		raw.Views = viewNames
+		if env.Stage == policy.Output {
+			raw.Views = outputViews
+		}
 		if raw.Case == "exact" {
 			raw.Views = []string{"raw"}
 		}
 	}
 	for i, name := range raw.Views {
-		if _, ok := viewsByName[name]; !ok && name != "raw" {
-			ps = append(ps, policy.Fault(rule, fmt.Sprintf("views[%d]", i), "unknown view %q (known: raw, %s)", name, strings.Join(defaultViews, ", ")))
+		if name != "raw" && !slices.Contains(viewNames, name) {
+			ps = append(ps, policy.Fault(rule, fmt.Sprintf("views[%d]", i), "unknown view %q (known: raw, %s)", name, strings.Join(viewNames, ", ")))
 		}
 		if raw.Case == "exact" && name != "raw" {
 			ps = append(ps, policy.Fault(rule, fmt.Sprintf("views[%d]", i), "%q knows no case: case: exact goes with raw", name))
 		}
 	}
 	if len(raw.Views) == 0 {
-		ps = append(ps, policy.Fault(rule, "views", "names none: leave it out for all of them"))
+		ps = append(ps, policy.Fault(rule, "views", "names none: leave it out for the usual ones"))
 	}
-	terms := raw.Terms
 	var list policy.Lexicon
 	if raw.List != "" {
 		var ok bool
 		if list, ok = env.Lexicon(raw.List); !ok {
 			ps = append(ps, policy.Fault(rule, "list", "no lexicon %q, of this tenant or of the platform: apply it with this policy", raw.List))
 		}
-		terms = slices.Concat(raw.Terms, list.Terms)
-	} else if len(terms) == 0 {
-		ps = append(ps, policy.Fault(rule, "terms", "no terms: give terms, or the name of a list"))
 	}
-	for i, t := range terms {
-		if t == "" || len(t) > maxTerm {
-			ps = append(ps, policy.Fault(rule, fmt.Sprintf("terms[%d]", i), "want from 1 to %d bytes, got %d", maxTerm, len(t)))
-		}
+	if len(raw.Terms)+len(list.Terms) == 0 && len(ps) == 0 {
+		ps = append(ps, policy.Fault(rule, "terms", "no terms: give terms, or the name of a list"))
 	}
 	if err := ps.Err(); err != nil {
 		return nil, err
 	}
 	// A list is known by its name; terms written in the rule by what they are.
-	key := fmt.Sprintf("%s %t %q %q %x", raw.Case, raw.WholeWord, raw.Views, list.FullName(), sha256.Sum256([]byte(strings.Join(raw.Terms, "\x00"))))
+	own := sha256.New()
+	for _, t := range raw.Terms {
+		fmt.Fprintf(own, "%q %q %d %t\n", t.Text, t.Category, t.Severity, wholeWord(t, raw.WholeWord))
+	}
+	key := fmt.Sprintf("%s %t %q %q %x", raw.Case, raw.WholeWord, raw.Views, list.FullName(), own.Sum(nil))
 	return env.Share(key, func() (policy.Guard, error) {
-		return lexiconOf(terms, raw.Views, raw.Case == "exact", raw.WholeWord, policy.Kind{Category: list.Category, Severity: list.Severity}), nil
+		return newLexicons(raw.Terms, list, raw.Views, raw.Case == "exact", raw.WholeWord), nil
 	})
+}
+
+// entry is a term with its place in the kinds of the guard.
+type entry struct {
+	text string
+	kind uint32
+}
+
+// sortEntries sorts by text and keeps the first of those that have the same.
+func sortEntries(entries []entry) []entry {
+	slices.SortStableFunc(entries, func(a, b entry) int { return strings.Compare(a.text, b.text) })
+	return slices.CompactFunc(entries, func(a, b entry) bool { return a.text == b.text })
+}
+
+// textsOf are the texts of entries, and their kinds; nil where all are of one.
+func textsOf(entries []entry) (texts []string, kinds []uint32) {
+	texts = make([]string, len(entries))
+	one := true
+	for i, e := range entries {
+		texts[i] = e.text
+		one = one && e.kind == 0
+	}
+	if one {
+		return texts, nil
+	}
+	kinds = make([]uint32, len(entries))
+	for i, e := range entries {
+		kinds[i] = e.kind
+	}
+	return texts, kinds
+}
+
+// newLexicons makes the guard of the terms of a rule and of its list: one for
+// the whole words among them and one for the others.
+func newLexicons(own []policy.Term, list policy.Lexicon, views []string, exact, whole bool) policy.Guard {
+	var kinds []policy.Kind
+	place := map[policy.Kind]uint32{}
+	var some, wholes []entry
+	for _, t := range slices.Concat(own, list.Terms) {
+		k := policy.Kind{Category: cmp.Or(t.Category, list.Category), Severity: cmp.Or(t.Severity, list.Severity)}
+		at, ok := place[k]
+		if !ok {
+			at = uint32(len(kinds))
+			place[k] = at
+			kinds = append(kinds, k)
+		}
+		if wholeWord(t, whole) {
+			wholes = append(wholes, entry{t.Text, at})
+		} else {
+			some = append(some, entry{t.Text, at})
+		}
+	}
+	folding := slices.DeleteFunc(slices.Clone(views), func(name string) bool { return name == "raw" })
+	var parts []policy.Guard
+	add := func(entries []entry, whole bool) {
+		if len(entries) > 0 && len(folding) < len(views) {
+			parts = append(parts, newLexicon(entries, exact, whole, kinds))
+		}
+		if len(entries) > 0 && len(folding) > 0 {
+			parts = append(parts, newWords(entries, folding, whole, kinds))
+		}
+	}
+	add(some, false)
+	add(wholes, true)
+	return newUnion(parts...)
+}
+
+// wholeWord tells whether a term of a rule is to be found as a whole word only.
+func wholeWord(t policy.Term, rule bool) bool {
+	if t.WholeWord != nil {
+		return *t.WholeWord
+	}
+	return rule
 }
 
 // lexicon is the automaton of the folded terms.
 type lexicon struct {
 	terms        *automaton
+	kinds        []policy.Kind
+	kindOf       []uint32 // by term; nil where all are of the first kind
 	exact, whole bool
 	bound        int
-	category     string
-	severity     policy.Severity
 
 	fold [utf8.RuneSelf]byte // of ASCII
 	raw  [256]bool           // bytes that begin a rune that folds to itself
@@ -111,17 +198,18 @@ type lexicon struct {
 // rune that is part of a word and one that is not. It is in no UTF-8.
 const border = 0xFF
 
-func newLexicon(terms []string, exact, whole bool) *lexicon {
-	l := &lexicon{exact: exact, whole: whole}
+func newLexicon(entries []entry, exact, whole bool, kinds []policy.Kind) *lexicon {
+	l := &lexicon{kinds: kinds, exact: exact, whole: whole}
 	for b := range l.fold {
 		l.fold[b] = byte(b)
 		if !exact {
 			l.fold[b] = byte(foldRune(rune(b)))
 		}
 	}
-	folded := make([]string, len(terms))
+	folded := make([]entry, len(entries))
 	var buf []byte
-	for i, term := range terms {
+	for i, e := range entries {
+		term := e.text
 		buf = buf[:0]
 		held, word := 0, false
 		for j, r := range term {
@@ -141,10 +229,11 @@ func newLexicon(terms []string, exact, whole bool) *lexicon {
 		if word {
 			buf = append(buf, border)
 		}
-		folded[i] = string(buf)
+		folded[i] = entry{string(buf), e.kind}
 		l.bound = max(l.bound, held)
 	}
-	l.terms = newAutomaton(folded)
+	terms, kindOf := textsOf(sortEntries(folded))
+	l.terms, l.kindOf = newAutomaton(terms), kindOf
 	for b := range l.raw {
 		l.raw[b] = exact || b < utf8.RuneSelf || caseless(byte(b))
 		switch {
@@ -159,8 +248,13 @@ func newLexicon(terms []string, exact, whole bool) *lexicon {
 	return l
 }
 
-func (l *lexicon) Kinds() []policy.Kind {
-	return []policy.Kind{{Category: l.category, Severity: l.severity}}
+func (l *lexicon) Kinds() []policy.Kind { return l.kinds }
+
+func kindAt(kindOf []uint32, term uint32) int {
+	if kindOf == nil {
+		return 0
+	}
+	return int(kindOf[term])
 }
 
 // Bound is the longest term less its last rune (whole words: with it), each
@@ -278,8 +372,9 @@ func (s *lexiconStream) advance(b byte) {
 // found appends the longest term that ends here: it contains the others. It
 // leaves a state that nothing continues, for that holds nothing.
 func (s *lexiconStream) found(found []policy.Span, at int64) []policy.Span {
-	if n := s.terms.match[s.state]; n != 0 {
-		found = append(found, policy.Span{Start: s.source(s.folded - int64(n)), End: s.pos, At: at})
+	if m := s.terms.match[s.state]; m != 0 {
+		end := s.terms.ends[m]
+		found = append(found, policy.Span{Start: s.source(s.folded - int64(end.length)), End: s.pos, At: at, Kind: kindAt(s.kindOf, end.term)})
 	}
 	if s.terms.leaf(s.state) {
 		s.state = s.terms.fail[s.state]

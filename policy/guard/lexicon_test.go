@@ -15,7 +15,7 @@ import (
 
 // open makes a guard from the YAML of a rule's own keys.
 func open(rule string) (policy.Guard, error) {
-	return openWith(rule, policy.Lexicon{Name: "list", Terms: []string{"zorblatt"}, Category: "test/list", Severity: policy.High})
+	return openWith(rule, policy.Lexicon{Name: "list", Terms: []policy.Term{{Text: "zorblatt"}}, Category: "test/list", Severity: policy.High})
 }
 
 func openWith(rule string, list policy.Lexicon) (policy.Guard, error) {
@@ -168,10 +168,10 @@ func TestLexiconProblems(t *testing.T) {
 	for rule, want := range map[string]string{
 		"{}":                      "terms: no terms: give terms, or the name of a list",
 		"{list: lst}":             `list: no lexicon "lst", of this tenant or of the platform: apply it with this policy`,
-		"{terms: ['']}":           "terms[0]: want from 1 to 1024 bytes, got 0",
+		"{terms: ['']}":           "terms[0]: is empty",
 		"{terms: [a], case: any}": `case: want fold or exact, got "any"`,
 		"{terms: [a], whole: 1}":  `whole: unknown field (known: case, list, terms, views, whole_word)`,
-		"{terms: [" + strings.Repeat("a", 1025) + "]}": "terms[0]: want from 1 to 1024 bytes, got 1025",
+		"{terms: [" + strings.Repeat("a", 1025) + "]}": "terms[0]: want at most 1024 bytes, got 1025",
 	} {
 		if _, err := open(rule); err == nil || strings.TrimPrefix(err.Error(), "line 1: ") != want {
 			t.Errorf("%.40s: got %v, want %s", rule, err, want)
@@ -200,7 +200,7 @@ func FuzzLexicon(f *testing.F) {
 			return
 		}
 		how := map[bool]string{true: "exact", false: "fold"}[exact]
-		g, err := openWith(fmt.Sprintf("{list: l, case: %s, whole_word: %t}", how, whole), policy.Lexicon{Name: "l", Terms: terms})
+		g, err := openWith(fmt.Sprintf("{list: l, case: %s, whole_word: %t}", how, whole), policy.Lexicon{Name: "l", Terms: termsOf(terms)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -209,4 +209,51 @@ func FuzzLexicon(f *testing.F) {
 			t.Errorf("terms %q in %q: got %v, want %v", terms, text, got, want)
 		}
 	})
+}
+
+func termsOf(texts []string) (terms []policy.Term) {
+	for _, t := range texts {
+		terms = append(terms, policy.Term{Text: t})
+	}
+	return terms
+}
+
+// TestTermsOfSeveralKinds: a finding says what its term is, else what the list
+// is, and a term can be a whole word among others that are not.
+func TestTermsOfSeveralKinds(t *testing.T) {
+	list := policy.Lexicon{Name: "list", Category: "test/list", Severity: policy.Low, Terms: []policy.Term{
+		{Text: "zorb"}, {Text: "quim", Category: "test/own"}, {Text: "测试词", Severity: policy.High}, {Text: "vex"}, {Text: "vex", Category: "test/late"},
+		{Text: "b0b", Category: "test/zero"}, {Text: "bob", Category: "test/bob"}, // alike in leet
+	}}
+	for _, views := range []string{"", "views: [raw], ", "views: [raw, fold, squeeze], "} {
+		g, err := openWith("{"+views+"list: list, terms: [plain, {term: ass, whole_word: true, category: test/rude}]}", list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for text, want := range map[string]policy.Kind{
+			"the zorbs": {Category: "test/list", Severity: policy.Low},
+			"a quim":    {Category: "test/own", Severity: policy.Low},
+			"有测试词的":     {Category: "test/list", Severity: policy.High},
+			"vexed":     {Category: "test/list", Severity: policy.Low},
+			"an ass":    {Category: "test/rude", Severity: policy.Low},
+			"a bass":    {},
+			"a b0b":     {Category: "test/zero", Severity: policy.Low},
+			"a bob":     {Category: "test/bob", Severity: policy.Low},
+			"explain":   {Category: "test/list", Severity: policy.Low},
+		} {
+			s := g.Open()
+			found := s.Close(s.Scan(text, nil))
+			if (want == policy.Kind{}) != (len(found) == 0) {
+				t.Errorf("%s%q: found %v", views, text, found)
+			}
+			for _, f := range found {
+				if got := g.Kinds()[f.Kind]; got != want {
+					t.Errorf("%s%q is %v, want %v", views, text, got, want)
+				}
+			}
+		}
+		if n := len(g.Kinds()); n != 7 {
+			t.Errorf("%s%d kinds: %v", views, n, g.Kinds())
+		}
+	}
 }

@@ -9,17 +9,24 @@ import (
 
 // union is a guard of several guards: what one of them finds, it finds.
 type union struct {
-	parts  []policy.Guard
-	kinds  []policy.Kind
-	offset []int // of each part's kinds
+	parts []policy.Guard
+	kinds []policy.Kind
+	place [][]int // of each part's kinds in these
 }
 
 func newUnion(parts ...policy.Guard) policy.Guard {
 	u := &union{}
 	for _, p := range parts {
-		u.parts = append(u.parts, p)
-		u.offset = append(u.offset, len(u.kinds))
-		u.kinds = append(u.kinds, p.Kinds()...)
+		var place []int
+		for _, k := range p.Kinds() {
+			at := slices.Index(u.kinds, k)
+			if at < 0 {
+				at = len(u.kinds)
+				u.kinds = append(u.kinds, k)
+			}
+			place = append(place, at)
+		}
+		u.parts, u.place = append(u.parts, p), append(u.place, place)
 	}
 	if len(parts) == 1 {
 		return parts[0]
@@ -71,7 +78,7 @@ func (s *unionStream) merge(found []policy.Span, read func(policy.Stream, []poli
 		n := len(found)
 		found = read(p, found)
 		for j := n; j < len(found); j++ {
-			found[j].Kind += s.offset[i]
+			found[j].Kind = s.place[i][found[j].Kind]
 		}
 	}
 	slices.SortStableFunc(found[before:], func(a, b policy.Span) int {

@@ -173,6 +173,8 @@ func TestWrongDocumentsNameLineFieldAndCure(t *testing.T) {
 		"bad alerts":          {"kind: Tenant\nname: acme\n---\nkind: Budget\nname: b\ntenant: acme\nlimit: 5 tokens\nwindow: day\nalerts: [50%, half]\n", []string{"line 9: alerts", "half"}},
 		"unmeetable currency": {"kind: Tenant\nname: acme\n---\nkind: Budget\nname: b\ntenant: acme\nlimit: 5 CNY\nwindow: total\n", []string{"CNY", "apply a Price in CNY"}},
 		"unknown list":        {"kind: Policy\nname: p\nsafety: {output: [{guard: lexicon, list: ghost, action: block}]}\n", []string{"line 3", "ghost"}},
+		"a file of terms":     {"kind: Lexicon\nname: l\nfile: w.txt\n", []string{"line 3", "file", "weir apply"}},
+		"a term of no grade":  {"kind: Lexicon\nname: l\nterms:\n  - {term: x, severity: grave}\n", []string{"line 4", "terms[0].severity", "grave", "high"}},
 		"unknown guard":       {"kind: Policy\nname: p\nsafety: {output: [{guard: magic, action: block}]}\n", []string{"line 3", "magic", "lexicon"}},
 		"bad expression":      {"kind: Policy\nname: p\nsafety: {output: [{guard: pattern, expr: '(', action: block}]}\n", []string{"line 3", "expr"}},
 		"twice":               {"kind: Tenant\nname: acme\n---\nkind: Tenant\nname: acme\n", []string{"line 4", "twice", "line 1"}},

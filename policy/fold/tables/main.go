@@ -16,12 +16,14 @@ import (
 	"io"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
+	"golang.org/x/text/unicode/runenames"
 )
 
 func main() {
@@ -130,10 +132,32 @@ func points(field string) (string, error) {
 	return b.String(), nil
 }
 
-// visual are letters that look like another Latin one than the rest of their
-// case does: Greek NU is an N, nu a v; the lunate sigma a c. Each goes with its
-// looks. Who looks for a word in Greek has to look for its capitals as well.
-var visual = map[rune]string{'\u039D': "n", '\u03A5': "y", '\u0397': "h", '\u03F2': "c", '\u03F9': "c"}
+// visual are signs that look like a Latin letter which neither the confusables
+// nor their other forms say: Greek NU is an N (nu a v), the lunate sigma a c, pe
+// an n, the class of open e and є an e, that of open o a c, and some that decompose to something else
+// than they look like. Each goes with its looks. Who looks for a word in Greek has to look for its capitals as
+// well.
+var visual = map[rune]string{
+	'\u039D': "n", '\u03A5': "y", '\u0397': "h", '\u03F2': "c", '\u03F9': "c", // Greek capitals, lunate sigma
+	'\U000118A4': "y", '\U000118BC': "t", // Warang Citi capitals
+	'\u03C0': "n", '\u043F': "n", '\u041F': "n", // pi, pe
+	'\u02DB': "i", '\u037A': "i", '\uFFE8': "l", // ogonek, ypogegrammeni, halfwidth bar
+	'\u2118': "p", '\uA792': "e", '\uA793': "e", '\u0186': "c", '\u0254': "c", '¢': "c", '¥': "y",
+}
+
+// letterName are the names of runes that are one Latin letter in another shape.
+var letterName = regexp.MustCompile(`^(?:LATIN (?:SMALL |CAPITAL )?LETTER|MODIFIER LETTER (?:SMALL|CAPITAL)|REGIONAL INDICATOR SYMBOL LETTER|(?:CROSSED )?NEGATIVE (?:CIRCLED|SQUARED) LATIN CAPITAL LETTER)` +
+	`(?: SMALL CAPITAL| CAPITAL| BARRED| TURNED| REVERSED| SIDEWAYS| INVERTED| DOTLESS| SCRIPT)* ([A-Z])(?: WITH .*| ROTUNDA)?$`)
+
+// named is the letter that is in the name of one of these runes, or "".
+func named(runes []rune) string {
+	for _, r := range runes {
+		if m := letterName.FindStringSubmatch(runenames.Name(r)); r >= 0x80 && m != nil {
+			return strings.ToLower(m[1])
+		}
+	}
+	return ""
+}
 
 // skeleton is what a decomposed rune that is no mark is shown as: a Latin
 // letter where one of the forms that differ only in case looks like one (the
@@ -145,34 +169,58 @@ func (g *generator) skeleton(r rune) string {
 	small, orbit := forms(r)
 	if len(orbit) > 1 {
 		for _, o := range orbit {
-			if to := strings.ToLower(g.targets[o]); o >= 0x80 && letters(to) {
+			to := strings.ToLower(g.targets[o])
+			if n := letters(to); o >= 0x80 && (n == 1 || n > 1 && named(orbit) == "") {
 				return to
 			}
+		}
+		if to := named(orbit); to != "" {
+			return to
 		}
 		if small != r || small < 0x80 {
 			return string(small)
 		}
 	}
-	if to, ok := g.targets[r]; ok && !slices.Contains(orbit, []rune(to)[0]) && (len(orbit) == 1 || !strings.ContainsFunc(to, func(r rune) bool { return r < 0x80 })) {
+	if to := named(orbit); to != "" && letters(g.targets[r]) != 1 {
+		return to
+	}
+	if to, ok := g.targets[r]; ok && g.keepsKind(r, to) && !slices.Contains(orbit, []rune(to)[0]) && (len(orbit) == 1 || !strings.ContainsFunc(to, func(r rune) bool { return r < 0x80 })) {
 		return to
 	}
 	return string(r)
 }
 
-// letters tells whether all of s, accents aside, is small ASCII letters.
-func letters(s string) bool {
-	s = norm.NFKD.String(s)
-	n := 0
-	for _, r := range s {
+// keepsKind tells whether a rune may be taken for another text. What separates
+// letters goes on to, so a dash is not the Japanese 一 or ー; signs that are
+// shown for Latin letters, and radicals for Chinese characters, are letters.
+// Nor do Chinese and Japanese characters become strokes that separate.
+func (g *generator) keepsKind(r rune, to string) bool {
+	sign := unicode.In(r, unicode.P, unicode.S)
+	if !sign && !unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana) {
+		return true
+	}
+	isLetter := func(r rune) bool { return unicode.In(r, unicode.L, unicode.N) }
+	foreign := func(r rune) bool { return isLetter(r) && r >= 0x80 && !unicode.Is(unicode.Han, r) }
+	folded := ""
+	for _, r := range to {
+		folded += g.fold(r)
+	}
+	return sign && !strings.ContainsFunc(folded, foreign) || !sign && strings.ContainsFunc(folded, isLetter)
+}
+
+// letters is of how many small ASCII letters s is, accents aside; 0 where it is
+// of anything else.
+func letters(s string) (n int) {
+	for _, r := range norm.NFKD.String(s) {
 		if nothing(r) {
 			continue
 		}
 		if r < 'a' || r > 'z' {
-			return false
+			return 0
 		}
 		n++
 	}
-	return n > 0
+	return n
 }
 
 // forms are the runes that differ from r in case only, small ones first, and
@@ -300,7 +348,16 @@ func (g *generator) fold(r rune) string {
 
 func (g *generator) once(s string) string {
 	var b strings.Builder
-	for _, r := range norm.NFKD.String(s) {
+	for _, r := range s {
+		if to, ok := visual[r]; ok { // before it decomposes: the lunate sigma is a sigma
+			b.WriteString(to)
+		} else {
+			b.WriteString(norm.NFKD.String(string(r)))
+		}
+	}
+	s = b.String()
+	b.Reset()
+	for _, r := range s {
 		switch {
 		case nothing(r):
 		case unicode.Is(unicode.White_Space, r):
@@ -322,10 +379,11 @@ func (g *generator) once(s string) string {
 	return b.String()
 }
 
-// bars tells whether a rune is shown as a bar, which is as much an i as an l.
+// bar tells whether a rune is of the class of I, l, | and 1, which in many a
+// shape are one bar.
 func (g *generator) bar(r rune) bool {
 	d := []rune(norm.NFKD.String(string(r)))
-	return len(d) == 1 && d[0] >= 0x80 && g.targets[d[0]] == "l"
+	return r >= 0x80 && len(d) == 1 && (g.targets[r] == "l" || g.targets[d[0]] == "l" || strings.ContainsRune("Il", d[0]))
 }
 
 func hangul(r rune) bool { return 0xAC00 <= r && r <= 0xD7A3 }
