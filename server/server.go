@@ -43,7 +43,10 @@ type Server struct {
 	Admin  http.Handler
 	// Health is what GRPC serves as its health; the drain turns it down first.
 	Health *health.Server
-	Log    *slog.Logger
+	// Certificates are what the HTTP port speaks TLS with; nil is plain. The gRPC
+	// server has its own credentials.
+	Certificates *Certificates
+	Log          *slog.Logger
 
 	listeners struct{ grpc, http, admin net.Listener }
 	running   sync.WaitGroup // HTTP handlers
@@ -117,7 +120,13 @@ func (s *Server) Serve(ctx context.Context) error {
 	var serving sync.WaitGroup
 	for _, serve := range []func() error{
 		func() error { return s.GRPC.Serve(s.listeners.grpc) },
-		func() error { return public.Serve(s.listeners.http) },
+		func() error {
+			if s.Certificates == nil {
+				return public.Serve(s.listeners.http)
+			}
+			public.TLSConfig = s.Certificates.Config("h2", "http/1.1")
+			return public.ServeTLS(s.listeners.http, "", "")
+		},
 		func() error { return admin.Serve(s.listeners.admin) },
 	} {
 		serving.Go(func() {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -13,8 +16,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-
-	"context"
 )
 
 const defaultAddress = "127.0.0.1:8443"
@@ -26,7 +27,10 @@ type connection struct {
 	Key  string `help:"API key (WEIR_KEY). As a flag it shows in the process list: prefer the variable or --key-file." placeholder:"KEY"`
 	// KeyFile is for the keys that weir serve writes.
 	KeyFile string `help:"File that holds the API key, such as weir-data/admin.key." placeholder:"FILE"`
-	TLS     bool   `name:"tls" help:"Speak TLS to the address."`
+	TLS     bool   `name:"tls" help:"Speak TLS to the address, which the CAs of this machine must vouch for."`
+	CA      string `name:"ca" help:"Speak TLS, trusting the CAs of this PEM file alone (WEIR_CA)." placeholder:"FILE"`
+	Cert    string `help:"Speak TLS, showing this client certificate (PEM), for a Weir that asks for one." placeholder:"FILE"`
+	CertKey string `help:"Private key of --cert (PEM)." placeholder:"FILE"`
 }
 
 // dial connects. The context that it returns carries the key.
@@ -52,15 +56,48 @@ func (c connection) dial(ctx context.Context, t terminal) (context.Context, *grp
 	if secret == "" {
 		return nil, nil, usageError(errors.New("no API key: set WEIR_KEY, or give --key-file weir-data/demo.key"))
 	}
-	transport := insecure.NewCredentials()
-	if c.TLS {
-		transport = credentials.NewTLS(nil)
+	transport, err := c.transport(t)
+	if err != nil {
+		return nil, nil, usageError(err)
 	}
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(transport), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(32<<20)))
 	if err != nil {
 		return nil, nil, usageError(fmt.Errorf("%q is no address: write it as host:port: %w", address, err))
 	}
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+secret), conn, nil
+}
+
+// transport is plain, unless a flag or WEIR_CA is about TLS.
+func (c connection) transport(t terminal) (credentials.TransportCredentials, error) {
+	ca := c.CA
+	if ca == "" {
+		ca, _ = t.getenv("WEIR_CA")
+	}
+	switch {
+	case (c.Cert == "") != (c.CertKey == ""):
+		return nil, errors.New("a client certificate and its key belong together: give both --cert and --cert-key")
+	case !c.TLS && ca == "" && c.Cert == "":
+		return insecure.NewCredentials(), nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the CAs: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no certificate in PEM: give --ca the file of the CA that signed Weir's certificate", ca)
+		}
+	}
+	if c.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.Cert, c.CertKey)
+		if err != nil {
+			return nil, fmt.Errorf("%s and %s are no client certificate and its key in PEM: %w", c.Cert, c.CertKey, err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return credentials.NewTLS(config), nil
 }
 
 // told turns an error of a call into what a person is told, with the exit code
@@ -97,7 +134,16 @@ func told(err error) error {
 		code = exitExhausted
 	case codes.Unavailable:
 		code = exitUnavailable
-		if strings.Contains(message, "connection error") || strings.Contains(message, "name resolver") {
+		switch {
+		case strings.Contains(message, "x509:"):
+			message = "Weir's certificate is not trusted: give the file of its CA with --ca or WEIR_CA, and call it by a name that stands in the certificate (" + message + ")"
+		case strings.Contains(message, "tls: certificate required"), strings.Contains(message, "tls: bad certificate"), strings.Contains(message, "tls: unknown certificate authority"):
+			message = "Weir wants a client certificate that its client_ca vouches for: give one with --cert and --cert-key (" + message + ")"
+		case strings.Contains(message, "tls: first record does not look like a TLS handshake"):
+			message = "Weir does not speak TLS there: leave --tls, --ca and WEIR_CA out, or check the port (" + message + ")"
+		case strings.Contains(message, "error reading server preface"):
+			message = "what listens there does not speak plain gRPC: give --tls, or --ca FILE, where Weir has TLS (" + message + ")"
+		case strings.Contains(message, "connection error") || strings.Contains(message, "name resolver"):
 			message = "cannot reach Weir: is `weir serve` running, and is WEIR_ADDR its gRPC port? (" + message + ")"
 		}
 	case codes.Canceled:

@@ -29,6 +29,8 @@ import (
 type Config struct {
 	// Listen is where the three ports are.
 	Listen ListenConfig `yaml:"listen"`
+	// TLS is what the gRPC and HTTP ports speak; plain where it is absent.
+	TLS *TLSConfig `yaml:"tls"`
 	// Data is the folder of the SQLite database and of the first keys.
 	Data string `yaml:"data"`
 	// Store is postgres://… where several replicas share one database; empty
@@ -205,6 +207,11 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 		problems = append(problems, policy.Fault(nodeAt(root, field), field, format, args...))
 	}
 	backends := map[string]bool{}
+	if c.TLS != nil {
+		if field, problem := c.TLS.check(); field != "" {
+			fault("tls."+field, "%s", problem)
+		}
+	}
 	for i, b := range c.Backends {
 		at := fmt.Sprintf("backends[%d]", i)
 		switch {

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/weir-gateway/weir/server"
 	"github.com/weir-gateway/weir/server/gateway"
 )
 
@@ -80,4 +81,11 @@ func (m *callMetrics) observe(call *gateway.Call, answer *gateway.Answer, err er
 	if !answer.FirstOutput.IsZero() {
 		m.firstOutput.WithLabelValues(model, backend).Observe(answer.FirstOutput.Sub(answer.Start).Seconds())
 	}
+}
+
+// certificateExpiry warns of the day on which nobody can call any more.
+func certificateExpiry(c *server.Certificates) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "weir_tls_certificate_expiry_timestamp_seconds", Help: "When the certificate of the gRPC and HTTP ports expires, in Unix time.",
+	}, func() float64 { return float64(c.NotAfter().Unix()) })
 }

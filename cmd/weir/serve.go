@@ -94,7 +94,8 @@ func (c *serveCommand) config(t terminal) (Config, []string, error) {
 }
 
 // reload reads the configuration file again on SIGHUP: backends and models
-// change for the calls that come after; listeners and store do not.
+// change for the calls that come after, and so do the contents of the
+// certificates' files; listeners and store do not.
 func (c *serveCommand) reload(ctx context.Context, w *weir, t terminal, log *slog.Logger) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -104,6 +105,10 @@ func (c *serveCommand) reload(ctx context.Context, w *weir, t terminal, log *slo
 		case <-ctx.Done():
 			return
 		case <-hup:
+		}
+		select {
+		case w.renew <- struct{}{}:
+		default: // they are to be read again already
 		}
 		config, warnings, err := c.config(t)
 		if err == nil {

@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -42,6 +44,7 @@ import (
 
 const (
 	pollEvery    = 500 * time.Millisecond // how soon a change made elsewhere is in force here
+	certsEvery   = 10 * time.Second       // how soon new certificates are
 	recoverEvery = 15 * time.Second
 	// recoverAfter is how long past its deadline an attempt may still settle
 	// before it is taken to be in doubt.
@@ -62,6 +65,10 @@ type weir struct {
 	router atomic.Pointer[route.Router]
 	judges *judges
 	log    *slog.Logger
+	// certificates are nil where the ports are plain. What is sent to renew has
+	// them read again at once.
+	certificates *server.Certificates
+	renew        chan struct{}
 	// undo is what close does, last first; a start that fails does the same.
 	undo []func()
 }
@@ -69,7 +76,7 @@ type weir struct {
 // open wires a Weir and takes its ports. With demo it makes the tenant demo
 // where the store is new.
 func open(ctx context.Context, config Config, demo bool, t terminal, log *slog.Logger) (_ *weir, err error) {
-	w := &weir{log: log, judges: newJudges()}
+	w := &weir{log: log, judges: newJudges(), renew: make(chan struct{}, 1)}
 	w.undo = append(w.undo, w.judges.close)
 	defer func() {
 		if err != nil {
@@ -81,6 +88,9 @@ func open(ctx context.Context, config Config, demo bool, t terminal, log *slog.L
 		return nil, usageError(err)
 	}
 	if err := w.route(config); err != nil {
+		return nil, usageError(err)
+	}
+	if w.certificates, err = config.TLS.open(); err != nil {
 		return nil, usageError(err)
 	}
 	if err := os.MkdirAll(config.Data, 0o700); err != nil {
@@ -109,6 +119,7 @@ func open(ctx context.Context, config Config, demo bool, t terminal, log *slog.L
 	if err := w.server.Listen(); err != nil {
 		return nil, usageError(err)
 	}
+	w.warnOfOpenPorts()
 	return w, nil
 }
 
@@ -167,6 +178,9 @@ func (w *weir) openStore(ctx context.Context, config Config) (err error) {
 func (w *weir) build(config Config) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if w.certificates != nil {
+		registry.MustRegister(certificateExpiry(w.certificates))
+	}
 	metrics, err := intercept.NewMetrics(registry)
 	if err != nil {
 		return err
@@ -187,7 +201,12 @@ func (w *weir) build(config Config) error {
 	}
 	w.judges.gateway = g
 
+	secure := insecure.NewCredentials()
+	if w.certificates != nil {
+		secure = credentials.NewTLS(w.certificates.Config("h2"))
+	}
 	calls := grpc.NewServer(append(chain.ServerOptions(),
+		grpc.Creds(secure),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.WaitForHandlers(true), // a call that is cut off still settles
 		// Real clients ping idle connections every 30 s; the default answers
@@ -221,7 +240,7 @@ func (w *weir) build(config Config) error {
 
 	w.server = &server.Server{
 		Config: server.Config{GRPC: config.Listen.GRPC, HTTP: config.Listen.HTTP, Admin: config.Listen.Admin, Grace: time.Duration(config.Grace)},
-		GRPC:   calls, Health: status, Log: w.log,
+		GRPC:   calls, Health: status, Certificates: w.certificates, Log: w.log,
 	}
 	public := http.NewServeMux()
 	public.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { rw.Write([]byte("ok\n")) })
@@ -255,6 +274,9 @@ func (w *weir) serve(ctx context.Context, ready func()) error {
 	running.Go(func() { w.live.Poll(background, pollEvery) })
 	running.Go(func() { w.recover(background) })
 	running.Go(func() { w.watch(background) })
+	if w.certificates != nil {
+		running.Go(func() { w.certificates.Watch(background, certsEvery, w.renew, w.log) })
+	}
 	ready()
 	err := w.server.Serve(ctx)
 	stop()
