@@ -22,7 +22,7 @@ import (
 // Config says where to listen and how to end.
 type Config struct {
 	// GRPC, HTTP and Admin are addresses such as 127.0.0.1:8080; port 0 picks a
-	// free one. Admin serves metrics and is meant for operators only; where it
+	// free one. Admin is plain and meant for operators only; where it
 	// is empty it is DefaultAdmin, or a free port where that is taken.
 	GRPC  string
 	HTTP  string
@@ -31,7 +31,7 @@ type Config struct {
 	Grace time.Duration
 }
 
-// DefaultAdmin is where metrics are to be found where nothing else is said.
+// DefaultAdmin is where operators look where nothing else is said.
 const DefaultAdmin = "127.0.0.1:8081"
 
 // Server serves until it is told to end, then drains: it takes no new calls,
@@ -114,7 +114,9 @@ func (s *Server) Serve(ctx context.Context) error {
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
 	}
-	admin := &http.Server{Handler: s.Admin, ReadHeaderTimeout: 10 * time.Second, ErrorLog: public.ErrorLog}
+	admin := &http.Server{Handler: s.Admin, ReadHeaderTimeout: 10 * time.Second, ErrorLog: public.ErrorLog, Protocols: new(http.Protocols)}
+	admin.Protocols.SetHTTP1(true)
+	admin.Protocols.SetUnencryptedHTTP2(true) // gRPC's, without TLS
 
 	failed := make(chan error, 3)
 	var serving sync.WaitGroup

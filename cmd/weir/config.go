@@ -54,7 +54,7 @@ type Config struct {
 type ListenConfig struct {
 	GRPC string `yaml:"grpc"`
 	HTTP string `yaml:"http"`
-	// Admin serves metrics; 127.0.0.1:8081, or a free port where that is taken,
+	// Admin serves metrics, profiles and channelz; 127.0.0.1:8081, or a free port where that is taken,
 	// where nothing is said.
 	Admin string `yaml:"admin"`
 }

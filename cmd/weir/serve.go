@@ -18,7 +18,7 @@ type serveCommand struct {
 	Data   string        `help:"Folder of the SQLite database and the first keys (default weir-data)." placeholder:"DIR"`
 	GRPC   string        `name:"grpc" help:"gRPC address (default 127.0.0.1:8443)." placeholder:"HOST:PORT"`
 	HTTP   string        `name:"http" help:"HTTP address (default 127.0.0.1:8080)." placeholder:"HOST:PORT"`
-	Admin  string        `help:"Address of metrics (default 127.0.0.1:8081, or a free port where that is taken)." placeholder:"HOST:PORT"`
+	Admin  string        `help:"Address of metrics, profiles and channelz, for operators only (default 127.0.0.1:8081, or a free port where that is taken)." placeholder:"HOST:PORT"`
 	Store  string        `help:"postgres://… for several replicas on one database; SQLite in the data folder where it is absent (WEIR_STORE)." placeholder:"URL"`
 	Grace  time.Duration `help:"How long running calls may go on after SIGTERM (default 30s)." placeholder:"DURATION"`
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -246,9 +245,7 @@ func (w *weir) build(config Config) error {
 	public.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { rw.Write([]byte("ok\n")) })
 	public.HandleFunc("GET /readyz", w.readyz)
 	public.Handle("/", openai.New(openai.Config{Gateway: g, Router: w.router.Load, Chain: chain}))
-	operators := http.NewServeMux()
-	operators.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(w.log.Handler(), slog.LevelError)}))
-	w.server.HTTP, w.server.Admin = public, operators
+	w.server.HTTP, w.server.Admin = public, operators(registry, w.log)
 	return nil
 }
 
