@@ -40,6 +40,10 @@ type Config struct {
 	Grace Duration `yaml:"grace"`
 	// MaxDuration bounds a call that sets no earlier deadline.
 	MaxDuration Duration `yaml:"max_duration"`
+	// StallTimeout is how long a caller may leave its answer unread before its
+	// call ends.
+	StallTimeout Duration   `yaml:"stall_timeout"`
+	GRPC         GRPCConfig `yaml:"grpc"`
 	// Log is how the log is written: level debug, info, warn or error; format
 	// text or json.
 	Log LogConfig `yaml:"log"`
@@ -57,6 +61,13 @@ type ListenConfig struct {
 	// Admin serves metrics, profiles and channelz; 127.0.0.1:8081, or a free port where that is taken,
 	// where nothing is said.
 	Admin string `yaml:"admin"`
+}
+
+// GRPCConfig is what the gRPC port does beside answering.
+type GRPCConfig struct {
+	// MaxConnectionAge is when a connection is told to go, so that clients spread
+	// over replicas that have come since. Its calls may end first. 0 is never.
+	MaxConnectionAge Duration `yaml:"max_connection_age"`
 }
 
 // LogConfig is how the log is written.
@@ -119,8 +130,9 @@ func defaultConfig() Config {
 		Listen:      ListenConfig{GRPC: "127.0.0.1:8443", HTTP: "127.0.0.1:8080"},
 		Data:        "weir-data",
 		Grace:       Duration(30 * time.Second),
-		MaxDuration: Duration(10 * time.Minute),
-		Log:         LogConfig{Level: "info", Format: "text"},
+		MaxDuration: Duration(10 * time.Minute), StallTimeout: Duration(time.Minute),
+		GRPC: GRPCConfig{MaxConnectionAge: Duration(30 * time.Minute)},
+		Log:  LogConfig{Level: "info", Format: "text"},
 	}
 }
 
@@ -255,6 +267,9 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 				fault(fmt.Sprintf("%s.targets[%d].backend", at, j), "there is no backend %q: add it under backends, or correct the name", t.Backend)
 			}
 		}
+	}
+	if age := time.Duration(c.GRPC.MaxConnectionAge); age != 0 && age < time.Second {
+		fault("grpc.max_connection_age", "%s is too short to answer calls: use 1s or more, or 0 for no end", age)
 	}
 	guards := map[string]bool{}
 	for i, g := range c.Guards {

@@ -35,6 +35,7 @@ type command struct {
 	Key     keyCommand     `cmd:"" help:"Make API keys."`
 	Budget  budgetCommand  `cmd:"" help:"Tell how budgets stand, and adjust them."`
 	Report  reportCommand  `cmd:"" help:"Tell what was spent."`
+	Proto   protoCommand   `cmd:"" help:"What gRPC clients need beside an address."`
 	Version versionCommand `cmd:"" help:"Tell the version."`
 }
 

@@ -20,7 +20,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
 	"github.com/weir-gateway/weir/accounting/lease"
@@ -48,10 +47,6 @@ const (
 	// recoverAfter is how long past its deadline an attempt may still settle
 	// before it is taken to be in doubt.
 	recoverAfter = time.Minute
-	maxMessage   = 32 << 20
-	// stallTime is how long a reader may take, past the end of its call, for
-	// what it was sent.
-	stallTime = 30 * time.Second
 )
 
 // weir is a whole Weir, wired and listening.
@@ -188,7 +183,7 @@ func (w *weir) build(config Config) error {
 	chain := &intercept.Chain{
 		Keys:    &auth.Keys{Lookup: w.live.Lookup, Now: time.Now},
 		Metrics: metrics, Log: w.log, Now: time.Now,
-		MaxDuration: time.Duration(config.MaxDuration) + stallTime,
+		MaxDuration: config.longest(), StallTimeout: time.Duration(config.StallTimeout),
 	}
 	g := &gateway.Gateway{
 		Policies: func() *policy.Set { return w.live.Snapshot().Policies },
@@ -204,14 +199,7 @@ func (w *weir) build(config Config) error {
 	if w.certificates != nil {
 		secure = credentials.NewTLS(w.certificates.Config("h2"))
 	}
-	calls := grpc.NewServer(append(chain.ServerOptions(),
-		grpc.Creds(secure),
-		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.WaitForHandlers(true), // a call that is cut off still settles
-		// Real clients ping idle connections every 30 s; the default answers
-		// that with GOAWAY.
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-	)...)
+	calls := grpc.NewServer(append(append(chain.ServerOptions(), config.transport()...), grpc.Creds(secure))...)
 	err = faceweir.Register(calls, faceweir.Config{
 		Gateway: g, Admin: w.admin, Reports: w.store, Budgets: w.store, Keys: w.store, Live: w.live, Now: time.Now,
 		Away:  func(err error) bool { return errors.Is(err, store.ErrUnavailable) },

@@ -106,6 +106,14 @@ func (e *UnavailableError) Error() string {
 
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
+// A StalledError says that a call was ended since its reader took nothing of
+// what was written for it.
+type StalledError struct{ After time.Duration }
+
+func (e *StalledError) Error() string {
+	return fmt.Sprintf("the answer was not read for %s, so the call was ended; what was generated is charged", e.After)
+}
+
 // defaultRetry is told where a retry makes sense and nobody said when.
 const defaultRetry = time.Second
 
@@ -142,6 +150,7 @@ func recognise(err error) Failure {
 		fields   *FieldsError
 		rejected *admin.InvalidError
 		problems policy.Problems
+		stalled  *StalledError
 	)
 	switch {
 	case errors.As(err, &call):
@@ -185,6 +194,8 @@ func recognise(err error) Failure {
 			f.Fields = append(f.Fields, documentField("", p))
 		}
 		return f
+	case errors.As(err, &stalled):
+		return Failure{Reason: ReaderStalled, Message: stalled.Error()}
 	case errors.Is(err, context.DeadlineExceeded):
 		return Failure{Reason: gateway.DeadlineExceeded, Message: "the deadline passed"}
 	case errors.Is(err, context.Canceled):

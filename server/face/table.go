@@ -28,6 +28,7 @@ const (
 	ResourceNotFound   gateway.Reason = "RESOURCE_NOT_FOUND"
 	ResourceExists     gateway.Reason = "RESOURCE_EXISTS"
 	StoreUnavailable   gateway.Reason = "STORE_UNAVAILABLE"
+	ReaderStalled      gateway.Reason = "READER_STALLED"
 	Internal           gateway.Reason = "INTERNAL"
 )
 
@@ -77,5 +78,6 @@ var table = map[gateway.Reason]Row{
 	ResourceNotFound:              {codes.NotFound, http.StatusNotFound, invalidRequest, "not_found", false},
 	ResourceExists:                {codes.AlreadyExists, http.StatusConflict, invalidRequest, "already_exists", false},
 	StoreUnavailable:              {codes.Unavailable, http.StatusServiceUnavailable, serverError, "store_unavailable", true},
+	ReaderStalled:                 {codes.Canceled, statusClientClosed, serverError, "reader_stalled", false},
 	Internal:                      {codes.Internal, http.StatusInternalServerError, serverError, "", false},
 }

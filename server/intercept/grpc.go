@@ -12,18 +12,17 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/tap"
 
 	"github.com/weir-gateway/weir/server/face"
 )
 
-// ServerOptions is the chain of a gRPC server: metrics, id, log, errors,
-// recovery, authentication. What a face adds comes behind it.
+// ServerOptions is the chain of a gRPC server: bounds, metrics, id, log,
+// errors, recovery, authentication. What a face adds comes behind it.
 func (c *Chain) ServerOptions() []grpc.ServerOption {
 	survive := recovery.WithRecoveryHandlerContext(c.recovered)
 	needsKey := selector.MatchFunc(needsKey)
 	return []grpc.ServerOption{
-		grpc.InTapHandle(c.bound),
+		grpc.InTapHandle(c.tap),
 		grpc.ChainUnaryInterceptor(
 			c.Metrics.grpc.UnaryServerInterceptor(),
 			identifyUnary,
@@ -37,22 +36,11 @@ func (c *Chain) ServerOptions() []grpc.ServerOption {
 			identifyStream,
 			c.logStream,
 			tellStream,
+			c.watchStream,
 			recovery.StreamServerInterceptor(survive),
 			selector.StreamServerInterceptor(grpcauth.StreamServerInterceptor(c.authenticateGRPC), needsKey),
 		),
 	}
-}
-
-// bound gives a call its last moment. It stands at the transport since gRPC's
-// flow control waits by the transport's context: in a handler, nothing wakes a
-// Send whose reader stalls.
-func (c *Chain) bound(ctx context.Context, info *tap.Info) (context.Context, error) {
-	if c.MaxDuration == 0 || !ours(info.FullMethodName) {
-		return ctx, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.MaxDuration)
-	context.AfterFunc(ctx, cancel) // the transport cancels its own context when the call ends
-	return ctx, nil
 }
 
 // ours tells whether a method is of weir.v1, and not one of those that stand
@@ -179,6 +167,9 @@ func tellStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, 
 
 // tell turns an error into the status that the one table has for it.
 func tell(ctx context.Context, err error) (trailer metadata.MD, told error) {
+	if why := stalled(ctx); why != nil {
+		err = why
+	}
 	trail := face.TrailOf(ctx)
 	trail.Err = err
 	f := face.Explain(err, trail.RequestID)

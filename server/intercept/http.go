@@ -12,12 +12,12 @@ import (
 // knowing this package.
 type tellFunc = func(w http.ResponseWriter, r *http.Request, err error)
 
-// HTTP is the chain of one HTTP face: id, metrics and log, recovery,
+// HTTP is the chain of one HTTP face: bounds, id, metrics and log, recovery,
 // authentication. With tell the face says what fails before it is reached: it
 // writes the error in its own words and notes it in the trail.
 func (c *Chain) HTTP(tell func(w http.ResponseWriter, r *http.Request, err error)) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		return identifyHTTP(c.logHTTP(c.recoverHTTP(tell, c.authenticateHTTP(tell, next))))
+		return c.Bound(identifyHTTP(c.logHTTP(c.recoverHTTP(tell, c.authenticateHTTP(tell, next)))))
 	}
 }
 
@@ -40,6 +40,9 @@ func (c *Chain) logHTTP(next http.Handler) http.Handler {
 			route := trail.Route
 			if route == "" {
 				route = "other"
+			}
+			if why := stalled(r.Context()); why != nil {
+				trail.Err = why
 			}
 			code := answer.code(trail)
 			c.Metrics.observeHTTP(route, code, c.Now().Sub(start))
@@ -83,8 +86,8 @@ func (c *Chain) authenticateHTTP(tell tellFunc, next http.Handler) http.Handler 
 	})
 }
 
-// recorder remembers the status of an answer. Flush and the ResponseController
-// reach what it wraps.
+// recorder remembers the status of an answer. The ResponseController reaches
+// what it wraps.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -104,13 +107,16 @@ func (w *recorder) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// Flush implements http.Flusher, for what asks for it by type.
-func (w *recorder) Flush() {
+// FlushError is what http.ResponseController asks for.
+func (w *recorder) FlushError() error {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	_ = http.NewResponseController(w.ResponseWriter).Flush() // a writer that cannot sends at the end
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
+
+// Flush implements http.Flusher, for what asks for it by type.
+func (w *recorder) Flush() { _ = w.FlushError() } // a writer that cannot sends at the end
 
 // Unwrap leads http.ResponseController on.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

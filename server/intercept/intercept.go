@@ -40,10 +40,14 @@ type Chain struct {
 	Metrics *Metrics
 	Log     *slog.Logger
 	Now     func() time.Time
-	// MaxDuration ends a gRPC call of ours, whatever it waits for: a reader that
-	// stalls would hold its place for ever. Set it a little longer than the
-	// gateway's, so that this one never speaks first. 0 is no bound.
+	// MaxDuration ends a call of ours, whatever it waits for. Set it a little
+	// longer than the gateway's, so that this one never speaks first. 0 is no
+	// bound.
 	MaxDuration time.Duration
+	// StallTimeout is how long a reader may leave what is written for it
+	// untaken, beyond what buffers hold; then its call ends as cancelled. A
+	// unary gRPC answer is bounded by MaxDuration alone. 0 is no bound.
+	StallTimeout time.Duration
 }
 
 // identify gives a call its id and a trail.

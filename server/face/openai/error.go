@@ -120,9 +120,6 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
-	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Now().Add(stallTime)) // writers in tests have no deadlines
-	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n')) // a client that has gone learns nothing
 	return nil

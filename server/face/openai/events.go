@@ -69,7 +69,6 @@ func (e *events) write(text string) error {
 		h.Set("X-Accel-Buffering", "no") // nginx would hold what we flush
 		e.w.WriteHeader(http.StatusOK)
 	}
-	_ = e.control.SetWriteDeadline(time.Now().Add(stallTime)) // not every writer has deadlines
 	if _, e.err = e.w.Write([]byte(text)); e.err == nil {
 		e.err = e.control.Flush()
 	}
@@ -86,6 +85,5 @@ func (e *events) end() (begun bool) {
 	defer e.mu.Unlock()
 	e.ended = true
 	e.alive.Stop()
-	_ = e.control.SetWriteDeadline(time.Time{}) // the connection may serve another request
 	return e.begun
 }

@@ -38,9 +38,6 @@ const (
 	maxBody = 32 << 20
 	// bodyTime bounds how slowly a body may come.
 	bodyTime = 2 * time.Minute
-	// stallTime bounds how long a reader may take for what it is sent, beyond
-	// what the buffers of its connection hold.
-	stallTime = 30 * time.Second
 	// aliveEvery is how long a stream may be silent: proxies cut connections
 	// that are so for a minute.
 	aliveEvery = 15 * time.Second

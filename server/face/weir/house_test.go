@@ -87,7 +87,7 @@ func newHouse(t *testing.T, documents string) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain := &intercept.Chain{Keys: &auth.Keys{Lookup: h.Live.Lookup, Now: time.Now}, Metrics: metrics, Log: h.Logger, Now: time.Now}
+	chain := &intercept.Chain{Keys: &auth.Keys{Lookup: h.Live.Lookup, Now: time.Now}, Metrics: metrics, Log: h.Logger, Now: time.Now, StallTimeout: 100 * time.Millisecond}
 	server := grpc.NewServer(append(chain.ServerOptions(), grpc.WaitForHandlers(true))...)
 	if err := Register(server, Config{
 		Gateway: h.Gateway, Admin: h.Admin, Reports: h.Store, Budgets: h.Store, Keys: h.Store, Live: h.Live, Now: func() time.Time { return h.Clock() },

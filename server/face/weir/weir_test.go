@@ -416,6 +416,36 @@ func costsOf(parent string, groupBy ...string) *weirv1.QueryCostsRequest {
 	}
 }
 
+// A caller that leaves a stream unread is told so where it reads on after all,
+// and pays for what was generated.
+func TestACallerThatDoesNotRead(t *testing.T) {
+	h := newHouse(t, "")
+	prompt := "say: " + strings.Repeat("river ", 40_000) // more than all windows hold
+	req := ask("sim", prompt)
+	most := int32(100_000)
+	req.Config = &weirv1.GenerationConfig{MaxOutputTokens: &most}
+	stream, err := weirv1.NewGenerationServiceClient(h.conn).StreamGenerate(h.as("member"), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if how := <-h.Ended; how != simulator.EndedCancelled {
+		t.Errorf("the call ended %s at the backend", how)
+	}
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if got := failure(err); got != "Canceled READER_STALLED" || !strings.Contains(err.Error(), "was not read for 100ms") {
+		t.Errorf("told %s: %v", got, err)
+	}
+	costs, err := weirv1.NewAccountingServiceClient(h.conn).QueryCosts(h.as("member"), costsOf("tenants/acme", "outcome"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(costs.Rows) != 1 || costs.Rows[0].Dimensions["outcome"] != "cancelled" || costs.Rows[0].Usage.GetOutputTokens() < 100 || costs.Rows[0].Costs[0].Nanos == 0 {
+		t.Errorf("rows are %v", costs.Rows)
+	}
+}
+
 func TestQueryCosts(t *testing.T) {
 	h := newHouse(t, "")
 	h.key("neighbour", "other", auth.Admin)
