@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,10 +18,16 @@ import (
 // The metadata or headers by which a caller says what a call is about, where
 // its request has no place for it.
 const (
-	labelHeader   = "x-weir-label-"
+	// labelsHeader holds key=value,key=value with values percent-encoded as in
+	// W3C Baggage: metadata of gRPC is ASCII, and labels need not be.
+	labelsHeader  = "x-weir-labels"
+	labelHeader   = "x-weir-label-" // the label whose key follows, its value as it is
 	endUserHeader = "x-weir-end-user"
 	sessionHeader = "x-weir-session"
 	maxCostHeader = "x-weir-max-cost"
+	// projectHeader is what the caller takes its key to belong to: a key has one
+	// project, so another name is a mistake that would be charged to the wrong one.
+	projectHeader = "x-weir-project"
 )
 
 // The bounds of what a caller says of a call; RequestContext of weir.v1 has
@@ -63,10 +70,7 @@ func NewCall(ctx context.Context, headers map[string][]string, about About) (*ga
 		Labels: maps.Clone(about.Labels), EndUser: about.EndUser, Session: about.Session, MaxCost: about.MaxCost,
 	}
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		if len(headers[name]) == 0 {
-			continue
-		}
-		if err := complement(call, strings.ToLower(name), headers[name][0]); err != nil {
+		if err := complement(call, strings.ToLower(name), headers[name]); err != nil {
 			return nil, err
 		}
 	}
@@ -76,28 +80,79 @@ func NewCall(ctx context.Context, headers map[string][]string, about About) (*ga
 	return call, nil
 }
 
-func complement(call *gateway.Call, header, value string) error {
+// complement fills a call with what one header says. Its errors name the
+// header.
+func complement(call *gateway.Call, header string, values []string) error {
+	if len(values) == 0 {
+		return nil
+	}
 	switch {
+	case header == labelsHeader:
+		labels, err := parseLabels(strings.Join(values, ","))
+		if err != nil {
+			return err
+		}
+		for key, value := range labels {
+			label(call, key, value)
+		}
 	case strings.HasPrefix(header, labelHeader):
 		key := strings.TrimPrefix(header, labelHeader)
-		if !FitsLabel(key, value) {
-			return Invalid(header, "a label's key is a small letter and then up to 62 small letters, digits, - and _; its value has at most %d characters", maxLabelValue)
+		if !FitsLabel(key, values[0]) {
+			return badLabel(header)
 		}
-		if _, said := call.Labels[key]; said {
-			return nil
-		}
-		if call.Labels == nil {
-			call.Labels = map[string]string{}
-		}
-		call.Labels[key] = value
+		label(call, key, values[0])
 	case header == endUserHeader:
-		return fill(&call.EndUser, header, value)
+		return fill(&call.EndUser, header, values[0])
 	case header == sessionHeader:
-		return fill(&call.Session, header, value)
+		return fill(&call.Session, header, values[0])
 	case header == maxCostHeader:
-		return fillMaxCost(call, value)
+		return fillMaxCost(call, values[0])
+	case header == projectHeader && values[0] != call.Caller.Project:
+		return Invalid(header, "the key belongs to project %q, and every call of it does: leave the header out, or call with a key of the other project", call.Caller.Project)
 	}
 	return nil
+}
+
+func badLabel(header string) error {
+	return Invalid(header, "a label's key is a small letter and then up to 62 small letters, digits, - and _; its value has at most %d characters", maxLabelValue)
+}
+
+// label sets a label that the call does not have yet.
+func label(call *gateway.Call, key, value string) {
+	if _, said := call.Labels[key]; said {
+		return
+	}
+	if call.Labels == nil {
+		call.Labels = map[string]string{}
+	}
+	call.Labels[key] = value
+}
+
+// parseLabels reads key=value,key=value.
+func parseLabels(text string) (map[string]string, error) {
+	labels := map[string]string{}
+	for pair := range strings.SplitSeq(text, ",") {
+		if pair = strings.TrimSpace(pair); pair == "" {
+			continue
+		}
+		key, encoded, isPair := strings.Cut(pair, "=")
+		if !isPair {
+			return nil, Invalid(labelsHeader, "write labels as key=value,key=value, and a comma in a value as %%2C")
+		}
+		key = strings.TrimSpace(key)
+		value, err := url.PathUnescape(strings.TrimSpace(encoded))
+		if err != nil {
+			return nil, Invalid(labelsHeader, "values are percent-encoded: write a %% in one as %%25")
+		}
+		if !FitsLabel(key, value) {
+			return nil, badLabel(labelsHeader)
+		}
+		if _, twice := labels[key]; twice {
+			return nil, Invalid(labelsHeader, "a key stands in it twice: give each label one value")
+		}
+		labels[key] = value
+	}
+	return labels, nil
 }
 
 func fill(field *string, header, value string) error {

@@ -7,14 +7,18 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
 
 	"github.com/weir-gateway/weir/accounting"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
@@ -356,4 +360,20 @@ func TestLoggedHasTheCause(t *testing.T) {
 			t.Errorf("logged is %q", Logged(err))
 		}
 	}
+}
+
+// What is written as W3C Baggage writes it is read as it was.
+func TestLabelsOfAHeader(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		value := rapid.StringN(0, maxLabelValue, -1).Filter(utf8.ValidString)
+		want := rapid.MapOfN(rapid.StringMatching(`[a-z][a-z0-9_-]{0,62}`), value, 0, maxLabels).Draw(t, "labels")
+		var pairs []string
+		for key, value := range want {
+			pairs = append(pairs, key+"="+strings.ReplaceAll(url.PathEscape(value), ",", "%2C"))
+		}
+		got, err := parseLabels(strings.Join(pairs, rapid.SampledFrom([]string{",", ", ", " ,,"}).Draw(t, "comma")))
+		if err != nil || !maps.Equal(got, want) {
+			t.Fatalf("%v: %q, not %q", err, got, want)
+		}
+	})
 }

@@ -287,16 +287,21 @@ func TestModels(t *testing.T) {
 func TestLabelsReachTheLedger(t *testing.T) {
 	h := newHouse(t, "")
 	w := h.chat(request(t, "sim", "say: hi", `"user": "u1"`, `"metadata": {"team": "search", "Not A Label": "x", "n": 5}`),
-		"x-weir-session", "s1", "x-weir-label-tier", "gold")
+		"x-weir-session", "s1", "X-Weir-Labels", "tier=gold,team=other,where=%E4%B8%8A%E6%B5%B7%2CCN")
 	if w.Code != http.StatusOK {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	sums, err := h.Store.Sum(t.Context(), report.Query{GroupBy: []string{"labels.team", "labels.tier", "labels.n", report.EndUser, report.Session}})
+	sums, err := h.Store.Sum(t.Context(), report.Query{GroupBy: []string{"labels.team", "labels.tier", "labels.where", "labels.n", report.EndUser, report.Session}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(sums.Rows) != 1 || fmt.Sprint(sums.Rows[0].Dimensions) != "[search gold  u1 s1]" {
+	if len(sums.Rows) != 1 || fmt.Sprint(sums.Rows[0].Dimensions) != "[search gold 上海,CN  u1 s1]" {
 		t.Errorf("rows are %+v", sums.Rows)
+	}
+	for header, value := range map[string]string{"x-weir-labels": "team", "x-weir-project": "other"} {
+		if w := h.chat(request(t, "sim", "hi"), header, value); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), `"param":"`+header+`"`) {
+			t.Errorf("%s: %d %s", header, w.Code, w.Body)
+		}
 	}
 }
 

@@ -334,23 +334,28 @@ window: day
 func TestMetadataComplementsTheContext(t *testing.T) {
 	h := newHouse(t, "")
 	client := weirv1.NewGenerationServiceClient(h.conn)
-	ctx := metadata.AppendToOutgoingContext(h.as("member"), "x-weir-label-team", "search", "x-weir-label-tier", "gold", "x-weir-session", "s1", "x-weir-end-user", "u1")
+	ctx := metadata.AppendToOutgoingContext(h.as("member"), "x-weir-label-team", "search", "x-weir-labels", "team=other, tier=gold", "x-weir-labels", "where=%E4%B8%8A%E6%B5%B7%2CCN", "x-weir-project", "default", "x-weir-session", "s1", "x-weir-end-user", "u1")
 	req := ask("sim", "say: hi")
 	req.Context = &weirv1.RequestContext{Labels: map[string]string{"team": "own"}, EndUser: "own"}
 	if _, err := client.Generate(ctx, req); err != nil {
 		t.Fatal(err)
 	}
-	costs, err := weirv1.NewAccountingServiceClient(h.conn).QueryCosts(h.as("member"), costsOf("tenants/acme", "labels.team", "labels.tier", "end_user", "session", "key"))
+	costs, err := weirv1.NewAccountingServiceClient(h.conn).QueryCosts(h.as("member"), costsOf("tenants/acme", "labels.team", "labels.tier", "labels.where", "end_user", "session", "key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"labels.team": "own", "labels.tier": "gold", "end_user": "own", "session": "s1", "key": "member"}
+	want := map[string]string{"labels.team": "own", "labels.tier": "gold", "labels.where": "上海,CN", "end_user": "own", "session": "s1", "key": "member"}
 	if len(costs.Rows) != 1 || fmt.Sprint(costs.Rows[0].Dimensions) != fmt.Sprint(want) {
 		t.Errorf("rows are %v", costs.Rows)
 	}
-	_, err = client.Generate(metadata.AppendToOutgoingContext(h.as("member"), "x-weir-label-9", "v"), ask("sim", "hi"))
-	if got := failure(err); got != "InvalidArgument INVALID_REQUEST x-weir-label-9=" {
-		t.Errorf("a bad label: %s", got)
+	for _, c := range []struct{ header, value string }{
+		{"x-weir-label-9", "v"}, {"x-weir-labels", "team"}, {"x-weir-labels", "9=v"}, {"x-weir-labels", "a=%E4%BD"},
+		{"x-weir-labels", "a=%zz"}, {"x-weir-labels", "a=1,a=2"}, {"x-weir-end-user", strings.Repeat("u", 257)}, {"x-weir-project", "other"},
+	} {
+		_, err = client.Generate(metadata.AppendToOutgoingContext(h.as("member"), c.header, c.value), ask("sim", "hi"))
+		if got := failure(err); got != "InvalidArgument INVALID_REQUEST "+c.header+"=" {
+			t.Errorf("%s: %q: %s", c.header, c.value, got)
+		}
 	}
 }
 
@@ -420,6 +425,8 @@ func costsOf(parent string, groupBy ...string) *weirv1.QueryCostsRequest {
 // and pays for what was generated.
 func TestACallerThatDoesNotRead(t *testing.T) {
 	h := newHouse(t, "")
+	settled := make(chan struct{})
+	h.Gateway.Observe = func(*gateway.Call, *gateway.Answer, error) { close(settled) }
 	prompt := "say: " + strings.Repeat("river ", 40_000) // more than all windows hold
 	req := ask("sim", prompt)
 	most := int32(100_000)
@@ -431,6 +438,7 @@ func TestACallerThatDoesNotRead(t *testing.T) {
 	if how := <-h.Ended; how != simulator.EndedCancelled {
 		t.Errorf("the call ended %s at the backend", how)
 	}
+	<-settled
 	for err == nil {
 		_, err = stream.Recv()
 	}
