@@ -39,8 +39,10 @@ const DefaultAdmin = "127.0.0.1:8081"
 type Server struct {
 	Config Config
 	GRPC   *grpc.Server
-	HTTP   http.Handler
-	Admin  http.Handler
+	// Web is what HTTP turns requests into calls of; it listens nowhere.
+	Web   *grpc.Server
+	HTTP  http.Handler
+	Admin http.Handler
 	// Health is what GRPC serves as its health; the drain turns it down first.
 	Health *health.Server
 	// Certificates are what the HTTP port speaks TLS with; nil is plain. The gRPC
@@ -174,6 +176,7 @@ func (s *Server) drain(public *http.Server) {
 			public.Close()
 		}
 		s.running.Wait()
+		s.Web.Stop() // waits for calls that settle after their request has gone
 	})
 	both.Wait()
 }

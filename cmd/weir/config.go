@@ -44,6 +44,7 @@ type Config struct {
 	// call ends.
 	StallTimeout Duration   `yaml:"stall_timeout"`
 	GRPC         GRPCConfig `yaml:"grpc"`
+	HTTP         HTTPConfig `yaml:"http"`
 	// Log is how the log is written: level debug, info, warn or error; format
 	// text or json.
 	Log LogConfig `yaml:"log"`
@@ -68,6 +69,13 @@ type GRPCConfig struct {
 	// MaxConnectionAge is when a connection is told to go, so that clients spread
 	// over replicas that have come since. Its calls may end first. 0 is never.
 	MaxConnectionAge Duration `yaml:"max_connection_age"`
+}
+
+// HTTPConfig is what the HTTP port does beside answering.
+type HTTPConfig struct {
+	// CORSOrigins are the origins whose pages may call from a browser, such as
+	// https://app.example.org; "*" is all. Empty is none.
+	CORSOrigins []string `yaml:"cors_origins"`
 }
 
 // LogConfig is how the log is written.
@@ -270,6 +278,11 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 	}
 	if age := time.Duration(c.GRPC.MaxConnectionAge); age != 0 && age < time.Second {
 		fault("grpc.max_connection_age", "%s is too short to answer calls: use 1s or more, or 0 for no end", age)
+	}
+	for i, origin := range c.HTTP.CORSOrigins {
+		if u, err := url.Parse(origin); origin != "*" && (err != nil || u.Scheme+"://"+u.Host != origin || u.Host == "") {
+			fault(fmt.Sprintf("http.cors_origins[%d]", i), "%q is no origin: write it as https://app.example.org, without a path, or \"*\" for all", origin)
+		}
 	}
 	guards := map[string]bool{}
 	for i, g := range c.Guards {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"connectrpc.com/connect"
+	"go.yaml.in/yaml/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
@@ -143,5 +145,72 @@ func TestAnAgeThatIsTooShortIsRefused(t *testing.T) {
 	os.WriteFile(file, []byte("grpc: {max_connection_age: 10ms}\nbackends: [{name: sim, kind: simulator}]\nmodels: [{name: sim-text, targets: [{backend: sim}]}]\n"), 0o600)
 	if code, _, failed := runWith(nil, "", "serve", "--config", file); code != exitUsage || !strings.Contains(failed, "grpc.max_connection_age: 10ms is too short") {
 		t.Errorf("%d %s", code, failed)
+	}
+}
+
+// A call that came over HTTP is drained as the others are.
+func TestSIGTERMLetsAConnectStreamEnd(t *testing.T) {
+	p := serve(t, t.TempDir())
+	client := connect.NewClient[weirv1.GenerateRequest, weirv1.StreamGenerateResponse](http.DefaultClient, "http://"+p.http+weirv1.GenerationService_StreamGenerate_FullMethodName)
+	request := connect.NewRequest(ask("tokens: 400"))
+	request.Header().Set("Authorization", "Bearer "+p.key(demoKeyFile))
+	stream, err := client.CallServerStream(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	if !stream.Receive() {
+		t.Fatal(stream.Err())
+	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	whole := false
+	for stream.Receive() {
+		whole = whole || stream.Msg().GetCompleted().GetCost() != nil
+	}
+	if stream.Err() != nil || !whole {
+		t.Errorf("%v, whole %v", stream.Err(), whole)
+	}
+	if err := p.end(syscall.SIGTERM); err != nil {
+		t.Errorf("%v\n%s", err, p.log)
+	}
+	p.start()
+	if r := p.report("--by", "outcome"); len(r.Rows) != 1 || r.Rows[0]["outcome"] != "completed" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// One that outlasts the grace is cut off and settled.
+func TestAConnectStreamThatOutlastsTheGraceIsSettled(t *testing.T) {
+	p := serve(t, t.TempDir(), "--grace", "1ms")
+	client := connect.NewClient[weirv1.GenerateRequest, weirv1.StreamGenerateResponse](http.DefaultClient, "http://"+p.http+weirv1.GenerationService_StreamGenerate_FullMethodName)
+	request := connect.NewRequest(ask("tokens: 4000"))
+	request.Header().Set("Authorization", "Bearer "+p.key(demoKeyFile))
+	stream, err := client.CallServerStream(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	for range 2 {
+		if !stream.Receive() {
+			t.Fatal(stream.Err())
+		}
+	}
+	if err := p.end(syscall.SIGTERM); err != nil {
+		t.Fatalf("%v\n%s", err, p.log)
+	}
+	p.start()
+	if r := p.report("--by", "outcome"); len(r.Rows) != 1 || r.Rows[0]["outcome"] != "cancelled" || r.Total["USD"] == "0.00" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestOriginsAreChecked(t *testing.T) {
+	for origin, good := range map[string]bool{"https://app.example.org": true, "*": true, "https://app.example.org/": false, "app.example.org": false} {
+		c := defaultConfig()
+		c.demoModels()
+		c.HTTP.CORSOrigins = []string{origin}
+		if problems := c.check(&yaml.Node{}); (len(problems) == 0) != good {
+			t.Errorf("%s: %v", origin, problems)
+		}
 	}
 }

@@ -200,13 +200,16 @@ func (w *weir) build(config Config) error {
 		secure = credentials.NewTLS(w.certificates.Config("h2"))
 	}
 	calls := grpc.NewServer(append(append(chain.ServerOptions(), config.transport()...), grpc.Creds(secure))...)
-	err = faceweir.Register(calls, faceweir.Config{
-		Gateway: g, Admin: w.admin, Reports: w.store, Budgets: w.store, Keys: w.store, Live: w.live, Now: time.Now,
-		Away:  func(err error) bool { return errors.Is(err, store.ErrUnavailable) },
-		Taken: func(err error) bool { return errors.Is(err, store.ErrAdjusted) },
-	})
-	if err != nil {
-		return err
+	web := grpc.NewServer(append(chain.ServerOptions(), grpc.WaitForHandlers(true), grpc.MaxRecvMsgSize(maxMessage))...)
+	for _, s := range []*grpc.Server{calls, web} {
+		err = faceweir.Register(s, faceweir.Config{
+			Gateway: g, Admin: w.admin, Reports: w.store, Budgets: w.store, Keys: w.store, Live: w.live, Now: time.Now,
+			Away:  func(err error) bool { return errors.Is(err, store.ErrUnavailable) },
+			Taken: func(err error) bool { return errors.Is(err, store.ErrAdjusted) },
+		})
+		if err != nil {
+			return err
+		}
 	}
 	status := health.NewServer()
 	healthv1.RegisterHealthServer(calls, status)
@@ -227,13 +230,16 @@ func (w *weir) build(config Config) error {
 
 	w.server = &server.Server{
 		Config: server.Config{GRPC: config.Listen.GRPC, HTTP: config.Listen.HTTP, Admin: config.Listen.Admin, Grace: time.Duration(config.Grace)},
-		GRPC:   calls, Health: status, Certificates: w.certificates, Log: w.log,
+		GRPC:   calls, Web: web, Health: status, Certificates: w.certificates, Log: w.log,
 	}
 	public := http.NewServeMux()
 	public.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { rw.Write([]byte("ok\n")) })
 	public.HandleFunc("GET /readyz", w.readyz)
 	public.Handle("/", openai.New(openai.Config{Gateway: g, Router: w.router.Load, Chain: chain}))
-	w.server.HTTP, w.server.Admin = public, operators(registry, w.log)
+	if err := faceweir.Mount(public, web, maxMessage, chain.Web); err != nil {
+		return err
+	}
+	w.server.HTTP, w.server.Admin = intercept.CORS(config.HTTP.CORSOrigins, public), operators(registry, w.log)
 	return nil
 }
 

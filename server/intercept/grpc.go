@@ -72,8 +72,12 @@ func idOf(trail *face.Trail) metadata.MD { return metadata.Pairs(RequestIDHeader
 
 // identifyUnary tells the id in the header of an answer, and in the trailer of
 // an error. An error must have no header: gRPC clients try again by themselves
-// only where an answer is nothing but trailers.
+// only where an answer is nothing but trailers. A call that has come over HTTP
+// has its id, and its client has been told.
 func identifyUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	if identifiedHTTP(ctx) {
+		return next(ctx, req)
+	}
 	ctx, trail := identify(ctx, incoming(ctx, clientIDHeader))
 	answer, err := next(ctx, req)
 	tell := grpc.SetHeader
@@ -87,6 +91,9 @@ func identifyUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next g
 }
 
 func identifyStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	if ctx := stream.Context(); identifiedHTTP(ctx) {
+		return next(srv, &identified{ServerStream: stream, ctx: ctx, sent: true})
+	}
 	ctx, trail := identify(stream.Context(), incoming(stream.Context(), clientIDHeader))
 	err := next(srv, &identified{ServerStream: stream, ctx: ctx, trail: trail})
 	if err != nil {
@@ -94,6 +101,8 @@ func identifyStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo,
 	}
 	return err
 }
+
+func identifiedHTTP(ctx context.Context) bool { return face.TrailOf(ctx).RequestID != "" }
 
 // identified is a stream whose header waits for the first message, for the
 // same reason.

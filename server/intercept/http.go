@@ -17,9 +17,13 @@ type tellFunc = func(w http.ResponseWriter, r *http.Request, err error)
 // writes the error in its own words and notes it in the trail.
 func (c *Chain) HTTP(tell func(w http.ResponseWriter, r *http.Request, err error)) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		return c.Bound(identifyHTTP(c.logHTTP(c.recoverHTTP(tell, c.authenticateHTTP(tell, next)))))
+		return c.boundHTTP(identifyHTTP(c.logHTTP(c.recoverHTTP(tell, c.authenticateHTTP(tell, next)))))
 	}
 }
+
+// Web is the part of the chain that comes before a request over HTTP becomes a
+// call of a gRPC server: bounds and id. The rest is the server's.
+func (c *Chain) Web(next http.Handler) http.Handler { return c.boundHTTP(identifyHTTP(next)) }
 
 func identifyHTTP(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -141,10 +141,8 @@ func (s *watchedStream) SendMsg(m any) error {
 	return s.ServerStream.SendMsg(m)
 }
 
-// Bound bounds a call over HTTP: its whole time, and each of its writes. The
-// method HTTP has it; what a gRPC server answers over HTTP needs it beside the
-// server's own chain.
-func (c *Chain) Bound(next http.Handler) http.Handler {
+// boundHTTP bounds a call over HTTP: its whole time, and each of its writes.
+func (c *Chain) boundHTTP(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, end := c.bounded(r.Context())
 		defer end(nil)

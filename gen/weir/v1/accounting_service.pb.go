@@ -697,13 +697,13 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\x0eunpriced_calls\x18\x06 \x01(\x03B\x03\xe0A\x03R\runpricedCalls\x1a=\n" +
 	"\x0fDimensionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xc4\x04\n" +
-	"\x11AccountingService\x12\x94\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xd9\x04\n" +
+	"\x11AccountingService\x12\x99\x01\n" +
 	"\n" +
-	"QueryCosts\x12\x1a.weir.v1.QueryCostsRequest\x1a\x1b.weir.v1.QueryCostsResponse\"M\xdaA\x1aparent,start_time,end_time\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/{parent=tenants/*}/costs:query\x90\x02\x01\x12|\n" +
-	"\vListBudgets\x12\x1b.weir.v1.ListBudgetsRequest\x1a\x1c.weir.v1.ListBudgetsResponse\"2\xdaA\x06parent\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=tenants/*}/budgets\x90\x02\x01\x12t\n" +
-	"\tGetBudget\x12\x19.weir.v1.GetBudgetRequest\x1a\x1a.weir.v1.GetBudgetResponse\"0\xdaA\x04name\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=tenants/*/budgets/*}\x90\x02\x01\x12\xa3\x01\n" +
-	"\fAdjustBudget\x12\x1c.weir.v1.AdjustBudgetRequest\x1a\x1d.weir.v1.AdjustBudgetResponse\"V\xdaA name,amount,reason,adjustment_id\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{name=tenants/*/budgets/*}:adjust\x90\x02\x02B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"QueryCosts\x12\x1a.weir.v1.QueryCostsRequest\x1a\x1b.weir.v1.QueryCostsResponse\"R\xdaA\x1aparent,start_time,end_time\x82\xd3\xe4\x93\x02,:\x01*\"'/weir/v1/{parent=tenants/*}/costs:query\x90\x02\x01\x12\x81\x01\n" +
+	"\vListBudgets\x12\x1b.weir.v1.ListBudgetsRequest\x1a\x1c.weir.v1.ListBudgetsResponse\"7\xdaA\x06parent\x82\xd3\xe4\x93\x02%\x12#/weir/v1/{parent=tenants/*}/budgets\x90\x02\x01\x12y\n" +
+	"\tGetBudget\x12\x19.weir.v1.GetBudgetRequest\x1a\x1a.weir.v1.GetBudgetResponse\"5\xdaA\x04name\x82\xd3\xe4\x93\x02%\x12#/weir/v1/{name=tenants/*/budgets/*}\x90\x02\x01\x12\xa8\x01\n" +
+	"\fAdjustBudget\x12\x1c.weir.v1.AdjustBudgetRequest\x1a\x1d.weir.v1.AdjustBudgetResponse\"[\xdaA name,amount,reason,adjustment_id\x82\xd3\xe4\x93\x02/:\x01*\"*/weir/v1/{name=tenants/*/budgets/*}:adjust\x90\x02\x02B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_accounting_service_proto_rawDescOnce sync.Once

@@ -361,9 +361,9 @@ const file_weir_v1_admin_service_proto_rawDesc = "" +
 	"\x19CHANGE_ACTION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CHANGE_ACTION_CREATED\x10\x01\x12\x19\n" +
 	"\x15CHANGE_ACTION_UPDATED\x10\x02\x12\x1b\n" +
-	"\x17CHANGE_ACTION_UNCHANGED\x10\x032\x8b\x01\n" +
-	"\fAdminService\x12{\n" +
-	"\x0eApplyDocuments\x12\x1e.weir.v1.ApplyDocumentsRequest\x1a\x1f.weir.v1.ApplyDocumentsResponse\"(\xdaA\asources\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/documents:applyB1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\x17CHANGE_ACTION_UNCHANGED\x10\x032\x91\x01\n" +
+	"\fAdminService\x12\x80\x01\n" +
+	"\x0eApplyDocuments\x12\x1e.weir.v1.ApplyDocumentsRequest\x1a\x1f.weir.v1.ApplyDocumentsResponse\"-\xdaA\asources\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/weir/v1/documents:applyB1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_admin_service_proto_rawDescOnce sync.Once

@@ -864,9 +864,9 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\x04cost\x18\x02 \x01(\v2\r.weir.v1.CostB\x03\xe0A\x03R\x04cost\x121\n" +
 	"\bverdicts\x18\x03 \x03(\v2\x10.weir.v1.VerdictB\x03\xe0A\x03R\bverdicts\x12,\n" +
 	"\x06target\x18\x04 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\x12,\n" +
-	"\x06timing\x18\x05 \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing2\xe0\x01\n" +
-	"\x11GenerationService\x12i\n" +
-	"\bGenerate\x12\x18.weir.v1.GenerateRequest\x1a\x19.weir.v1.GenerateResponse\"(\xdaA\x0emodel,messages\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/generate\x12`\n" +
+	"\x06timing\x18\x05 \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing2\xe5\x01\n" +
+	"\x11GenerationService\x12n\n" +
+	"\bGenerate\x12\x18.weir.v1.GenerateRequest\x1a\x19.weir.v1.GenerateResponse\"-\xdaA\x0emodel,messages\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/weir/v1/generate\x12`\n" +
 	"\x0eStreamGenerate\x12\x18.weir.v1.GenerateRequest\x1a\x1f.weir.v1.StreamGenerateResponse\"\x11\xdaA\x0emodel,messages0\x01B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (

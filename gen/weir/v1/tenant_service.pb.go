@@ -286,9 +286,9 @@ const file_weir_v1_tenant_service_proto_rawDesc = "" +
 	"\aKeyRole\x12\x18\n" +
 	"\x14KEY_ROLE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eKEY_ROLE_ADMIN\x10\x01\x12\x13\n" +
-	"\x0fKEY_ROLE_MEMBER\x10\x022\x9d\x01\n" +
-	"\rTenantService\x12\x8b\x01\n" +
-	"\tCreateKey\x12\x19.weir.v1.CreateKeyRequest\x1a\x1a.weir.v1.CreateKeyResponse\"G\xdaA\x11parent,key,key_id\x82\xd3\xe4\x93\x02-:\x03key\"&/v1/{parent=tenants/*/projects/*}/keysB1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\x0fKEY_ROLE_MEMBER\x10\x022\xa2\x01\n" +
+	"\rTenantService\x12\x90\x01\n" +
+	"\tCreateKey\x12\x19.weir.v1.CreateKeyRequest\x1a\x1a.weir.v1.CreateKeyResponse\"L\xdaA\x11parent,key,key_id\x82\xd3\xe4\x93\x022:\x03key\"+/weir/v1/{parent=tenants/*/projects/*}/keysB1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_tenant_service_proto_rawDescOnce sync.Once

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +72,7 @@ type house struct {
 	*gatewaytest.House
 	t       *testing.T
 	conn    *grpc.ClientConn
+	web     *httptest.Server  // the same services over HTTP
 	secrets map[string]string // by name of the key
 }
 
@@ -89,12 +92,23 @@ func newHouse(t *testing.T, documents string) *house {
 	}
 	chain := &intercept.Chain{Keys: &auth.Keys{Lookup: h.Live.Lookup, Now: time.Now}, Metrics: metrics, Log: h.Logger, Now: time.Now, StallTimeout: 100 * time.Millisecond}
 	server := grpc.NewServer(append(chain.ServerOptions(), grpc.WaitForHandlers(true))...)
-	if err := Register(server, Config{
-		Gateway: h.Gateway, Admin: h.Admin, Reports: h.Store, Budgets: h.Store, Keys: h.Store, Live: h.Live, Now: func() time.Time { return h.Clock() },
-		Taken: func(err error) bool { return errors.Is(err, store.ErrAdjusted) },
-	}); err != nil {
+	web := grpc.NewServer(append(chain.ServerOptions(), grpc.WaitForHandlers(true))...)
+	for _, s := range []*grpc.Server{server, web} {
+		if err := Register(s, Config{
+			Gateway: h.Gateway, Admin: h.Admin, Reports: h.Store, Budgets: h.Store, Keys: h.Store, Live: h.Live, Now: func() time.Time { return h.Clock() },
+			Taken: func(err error) bool { return errors.Is(err, store.ErrAdjusted) },
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mux := http.NewServeMux()
+	if err := Mount(mux, web, 1<<20, chain.Web); err != nil {
 		t.Fatal(err)
 	}
+	h.web = httptest.NewUnstartedServer(mux)
+	h.web.EnableHTTP2 = true
+	h.web.StartTLS()
+	t.Cleanup(func() { h.web.Close(); web.Stop() })
 	listener := bufconn.Listen(1 << 20)
 	go server.Serve(listener)
 	t.Cleanup(server.Stop)
