@@ -39,6 +39,9 @@ func Mount(mux *http.ServeMux, calls *grpc.Server, most int64, chain func(http.H
 	transcoder, err := vanguardgrpc.NewTranscoder(calls,
 		vanguard.WithDefaultServiceOptions(
 			vanguard.WithMaxMessageBufferBytes(uint32(most)),
+			// Else one is a fault of ours, by its code. What a query has to say here is
+			// required, so a slip in its name is heard of all the same.
+			vanguard.WithRESTUnmarshalOptions(vanguard.RESTUnmarshalOptions{DiscardUnknownQueryParams: true}),
 			vanguard.WithNoTargetCompression(), // the server is here: what is compressed is so on the wire alone
 		),
 		// As tools for gRPC print and read it. What is not known is refused: a

@@ -179,6 +179,7 @@ func TestFailuresOverHTTP(t *testing.T) {
 		{"a rule is broken", "member", "/weir/v1/generate", `{"model": "sim"}`, 400, codes.InvalidArgument, "INVALID_REQUEST"},
 		{"a bad header", "member", "/weir/v1/generate", protojson.Format(ask("sim", "hi")), 400, codes.InvalidArgument, "INVALID_REQUEST"},
 		{"a slip in a field", "member", "/weir/v1/documents:apply", `{"sources": [], "validateOnyl": true}`, 400, codes.InvalidArgument, "INVALID_REQUEST"},
+		{"a slip in a query", "admin", "/weir/v1/tenants/acme/projects/default/keys?keyid=k9", `{"role": "KEY_ROLE_MEMBER"}`, 400, codes.InvalidArgument, "INVALID_REQUEST"},
 		{"no JSON", "member", "/weir/v1/generate", "{", 400, codes.InvalidArgument, "INVALID_REQUEST"},
 		{"no right", "member", "/weir/v1/documents:apply", `{"sources": [{"name": "a", "content": "{kind: Tenant, name: mine}"}]}`, 403, codes.PermissionDenied, "PERMISSION_DENIED"},
 		{"not its tenant", "member", "/weir/v1/tenants/other/costs:query", protojson.Format(costsOf("", "model")), 404, codes.NotFound, "RESOURCE_NOT_FOUND"},
