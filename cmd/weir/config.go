@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"github.com/weir-gateway/weir/server/backend/openai"
 	"github.com/weir-gateway/weir/server/backend/simulator"
 	"github.com/weir-gateway/weir/server/route"
+	"github.com/weir-gateway/weir/server/tokens/bpe"
 )
 
 // Config is weir.yaml: where Weir listens, what it keeps and what stands
@@ -114,6 +116,9 @@ type ModelConfig struct {
 type TargetConfig struct {
 	Backend string `yaml:"backend"`
 	Model   string `yaml:"model"`
+	// Tokenizer is the model's: cl100k, o200k, or a tokenizer.json; empty where it
+	// is not known.
+	Tokenizer string `yaml:"tokenizer"`
 }
 
 // Duration is a span of time as Go writes it, such as 30s or 10m.
@@ -274,6 +279,9 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 			if !backends[t.Backend] {
 				fault(fmt.Sprintf("%s.targets[%d].backend", at, j), "there is no backend %q: add it under backends, or correct the name", t.Backend)
 			}
+			if k := t.Tokenizer; k != "" && k != "cl100k" && k != "o200k" && filepath.Ext(k) != ".json" {
+				fault(fmt.Sprintf("%s.targets[%d].tokenizer", at, j), "unknown tokenizer %q: known are cl100k, o200k and the path of a tokenizer.json", k)
+			}
 		}
 	}
 	if age := time.Duration(c.GRPC.MaxConnectionAge); age != 0 && age < time.Second {
@@ -353,21 +361,38 @@ func (c *Config) router() (*route.Router, error) {
 		backends[b.Name], tags[b.Name] = made, b.Tags
 	}
 	var models []route.Model
-	for _, m := range c.Models {
+	tokenizers := map[string]*bpe.Tokenizer{"": nil}
+	for i, m := range c.Models {
 		model := route.Model{Name: m.Name, MaxOutputTokens: m.MaxOutputTokens}
 		if model.MaxOutputTokens == 0 {
 			model.MaxOutputTokens = defaultMaxOutputTokens
 		}
-		for _, t := range m.Targets {
+		for j, t := range m.Targets {
 			name := t.Model
 			if name == "" {
 				name = m.Name
 			}
-			model.Targets = append(model.Targets, route.Target{Name: t.Backend, Backend: backends[t.Backend], Model: name, Tags: tags[t.Backend]})
+			tokenizer, loaded := tokenizers[t.Tokenizer]
+			if !loaded {
+				var err error
+				if tokenizer, err = loadTokenizer(t.Tokenizer); err != nil {
+					return nil, fmt.Errorf("models[%d].targets[%d].tokenizer: %w", i, j, err)
+				}
+				tokenizers[t.Tokenizer] = tokenizer
+			}
+			model.Targets = append(model.Targets, route.Target{Name: t.Backend, Backend: backends[t.Backend], Model: name, Tokenizer: tokenizer, Tags: tags[t.Backend]})
 		}
 		models = append(models, model)
 	}
 	return route.New(models)
+}
+
+// loadTokenizer makes the tokenizer of a file, or an embedded one.
+func loadTokenizer(name string) (*bpe.Tokenizer, error) {
+	if filepath.Ext(name) == ".json" {
+		return bpe.Load(name)
+	}
+	return bpe.Named(name)
 }
 
 // adminSecret is the key in WEIR_ADMIN_KEY, checked, or "".

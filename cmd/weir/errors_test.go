@@ -53,6 +53,8 @@ func TestWrongConfigurations(t *testing.T) {
 		"bad URL":         {"backends:\n  - {name: local, kind: openai, url: \"127.0.0.1:9901\"}\n" + model, []string{"backends[0].url", "http://"}},
 		"unset variable":  {"backends:\n  - {name: local, kind: openai, url: \"${NO_SUCH_URL}\"}\n" + model, []string{"line 2", "NO_SUCH_URL", "not set"}},
 		"bad duration":    {"grace: soon\n" + backend + model, []string{"line 1", "grace", "30s"}},
+		"no tokenizer":    {backend + "models:\n  - {name: m1, targets: [{backend: local, tokenizer: p50k}]}\n", []string{"line 4", "models[0].targets[0].tokenizer", `"p50k"`, "o200k", "tokenizer.json"}},
+		"no such file":    {backend + "models:\n  - {name: m1, targets: [{backend: local, tokenizer: nowhere/tokenizer.json}]}\n", []string{"models[0].targets[0].tokenizer", "nowhere/tokenizer.json"}},
 		"name taken":      {backend + "models:\n  - {name: m1, targets: [{backend: local, model: m1}]}\n  - {name: m1, targets: [{backend: local, model: m1}]}\n", []string{"line 5", "taken"}},
 	} {
 		t.Run(name, func(t *testing.T) {

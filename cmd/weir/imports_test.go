@@ -30,12 +30,14 @@ var mayImport = map[string][]string{
 	"accounting/ledger": {"accounting", "accounting/price", "accounting/lease"},
 	"accounting/report": {"accounting", "accounting/price", "accounting/lease"},
 
-	"server/auth":      {},
-	"server/backend":   {"accounting"}, // Usage only
-	"server/backend/*": {"server/backend", "accounting"},
-	"server/tokens":    {"server/backend"},
-	"server/route":     {"server/backend", "policy"},
-	"server/admit":     {"accounting/lease", "policy", "server/auth"},
+	"server/auth":                    {},
+	"server/backend":                 {"accounting"}, // Usage only
+	"server/backend/*":               {"server/backend", "accounting"},
+	"server/tokens":                  {"server/backend", "server/tokens/bpe"},
+	"server/tokens/bpe":              {}, // a tokenizer knows no call
+	"server/tokens/bpe/vocabularies": {},
+	"server/route":                   {"server/backend", "server/tokens/bpe", "policy"}, // bpe: a target names its model's tokenizer
+	"server/admit":                   {"accounting/lease", "policy", "server/auth"},
 	"server/gateway": {
 		"server/backend", "server/tokens", "server/route", "server/admit", "server/auth",
 		"policy", "accounting", "accounting/ledger",

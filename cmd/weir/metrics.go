@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/server"
 	"github.com/weir-gateway/weir/server/gateway"
 )
@@ -17,6 +18,7 @@ import (
 type callMetrics struct {
 	calls       *prometheus.CounterVec
 	tokens      *prometheus.CounterVec
+	ownTokens   *prometheus.CounterVec
 	verdicts    *prometheus.CounterVec
 	firstOutput *prometheus.HistogramVec
 	unjudged    *prometheus.CounterVec
@@ -32,6 +34,9 @@ func newCallMetrics(r prometheus.Registerer) *callMetrics {
 		tokens: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_tokens_total", Help: "Tokens of settled calls, by model, backend, direction and who counted them.",
 		}, []string{"model", "backend", "direction", "source"}),
+		ownTokens: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_own_tokens_total", Help: "Tokens that Weir counted itself of the calls that the backend counted (source provider), by model, backend and direction.",
+		}, []string{"model", "backend", "direction"}),
 		verdicts: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_verdicts_total", Help: "Findings of guards, by guard, stage and action.",
 		}, []string{"guard", "stage", "action"}),
@@ -72,12 +77,8 @@ func (m *callMetrics) observe(call *gateway.Call, answer *gateway.Answer, err er
 	if answer.UnjudgedBytes > 0 {
 		m.unjudged.WithLabelValues(model).Add(float64(answer.UnjudgedBytes))
 	}
-	if in, known := answer.Usage.InputTokens(); known {
-		m.tokens.WithLabelValues(model, backend, "input", string(answer.Source)).Add(float64(in))
-	}
-	if out, known := answer.Usage.OutputTokens(); known {
-		m.tokens.WithLabelValues(model, backend, "output", string(answer.Source)).Add(float64(out))
-	}
+	m.count(model, backend, "input", answer, accounting.Usage.InputTokens)
+	m.count(model, backend, "output", answer, accounting.Usage.OutputTokens)
 	if !answer.FirstOutput.IsZero() {
 		m.firstOutput.WithLabelValues(model, backend).Observe(answer.FirstOutput.Sub(answer.Start).Seconds())
 	}
@@ -88,4 +89,16 @@ func certificateExpiry(c *server.Certificates) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "weir_tls_certificate_expiry_timestamp_seconds", Help: "When the certificate of the gRPC and HTTP ports expires, in Unix time.",
 	}, func() float64 { return float64(c.NotAfter().Unix()) })
+}
+
+// count adds the tokens of one direction, and beside a backend's count our own.
+func (m *callMetrics) count(model, backend, direction string, answer *gateway.Answer, tokens func(accounting.Usage) (int64, bool)) {
+	n, known := tokens(answer.Usage)
+	if !known {
+		return
+	}
+	m.tokens.WithLabelValues(model, backend, direction, string(answer.Source)).Add(float64(n))
+	if own, known := tokens(answer.OwnUsage); known && answer.Source == accounting.SourceProvider {
+		m.ownTokens.WithLabelValues(model, backend, direction).Add(float64(own))
+	}
 }

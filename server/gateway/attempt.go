@@ -39,9 +39,8 @@ type attempt struct {
 	usage    accounting.Usage       // what the backend says was used
 	output   *tokens.Count          // what we counted of it
 
-	structured bool  // the content is JSON
-	input      int64 // what we counted of the prompt
-	inputExact bool
+	structured bool          // the content is JSON
+	input      tokens.Prompt // what we counted of the prompt
 }
 
 // run holds money, calls the target, relays its answer and settles.
@@ -122,8 +121,9 @@ func (a *attempt) fit(req *backend.Request, defaultMax int) error {
 // hold claims the dearest outcome: the longest prompt that the text can be,
 // and all the output that was asked for.
 func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold, error) {
+	a.input = tokens.Input(a.target.Backend, a.target.Tokenizer, req)
 	var most accounting.Usage
-	most.Set(accounting.Input, tokens.Bound(a.target.Backend, req))
+	most.Set(accounting.Input, a.input.Most)
 	most.Set(accounting.Output, int64(*req.MaxOutputTokens)*int64(req.Candidates))
 	most.Set(accounting.Requests, 1)
 
@@ -143,8 +143,7 @@ func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold,
 	a.answer.Excesses = append(a.answer.Excesses, hold.Excesses()...)
 	a.answer.Attempts = a.number
 	a.answer.Target.Model, a.answer.Target.Backend = a.target.Model, a.target.Name
-	a.input, a.inputExact = tokens.Input(a.target.Backend, req)
-	a.output = tokens.NewCount(a.target.Backend, req.Model)
+	a.output = tokens.NewCount(a.target.Backend, a.target.Tokenizer, req.Model)
 	a.gate = a.rules.Gate(lastPrompt(req))
 	a.structured = req.Format != nil
 	a.calls = make([]toolCalls, req.Candidates)
@@ -415,6 +414,7 @@ func (a *attempt) settle(ctx context.Context, hold *ledger.Hold, outcome account
 		return err
 	}
 	a.answer.Outcome, a.answer.Usage, a.answer.Source, a.answer.Cost = outcome, result.Usage, result.Source, cost
+	a.answer.OwnUsage = own
 	return nil
 }
 
@@ -422,13 +422,13 @@ func (a *attempt) settle(ctx context.Context, hold *ledger.Hold, outcome account
 func (a *attempt) counted() (accounting.Usage, accounting.Source) {
 	content, reasoning, exact := a.output.Output()
 	var u accounting.Usage
-	u.Set(accounting.Input, a.input)
+	u.Set(accounting.Input, a.input.Tokens)
 	u.Set(accounting.Output, content)
 	if reasoning > 0 {
 		u.Set(accounting.Reasoning, reasoning)
 	}
 	u.Set(accounting.Requests, 1)
-	if exact && a.inputExact {
+	if exact && a.input.Exact {
 		return u, accounting.SourceGateway
 	}
 	return u, accounting.SourceEstimate

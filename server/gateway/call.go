@@ -101,9 +101,11 @@ type Answer struct {
 	Attempts int
 	Outcome  accounting.Outcome
 	// Finish says why each candidate ended; "" where it never did.
-	Finish   []backend.FinishReason
-	Usage    accounting.Usage
-	Source   accounting.Source
+	Finish []backend.FinishReason
+	Usage  accounting.Usage
+	Source accounting.Source
+	// OwnUsage is our own count, whoever counted Usage.
+	OwnUsage accounting.Usage
 	Cost     *accounting.Cost // nil where no price is known
 	Verdicts []policy.Verdict
 	// Excesses are what budgets let pass although they had no room for it.

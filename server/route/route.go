@@ -8,6 +8,7 @@ import (
 	"sort"
 
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/tokens/bpe"
 )
 
 // A Target is one backend's model that can serve calls.
@@ -17,6 +18,8 @@ type Target struct {
 	Backend backend.Backend
 	// Model is the name by which the backend knows the model.
 	Model string
+	// Tokenizer is the model's, nil where it is not known.
+	Tokenizer *bpe.Tokenizer
 	// Tags say what the backend is, for example "private".
 	Tags []string
 }

@@ -1,31 +1,37 @@
 // Package tokens counts tokens where the gateway must have a figure of its
 // own: before a call, when money is held for it, and beside the backend's
-// usage, which can be late, missing or wrong. It knows no vendor, no price and
-// no vocabulary file.
+// usage, which can be late, missing or wrong. It knows no vendor and no price;
+// vocabularies are those of package bpe.
 //
 // How much a figure is worth:
 //
-//   - Exact: where the backend is a backend.Counter. Nothing else is.
-//   - Bounded: Bound is at least the input of a call for every tokenizer whose
-//     tokens cover at least one byte of the NFC form of the text, which is so
-//     for byte-level BPE (GPT, Llama 3, Qwen, DeepSeek) and for SentencePiece
-//     with byte fallback (Llama 2, Mistral, Gemma). It is not so for a
-//     tokenizer that rewrites text to a longer form first (NFKC: T5, XLM-R).
-//     What a chat template adds is covered by an allowance that no one has
-//     proven: a template can hold a system prompt of any length.
+//   - Exact: where the backend is a backend.Counter, and the output wherever the
+//     target has a tokenizer.
+//   - Bounded: Prompt.Most is at least the input of a call. With a tokenizer it
+//     is the exact count of the texts, as far as the chat template puts each
+//     between marks or after a line break, whole or without the space around it.
+//     Without one it is the bytes of the texts, which holds for every tokenizer
+//     whose tokens cover at least one byte of the NFC form: byte-level BPE (GPT,
+//     Llama 3, Qwen, DeepSeek) and SentencePiece with byte fallback (Llama 2,
+//     Mistral, Gemma). It does not hold for a tokenizer that rewrites text to a
+//     longer form first (NFKC: T5, XLM-R). What the template adds is covered by
+//     an allowance that no one has proven: a template can hold a system prompt of
+//     any length.
 //   - Estimated: everything else. An estimate is good for a report and for a
 //     running cut, and never for the claim that a call was that long.
 package tokens
 
 import (
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/tokens/bpe"
 )
 
-// The allowances of Bound. A turn of the templates that we know (ChatML,
+// The allowances of Prompt.Most. A turn of the templates that we know (ChatML,
 // Llama 3, Mistral, Gemma, Harmony) has 4 to 8 marks and role words; the
 // default system prompts that they put in front have up to about 80 tokens.
 const (
@@ -37,37 +43,119 @@ const (
 	partAllowance  = 32
 )
 
-// The chat template in an estimate: what ChatML costs.
+// The chat template in a count that is not exact: ChatML, as OpenAI's cookbook
+// ("How to count tokens with tiktoken") counts it: three marks and a role a
+// message, one more with a name, and three that begin the answer. OpenAI calls
+// that an estimate itself.
 const (
 	messageEstimate = 4
+	nameEstimate    = 1
 	requestEstimate = 3
 )
 
-// Bound returns what the input of a request can have in tokens at the most,
-// within the limits that the package comment names. It is exact where b is a
-// backend.Counter.
-func Bound(b backend.Backend, req *backend.Request) int64 {
+// A Prompt is the input of a call in tokens.
+type Prompt struct {
+	// Tokens is our count, and Exact tells whether the backend's must be the same.
+	Tokens int64
+	Exact  bool
+	// Most is what the input can have at the most, within the limits that the
+	// package comment names.
+	Most int64
+}
+
+// Input counts the input of a request to a target. The tokenizer is nil where
+// the target's is not known.
+func Input(b backend.Backend, k *bpe.Tokenizer, req *backend.Request) Prompt {
 	if c, ok := b.(backend.Counter); ok {
-		return int64(c.CountInput(req))
+		n := int64(c.CountInput(req))
+		return Prompt{Tokens: n, Exact: true, Most: n}
 	}
-	n := int64(requestAllowance)
+	p := Prompt{Tokens: requestEstimate, Most: requestAllowance}
 	for _, m := range req.Messages {
-		n += messageAllowance + bound(m.Name)
-		for _, p := range m.Parts {
-			n += bound(p.Text)
-			if p.CallID != "" || p.Tool != "" {
-				n += partAllowance + bound(p.CallID) + bound(p.Tool)
+		p.Tokens += messageEstimate
+		p.Most += messageAllowance
+		if m.Name != "" {
+			p.Tokens += nameEstimate
+			p.add(k, m.Name)
+		}
+		for _, channel := range []backend.Channel{backend.Content, backend.Reasoning, backend.Refusal} {
+			p.add(k, text(m.Parts, channel))
+		}
+		for i := range m.Parts {
+			part := &m.Parts[i]
+			switch part.Channel {
+			case backend.Arguments:
+				p.addJSON(part.Text)
+			case backend.Result:
+				p.add(k, part.Text)
+			default:
+				continue
 			}
+			p.Most += partAllowance
+			p.add(k, part.CallID)
+			p.add(k, part.Tool)
 		}
 	}
 	if len(req.Tools) > 0 || req.Format != nil {
-		n += toolsAllowance
+		p.Most += toolsAllowance
 		for _, d := range req.Definitions() {
-			// Templates write JSON anew, with a space behind each sign.
-			n += partAllowance + 2*bound(d)
+			p.Most += partAllowance
+			p.addJSON(d)
 		}
 	}
-	return n
+	return p
+}
+
+// text joins the parts of a channel, which drivers send as one.
+func text(parts []backend.Part, channel backend.Channel) string {
+	var one string
+	var all []byte
+	for _, p := range parts {
+		switch {
+		case p.Channel != channel || p.Text == "":
+		case one == "":
+			one = p.Text
+		default:
+			if all == nil {
+				all = []byte(one)
+			}
+			all = append(all, p.Text...)
+		}
+	}
+	if all != nil {
+		return string(all)
+	}
+	return one
+}
+
+// add counts a text of the input.
+func (p *Prompt) add(k *bpe.Tokenizer, s string) {
+	if k == nil {
+		p.Tokens += ceil(weigh(s))
+		p.Most += bound(s)
+		return
+	}
+	n, exact := k.Count(s)
+	p.Tokens += int64(n)
+	most := n
+	// A template may drop the space around a text or put a line break before it;
+	// then other pieces begin and end it. What is between them stays.
+	if trimmed := strings.TrimSpace(s); exact && len(trimmed) < len(s) {
+		n, exact = k.Count(trimmed)
+		most = max(most, n) + len(s) - len(trimmed)
+	}
+	if !exact {
+		p.Most += bound(s)
+		return
+	}
+	p.Most += min(int64(most), bound(s))
+}
+
+// addJSON counts what templates write anew in their own way, with a space behind
+// each sign.
+func (p *Prompt) addJSON(s string) {
+	p.Tokens += ceil(weigh(s))
+	p.Most += 2 * bound(s)
 }
 
 // bound returns the bytes of a text as a tokenizer may see it. NFC is shorter
@@ -82,33 +170,17 @@ func bound(s string) int64 {
 	return int64(max(len(s), len(norm.NFC.String(s))))
 }
 
-// Input returns the tokens of a request's input and whether they are exact.
-func Input(b backend.Backend, req *backend.Request) (n int64, exact bool) {
-	if c, ok := b.(backend.Counter); ok {
-		return int64(c.CountInput(req)), true
-	}
-	n = requestEstimate
-	for _, m := range req.Messages {
-		n += messageEstimate + ceil(weigh(m.Name))
-		for _, p := range m.Parts {
-			n += ceil(weigh(p.Text) + weigh(p.CallID) + weigh(p.Tool))
-		}
-	}
-	for _, d := range req.Definitions() {
-		n += ceil(weigh(d))
-	}
-	return n, false
-}
-
 // A Count counts the output of one call while it streams. It is used by one
 // goroutine.
 type Count struct {
-	counter backend.Counter // nil where the backend is none
-	model   string
+	counter   backend.Counter // nil where the backend is none
+	tokenizer *bpe.Tokenizer  // nil where none is known
+	model     string
 	// content and reasoning are the two sides of the estimate.
 	content, reasoning side
-	// texts are kept only for the counter, by candidate and channel.
-	texts map[slot]*text
+	// texts is kept only for the counter or the tokenizer.
+	texts map[slot]*output
+	bytes int64
 }
 
 type side struct {
@@ -121,17 +193,24 @@ type slot struct {
 	channel   backend.Channel
 }
 
-type text struct {
+// output is what one candidate has said on one channel.
+type output struct {
+	stream *bpe.Stream // of the tokenizer
+	// For the counter, which sees a text as a whole:
 	all     []byte
 	counted int // bytes of all that tokens covers
 	tokens  int64
 }
 
-// NewCount makes a Count of a call of a model at a backend.
-func NewCount(b backend.Backend, model string) *Count {
-	c := &Count{model: model}
+// NewCount makes a Count of a call of a model at a backend. The tokenizer is nil
+// where the target's is not known.
+func NewCount(b backend.Backend, k *bpe.Tokenizer, model string) *Count {
+	c := &Count{model: model, tokenizer: k}
 	if counter, ok := b.(backend.Counter); ok {
-		c.counter, c.texts = counter, map[slot]*text{}
+		c.counter, c.tokenizer = counter, nil
+	}
+	if c.counter != nil || c.tokenizer != nil {
+		c.texts = map[slot]*output{}
 	}
 	return c
 }
@@ -141,54 +220,74 @@ func (c *Count) Add(candidate int, channel backend.Channel, s string) {
 	if s == "" {
 		return
 	}
-	sd := &c.content
-	if channel == backend.Reasoning {
-		sd = &c.reasoning
-	}
-	sd.deltas++
-	sd.weight += weigh(s)
-	if c.counter == nil {
+	c.bytes += int64(len(s))
+	if c.texts == nil {
+		sd := &c.content
+		if channel == backend.Reasoning {
+			sd = &c.reasoning
+		}
+		sd.deltas++
+		sd.weight += weigh(s)
 		return
 	}
 	at := slot{candidate, channel}
-	t := c.texts[at]
-	if t == nil {
-		t = new(text)
-		c.texts[at] = t
+	o := c.texts[at]
+	if o == nil {
+		o = new(output)
+		if c.tokenizer != nil {
+			o.stream = c.tokenizer.Stream()
+		}
+		c.texts[at] = o
 	}
-	t.all = append(t.all, s...)
+	if o.stream != nil {
+		o.stream.Write(s)
+		return
+	}
+	o.all = append(o.all, s...)
 }
 
 // Output returns the output tokens so far and whether they are exact: counted
-// by the backend's own tokenizer, over each text as a whole. Otherwise they are
-// what Estimate returns.
+// by the target's own tokenizer, over each text as a whole. Otherwise they are
+// an estimate: about right, free, and never below the number of deltas with
+// text, since backends send at least one token in each.
 //
-// An exact count reads again each text that has grown since the last Output.
-// Ask at the end of a call, and for Estimate on the way.
+// With a backend.Counter it reads again each text that has grown since the last
+// Output, so it is for the end of a call. With a tokenizer it reads again only
+// the end of each text, which the next delta may still change.
 func (c *Count) Output() (content, reasoning int64, exact bool) {
-	if c.counter == nil {
-		content, reasoning = c.Estimate()
-		return content, reasoning, false
+	if c.texts == nil {
+		return c.content.estimate(), c.reasoning.estimate(), false
 	}
-	for at, t := range c.texts {
-		if t.counted < len(t.all) {
-			t.tokens = int64(c.counter.CountOutput(c.model, string(t.all)))
-			t.counted = len(t.all)
+	exact = true
+	for at, o := range c.texts {
+		if o.stream != nil {
+			o.tokens = int64(o.stream.Tokens())
+			exact = exact && o.stream.Exact()
+		} else if o.counted < len(o.all) {
+			o.tokens = int64(c.counter.CountOutput(c.model, string(o.all)))
+			o.counted = len(o.all)
 		}
 		if at.channel == backend.Reasoning {
-			reasoning += t.tokens
+			reasoning += o.tokens
 		} else {
-			content += t.tokens
+			content += o.tokens
 		}
 	}
-	return content, reasoning, true
+	return content, reasoning, exact
 }
 
-// Estimate returns about how many output tokens there are so far. It costs
-// nothing. It is never below the number of deltas with text, since backends
-// send at least one token in each.
-func (c *Count) Estimate() (content, reasoning int64) {
-	return c.content.estimate(), c.reasoning.estimate()
+// Most returns what the output so far can have at the most: with a tokenizer no
+// more than the bytes of the pieces that have not ended above Output, else the
+// bytes. It costs next to nothing: ask it on the way.
+func (c *Count) Most() int64 {
+	if c.tokenizer == nil {
+		return c.bytes
+	}
+	var n int64
+	for _, o := range c.texts {
+		n += int64(o.stream.Most())
+	}
+	return n
 }
 
 func (s side) estimate() int64 { return max(s.deltas, ceil(s.weight)) }

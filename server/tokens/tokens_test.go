@@ -36,18 +36,15 @@ func TestExactByTheBackend(t *testing.T) {
 	b := sim(t)
 	req := request("What is a weir?", "一座堤坝。")
 	want := int64(b.CountInput(req))
-	if got := Bound(b, req); got != want {
-		t.Errorf("bound is %d, want the exact %d", got, want)
-	}
-	if got, exact := Input(b, req); got != want || !exact {
-		t.Errorf("input is %d (exact: %v), want %d", got, exact, want)
+	if got := Input(b, nil, req); got != (Prompt{Tokens: want, Exact: true, Most: want}) {
+		t.Errorf("input is %+v, want the exact %d", got, want)
 	}
 	s, err := b.Generate(context.Background(), request("think: 想一想 it over\nsay: A weir regulates 河流."))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	c := NewCount(b, "m")
+	c := NewCount(b, nil, "m")
 	for {
 		e, err := s.Recv()
 		if err != nil {
@@ -70,7 +67,7 @@ func TestExactByTheBackend(t *testing.T) {
 // A token is counted over the whole text of a candidate: pieces of a word that
 // arrive in two deltas are one token, those of two candidates are not.
 func TestExactOverTheWholeText(t *testing.T) {
-	c := NewCount(sim(t), "m")
+	c := NewCount(sim(t), nil, "m")
 	c.Add(0, backend.Content, "ri")
 	c.Add(1, backend.Content, "ri")
 	c.Add(0, backend.Content, "ve")
@@ -94,7 +91,7 @@ func TestBoundCoversTheWorstTokenizer(t *testing.T) {
 			worst += int64(len(norm.NFC.String(s))) + 2 + 8 // marks of the largest template that we know
 		}
 		worst += 80 // its system prompt
-		if got := Bound(plain{}, req); got < worst {
+		if got := Input(plain{}, nil, req).Most; got < worst {
 			t.Fatalf("bound is %d, a tokenizer of bytes has %d", got, worst)
 		}
 		b, err := simulator.New(simulator.Config{})
@@ -102,7 +99,7 @@ func TestBoundCoversTheWorstTokenizer(t *testing.T) {
 			t.Fatal(err)
 		}
 		exact = int64(b.CountInput(req))
-		if got := Bound(plain{b}, req); got < exact {
+		if got := Input(plain{b}, nil, req).Most; got < exact {
 			t.Fatalf("bound is %d, the simulator has %d", got, exact)
 		}
 	})
@@ -114,7 +111,7 @@ func TestBoundCoversTheWorstTokenizer(t *testing.T) {
 func TestEstimateIsNotBelowTheDeltas(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		deltas := rapid.SliceOf(rapid.StringN(0, 6, -1)).Draw(t, "deltas")
-		c := NewCount(plain{}, "m")
+		c := NewCount(plain{}, nil, "m")
 		var content, reasoning int64
 		for i, s := range deltas {
 			channel := []backend.Channel{backend.Content, backend.Reasoning, backend.Refusal}[i%3]
@@ -146,22 +143,22 @@ func TestEstimates(t *testing.T) {
 		"😀":                             2,
 		strings.Repeat("水", 4) + "abcd": 4,
 	} {
-		c := NewCount(plain{}, "m")
+		c := NewCount(plain{}, nil, "m")
 		c.Add(0, backend.Content, s)
-		if got, _ := c.Estimate(); got != want {
+		if got, _, _ := c.Output(); got != want {
 			t.Errorf("estimate of %q is %d, want %d", s, got, want)
 		}
-		if got, exact := Input(plain{}, request(s)); got != want+messageEstimate+requestEstimate || exact {
-			t.Errorf("input of %q is %d (exact: %v), want %d", s, got, exact, want+messageEstimate+requestEstimate)
+		if got := Input(plain{}, nil, request(s)); got.Tokens != want+messageEstimate+requestEstimate || got.Exact {
+			t.Errorf("input of %q is %+v, want %d", s, got, want+messageEstimate+requestEstimate)
 		}
 	}
 }
 
 func TestEstimateAllocatesNothing(t *testing.T) {
-	c := NewCount(plain{}, "m")
+	c := NewCount(plain{}, nil, "m")
 	if n := testing.AllocsPerRun(1000, func() {
 		c.Add(0, backend.Content, " river 水车 é 😀")
-		c.Estimate()
+		c.Most()
 		c.Output()
 	}); n != 0 {
 		t.Errorf("%v allocations a delta, want none", n)
@@ -169,7 +166,7 @@ func TestEstimateAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkAdd(b *testing.B) {
-	c := NewCount(plain{}, "m")
+	c := NewCount(plain{}, nil, "m")
 	b.ReportAllocs()
 	for b.Loop() {
 		c.Add(0, backend.Content, " river")
