@@ -46,13 +46,14 @@ var ErrCut = errors.New("the lease of this call ended while it was running, so n
 // room, because the store could not be reached.
 func (h *Hold) Unbacked() bool { return h.unbacked }
 
-// Lease returns the lease that backs the hold in the window of the claim with
-// this index, and the zero ID where none does. It is for the spool's record.
-func (h *Hold) Lease(i int) ID {
-	if l := h.parts[i].lease; l != nil {
-		return l.id
+// Backing returns the lease that backs the hold in the window of the claim with
+// this index, and how much of the claim and its top-ups it covers. It is for
+// the spool: of a call in doubt the rest is uncovered.
+func (h *Hold) Backing(i int) (ID, int64) {
+	if p := &h.parts[i]; p.lease != nil {
+		return p.lease.id, p.held
 	}
-	return ID{}
+	return ID{}, 0
 }
 
 // TopUp adds to the hold, in the windows of its claims and in their order, all

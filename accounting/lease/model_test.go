@@ -87,21 +87,19 @@ func (m *model) Grant(_ context.Context, ttl time.Duration, wants []Want) ([]Gra
 			if until := m.now().Add(ttl); until.After(l.expires) {
 				l.expires = until
 			}
-			have := l.granted
-			if m.faults.grantsAgain && have >= want.Need {
-				have = want.Need - 1
+			need, wish := want.Need-l.granted, want.Wish-l.granted
+			if m.faults.grantsAgain && need <= 0 {
+				need, wish = 1, 10
 			}
-			if have < want.Wish {
-				room := want.Window.Limit - w.Spent - w.Leased
-				if m.faults.ignoresLeased {
-					room = want.Window.Limit - w.Spent
-				}
-				if least := max(0, want.Need-have); least <= room && room > 0 {
-					grow := max(least, min(want.Wish-have, room/(2*m.live(want.Window.ID))))
-					l.granted += grow
-					w.Leased += grow
-					w.window = want.Window
-				}
+			room := want.Window.Limit - w.Spent - w.Leased
+			if m.faults.ignoresLeased {
+				room = want.Window.Limit - w.Spent
+			}
+			if need > 0 && need <= room {
+				grow := max(need, min(wish, room/(2*m.live(want.Window.ID))))
+				l.granted += grow
+				w.Leased += grow
+				w.window = want.Window
 			}
 		}
 		grants[i] = Grant{State: l.state, Granted: l.granted, Spent: w.Spent, Leased: w.Leased}
@@ -151,6 +149,9 @@ func (m *model) Return(_ context.Context, returns []Return) error {
 }
 
 func (m *model) giveBack(l *modelLease, amount int64) {
+	if amount == 0 {
+		return // the window of a lease that was closed unseen may be unknown
+	}
 	l.returned += amount
 	m.windows[l.window].Leased -= amount
 }
@@ -202,15 +203,14 @@ func (m *model) Reclaim(_ context.Context, id ID, charge *accounting.Line) (int6
 	defer m.mu.Unlock()
 	l := m.leases[id]
 	if l == nil || l.state == Live {
-		return 0, fmt.Errorf("lease %s: %w", id, ErrNotForfeited)
-	}
-	if l.state == Closed {
-		return 0, nil
+		return 0, fmt.Errorf("lease %s: %w", id, ErrLive)
 	}
 	rest := l.remainder()
 	l.state = Closed
+	if rest == 0 {
+		return 0, nil
+	}
 	w := m.windows[l.window]
-	w.forgiven = true
 	if charge == nil {
 		m.giveBack(l, rest)
 		return rest, nil

@@ -45,10 +45,11 @@ import (
 // line and only where that insert inserted it.
 type Store interface {
 	// Grant grows and renews leases of one process, and answers each want in
-	// its place. It is keyed by the totals that it asks for, so that a lost
-	// answer and a doubled or late request change nothing. All or nothing is
-	// kept where it fails; a want that is refused is no failure and keeps none
-	// of the others from being granted.
+	// its place. It is keyed by the totals that it asks for: a lease that was
+	// granted its Need is granted no more, so that a lost answer and a doubled
+	// request change nothing, and no sequence number has to be kept. Where it
+	// fails nothing was changed; a want that is refused is no failure and keeps
+	// none of the others from being granted.
 	//
 	// First the fence: it fails with *FencedError where the replica's row has
 	// an incarnation above the wants', and else raises it to theirs. Then for
@@ -57,13 +58,13 @@ type Store interface {
 	//   - A lease that is unknown is inserted: live, all totals zero.
 	//   - A lease that is not live is answered as it stands and not changed.
 	//   - A live one is renewed: expires = max(expires, now + ttl).
-	//   - Where granted < want.Wish, it grows. Let room = want.Window.Limit -
-	//     spent - leased, and least = max(0, Need - granted). Where least > room
-	//     or room <= 0 nothing is granted. Else the lease grows by
-	//     max(least, min(Wish - granted, room / (2 * live))), where live counts
-	//     the live leases of the window, this one among them; leased grows by
-	//     the same, and limit_amount becomes want.Window.Limit. The window's
-	//     row is made where there is none.
+	//   - Where granted < Need, it grows. Let room = want.Window.Limit - spent -
+	//     leased. Where Need - granted > room the want is refused: nothing is
+	//     granted. Else the lease grows by the greater of Need - granted and
+	//     min(Wish - granted, room / (2 * live)), where live counts the live
+	//     leases of the window, this one among them; leased grows by the same,
+	//     and limit_amount becomes want.Window.Limit. The window's row is made
+	//     where there is none.
 	//
 	// This is the only statement that adds to leased, and so the only guard.
 	Grant(ctx context.Context, ttl time.Duration, wants []Want) ([]Grant, error)
@@ -104,14 +105,14 @@ type Store interface {
 	// *FencedError where the fence is higher already.
 	Release(ctx context.Context, replica string, incarnation int64) error
 
-	// Reclaim ends a forfeited lease whose spool is lost, and returns what
-	// remained in it. With a line the remainder is charged: the line is
-	// inserted with one allocation of it, spent grows and leased falls by it,
-	// and settled grows; the line's cost is nil, since calls that were held in
-	// several windows are lost in each. Without a line it is returned. Either
-	// way the lease is closed. A lease that is closed has nothing: it returns 0
-	// and inserts no line. It fails with ErrNotForfeited where the lease is
-	// live, or unknown.
+	// Reclaim ends a lease whose spool is lost, and returns what remained in it:
+	// of a forfeited one, or of one that was closed while settlements were on
+	// their way. With a line the remainder is charged: the line is inserted with
+	// one allocation of it, spent grows and leased falls by it, and settled
+	// grows; the line's cost is nil, since calls that were held in several
+	// windows are lost in each. Without a line it is returned. Either way the
+	// lease is closed. Where nothing remains it returns 0 and inserts no line.
+	// It fails with ErrLive where the lease is live, or unknown.
 	Reclaim(ctx context.Context, id ID, charge *accounting.Line) (int64, error)
 }
 
@@ -143,7 +144,7 @@ const (
 // A Want asks for room in one window. Need and Wish are totals of what the
 // lease was ever granted. Need is the least that is any use, and Wish, which is
 // not below it, what would be good to have. A Need that is granted already asks
-// for no more than a renewal.
+// for a renewal alone.
 type Want struct {
 	Lease  ID
 	Window accounting.Window
@@ -178,9 +179,9 @@ type Sweep struct {
 	Grace, Keep time.Duration
 }
 
-// ErrNotForfeited says that a lease cannot be reclaimed since its holder may
-// still use it.
-var ErrNotForfeited = errors.New("the lease is not forfeited: only one whose holder is gone for longer than its time to live can be reclaimed")
+// ErrLive says that a lease cannot be reclaimed since its holder may still use
+// it.
+var ErrLive = errors.New("the lease is live: only one whose holder is gone for longer than its time to live can be reclaimed")
 
 // FencedError says that a newer process of the same replica has taken over.
 type FencedError struct {

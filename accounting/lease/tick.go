@@ -137,7 +137,10 @@ func (h *Holder) plan(s *share, closing bool) (renewing []renewal) {
 		if ended {
 			target = 0
 		}
-		if ended || s.single || now-s.active >= h.config.Idle {
+		// While the store has not heard of one end, another would only have to
+		// be told too.
+		telling := slices.ContainsFunc(s.old, func(l *lease) bool { return l.closing })
+		if closing || !telling && (ended || s.single || now-s.active >= h.config.Idle) {
 			// Only of a retired lease it is certain that none is open.
 			if l.retire(); l.open() == 0 {
 				s.current.Store(nil)
@@ -152,12 +155,12 @@ func (h *Holder) plan(s *share, closing bool) (renewing []renewal) {
 			if due(l) && spare > 2*target {
 				spare -= l.release(spare - target)
 			}
-			wish := l.granted
+			want := Want{Lease: l.id, Window: s.window, Need: l.granted, Wish: l.granted}
 			if spare < target/2 {
-				wish += target - spare
+				want.Need, want.Wish = l.granted+1, l.granted+target-spare // anything is welcome
 			}
-			if due(l) || wish > l.granted {
-				renewing = append(renewing, renewal{s, l, Want{Lease: l.id, Window: s.window, Need: l.granted, Wish: wish}})
+			if due(l) || want.Need > l.granted {
+				renewing = append(renewing, renewal{s, l, want})
 			}
 		}
 	}
