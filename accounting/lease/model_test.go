@@ -43,7 +43,7 @@ type modelLease struct {
 
 type faults struct {
 	grantsAgain, forfeitFrees, returnsAgain, settlesAgain, noTombstone, noFence, forgetsUnknown,
-	growsForfeited, ignoresLeased, settledStaysLeased, overrunIgnored, returnSettled bool
+	ignoresLeased, settledStaysLeased, overrunIgnored, returnSettled bool
 }
 
 func (l *modelLease) remainder() int64 { return l.granted - l.returned - l.settled }
@@ -83,7 +83,7 @@ func (m *model) Grant(_ context.Context, ttl time.Duration, wants []Want) ([]Gra
 			l = &modelLease{window: want.Window.ID, state: Live}
 			m.leases[want.Lease] = l
 		}
-		if l.state == Live || m.faults.growsForfeited && l.state == Forfeited {
+		if l.state == Live {
 			if until := m.now().Add(ttl); until.After(l.expires) {
 				l.expires = until
 			}

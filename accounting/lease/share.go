@@ -172,7 +172,7 @@ func newShare(w accounting.Window, now time.Duration) *share {
 	s := &share{
 		id: w.ID, single: strings.HasPrefix(w.Scope, string(PerEndUser)+"/") || strings.HasPrefix(w.Scope, string(PerSession)+"/"),
 		turn: make(chan struct{}, 1), window: w, measured: now, active: now,
-		failed: failure{at: -1}, refused: refusal{at: -1},
+		failed: failure{at: math.MinInt64}, refused: refusal{at: math.MinInt64},
 	}
 	s.limit.Store(w.Limit)
 	return s

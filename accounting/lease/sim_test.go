@@ -50,11 +50,11 @@ type sim struct {
 	lines    map[string]*record
 	charged  map[string]int64 // by reclaims
 	lost     map[ID]bool      // processes whose disk is gone; Number is zero
-	tells    bool     // whether it keeps a trace
-	trace    []string // of the last things that happened
+	tells    bool             // whether it keeps a trace
+	trace    []string         // of the last things that happened
 	err      error
 	endEarly bool // a fault of the gateway: it ends holds before their line is written
-	frozen   bool // a fault of the replicas' clocks: they stand still
+	frozen   bool // a fault of the first replica's clock: it stands still
 	delivers int  // messages that went wrong, to tell calls that none troubled
 	calm     bool // no more accidents
 	stats    map[string]int
@@ -147,8 +147,8 @@ func (s *sim) failf(format string, a ...any) {
 func (s *sim) chance(percent int) bool { return s.rng.IntN(100) < percent }
 
 func (r *simReplica) now() time.Time {
-	if r.sim.frozen {
-		return simEpoch
+	if r.sim.frozen && r == r.sim.replicas[0] {
+		return simEpoch.Add(r.offset)
 	}
 	return simEpoch.Add(r.offset + time.Duration(float64(r.sim.t)*r.drift))
 }
