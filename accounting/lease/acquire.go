@@ -242,7 +242,7 @@ func (h *Holder) giveWay(ctx context.Context, needs []need) {
 // free under the old limit has to be granted anew.
 func (h *Holder) move(ctx context.Context, s *share, w accounting.Window) {
 	lowered := w.Limit < s.window.Limit
-	s.window = w
+	s.window, s.refused.at = w, never
 	s.limit.Store(w.Limit)
 	if l := s.current.Load(); l != nil && lowered {
 		l.release(most)

@@ -157,6 +157,9 @@ type share struct {
 	refused refusal
 }
 
+// never is before every time.
+const never = math.MinInt64
+
 type failure struct {
 	at  time.Duration
 	err error
@@ -172,7 +175,7 @@ func newShare(w accounting.Window, now time.Duration) *share {
 	s := &share{
 		id: w.ID, single: strings.HasPrefix(w.Scope, string(PerEndUser)+"/") || strings.HasPrefix(w.Scope, string(PerSession)+"/"),
 		turn: make(chan struct{}, 1), window: w, measured: now, active: now,
-		failed: failure{at: math.MinInt64}, refused: refusal{at: math.MinInt64},
+		failed: failure{at: never}, refused: refusal{at: never},
 	}
 	s.limit.Store(w.Limit)
 	return s

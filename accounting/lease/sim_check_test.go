@@ -78,6 +78,7 @@ func (k *link) Grant(ctx context.Context, ttl time.Duration, wants []Want) (gran
 	s := k.sim
 	for _, w := range wants {
 		s.wished[w.Lease] = max(s.wished[w.Lease], w.Wish)
+		s.of[w.Lease] = w.Window.ID
 	}
 	err = s.deliver(k.r, false, func() error {
 		leased := make([]int64, len(wants))
@@ -209,11 +210,10 @@ func (s *sim) check() {
 	delete(claims, ID{})
 	for id, n := range claims {
 		var remainder int64
-		l := s.model.leases[id]
-		if l != nil {
-			if s.model.windows[l.window] != nil && s.model.windows[l.window].forgiven {
-				continue
-			}
+		if w := s.model.windows[s.of[id]]; w != nil && w.forgiven {
+			continue
+		}
+		if l := s.model.leases[id]; l != nil {
 			remainder = l.remainder()
 		}
 		if n > remainder {

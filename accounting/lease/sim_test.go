@@ -17,7 +17,7 @@ import (
 
 const (
 	simTTL, simSkew, simGrace = 10 * time.Second, time.Second, time.Second
-	simKeep                   = 200 * time.Second
+	simKeep                   = 70 * time.Second
 	simIdle                   = 3 * time.Second
 	simWindow                 = 60 * time.Second
 	// Over simTTL one clock gains less than simSkew on another.
@@ -41,6 +41,7 @@ type sim struct {
 	specs    []spec
 	highest  map[string]int64 // the highest limit that a budget ever had
 	wished   map[ID]int64     // the most that was ever wished for a lease
+	of       map[ID]string    // the window of each lease
 	late     []lateMessage
 	calls    int
 	depth    int
@@ -102,7 +103,7 @@ type record struct {
 
 func newSim(seed uint64) *sim {
 	s := &sim{
-		rng: rand.New(rand.NewPCG(seed, 0x1ea5e)), highest: map[string]int64{}, wished: map[ID]int64{},
+		rng: rand.New(rand.NewPCG(seed, 0x1ea5e)), highest: map[string]int64{}, wished: map[ID]int64{}, of: map[ID]string{},
 		lines: map[string]*record{}, charged: map[string]int64{}, lost: map[ID]bool{}, stats: map[string]int{},
 	}
 	s.soft = s.rng.IntN(3) == 0

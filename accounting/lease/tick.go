@@ -65,7 +65,11 @@ func (h *Holder) pass(ctx context.Context, closing bool) error {
 	}
 	var errs []error
 	for batch := range slices.Chunk(shares, crowd) {
-		errs = append(errs, h.maintain(ctx, batch, closing))
+		err := h.maintain(ctx, batch, closing)
+		errs = append(errs, err)
+		if errors.Is(err, context.DeadlineExceeded) {
+			break // the others would wait as long, and their calls for them
+		}
 	}
 	h.mu.Lock()
 	h.order = slices.DeleteFunc(h.order, func(s *share) bool {
@@ -97,6 +101,9 @@ func (h *Holder) maintain(ctx context.Context, batch []*share, closing bool) err
 		renewing = append(renewing, h.plan(s, closing)...)
 	}
 	err := h.renew(ctx, renewing)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
 	var leases []*lease
 	for _, s := range shares {
 		if l := s.current.Load(); l != nil {
