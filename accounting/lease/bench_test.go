@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -65,4 +66,35 @@ func BenchmarkTakeAndSettle4Parallel(b *testing.B) {
 			hold.End()
 		}
 	})
+}
+
+func TestTakeAndSettleAllocateNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	b := newBench(t, nil)
+	windows := []accounting.Window{capWindow("a", 1000), capWindow("b", 1000), capWindow("c", 1000), capWindow("d", 1000)}
+	b.mustTake(100, windows...).End()
+	var claims []accounting.Claim
+	for _, w := range windows {
+		claims = append(claims, accounting.Claim{Window: w, Amount: 10})
+	}
+	used, more := []int64{12, 12, 12, 12}, []int64{5, 5, 5, 5}
+	var hold Hold
+	settlements := make([]Settlement, 0, 4)
+	if n := testing.AllocsPerRun(5, func() {
+		if err := b.holder.Take(context.Background(), &hold, claims); err != nil {
+			t.Fatal(err)
+		}
+		if err := hold.TopUp(context.Background(), more); err != nil {
+			t.Fatal(err)
+		}
+		settlements = hold.Settle(used, settlements[:0])
+		hold.End()
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if b.asked != 1 || !slices.ContainsFunc(settlements, func(s Settlement) bool { return s.Amount == 12 }) {
+		t.Errorf("asked %d times, settlements %+v", b.asked, settlements)
+	}
 }

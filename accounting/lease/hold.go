@@ -119,15 +119,14 @@ func (h *Hold) Settle(used []int64, into []Settlement) []Settlement {
 	for i := range h.parts {
 		p := &h.parts[i]
 		p.used = used[i]
-		s := Settlement{Window: p.share.id, Amount: p.used}
+		var id ID
 		if p.lease != nil {
-			s.Lease = p.lease.id
+			id = p.lease.id
 			if beyond := p.used - p.held; beyond > 0 {
 				p.held += p.lease.grab(beyond)
 			}
 		}
-		s.Uncovered = max(0, p.used-p.held)
-		into = append(into, s)
+		into = append(into, Settlement{Lease: id, Window: p.share.id, Amount: p.used, Uncovered: max(0, p.used-p.held)})
 	}
 	return into
 }
@@ -143,7 +142,8 @@ func (h *Hold) End() {
 	h.reset(nil)
 }
 
+// reset makes a hold that has ended ready for the next Take. Parts are written
+// before they are read, so none has to be cleared.
 func (h *Hold) reset(holder *Holder) {
-	h.inline = [4]part{}
 	h.holder, h.parts, h.unbacked = holder, h.inline[:0], false
 }

@@ -120,18 +120,16 @@ func (h *Holder) Take(ctx context.Context, hold *Hold, claims []accounting.Claim
 			hold.End()
 			return errAmount(c.Window.ID, c.Amount)
 		}
-		var p part
 		if v, ok := h.shares.Load(c.Window.ID); ok {
-			p.share = v.(*share)
+			s := v.(*share)
 			// Another limit is the business of the slow path.
-			if l := p.share.current.Load(); l != nil && p.share.limit.Load() == c.Window.Limit && l.take(c.Amount, now) {
-				p.lease, p.held = l, c.Amount
+			if l := s.current.Load(); l != nil && s.limit.Load() == c.Window.Limit && l.take(c.Amount, now) {
+				hold.parts = append(hold.parts, part{share: s, lease: l, held: c.Amount})
+				continue
 			}
 		}
-		if p.lease == nil {
-			lacking++
-		}
-		hold.parts = append(hold.parts, p)
+		hold.parts = append(hold.parts, part{})
+		lacking++
 	}
 	if lacking == 0 {
 		return nil

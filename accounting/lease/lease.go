@@ -1,7 +1,57 @@
 // Package lease is about room to spend: budgets, the windows of time they
-// count in, and the slices of those windows that replicas own. It knows no
-// prices and no database: it says which windows a use feeds, and the ledger's
-// store keeps what they hold.
+// count in, and the leases by which replicas own slices of those windows. It
+// knows no prices and no database: it says which windows a use feeds and what
+// its Store has to keep, and the ledger's store keeps it.
+//
+// # Leases
+//
+// A lease is escrow: room that one replica owns, so that it can be held and
+// settled there with a compare-and-swap, without asking anybody. Of each window
+//
+//	spent + leased <= limit + overrun
+//
+// where leased is the sum of what remains of its leases, and only Store.Grant
+// adds to leased, and never past the limit. A replica can hold only what it
+// owns, so no number of replicas together can hold more than the limit. (After
+// a limit was lowered the only claim is that nothing is granted.)
+//
+// A Holder takes holds of its leases: Take, TopUp, Settle, End. Where a lease
+// lacks room, one synchronous grant brings what is needed, and more where the
+// pace of the window suggests it and the window has plenty. Near the limit a
+// grant brings exactly what one hold lacks, and a hold that is refused gives
+// back its fragment. Windows of end users and sessions are so many that a
+// replica never has more of them than it holds. Tick renews the leases in use
+// and gives back the idle ones; Close gives back all.
+//
+// # What may go wrong
+//
+// Requests and answers may be lost, late or doubled. Whatever the two sides
+// tell each other is a total that only grows: granted, returned, settled. So
+// the last word says everything, repeating it changes nothing, and no sequence
+// of requests has to be remembered across a lost answer. A lease that is closed
+// stays closed, also when its first grant is still on its way.
+//
+// A replica that the store does not hear of may be alive, so its lease is
+// forfeited and not freed: what remains stays in leased, for the calls that are
+// still running. It leaves by their settlements, by the replica's return, by
+// Release when its spool was replayed, at the end of the window, or by Reclaim
+// when its disk is lost. The holder takes no new hold at the end of its lease
+// less the skew, by its own clock, and the store forfeits at the end and a
+// grace more, by its own. Should a clock leave its bounds, such as that of a
+// machine that was suspended, holds are taken of a forfeited lease: they are
+// still covered by what remains of it, unless it was reclaimed.
+//
+// A crash between two steps counts nothing twice, since a hold is in the spool
+// before its room is used, and its settlement before the rest is given back.
+//
+// Nothing is refused at settle. What a use takes beyond its hold comes from the
+// free room of its lease, then from the window's, and what goes past the limit
+// is overrun: zero unless a call used more than it held, or was let pass by a
+// soft budget, or was reclaimed while it ran.
+//
+// All this is proven by a simulation of several replicas, their disks, clocks
+// and network, which has to find each of a list of faults (TestSimulation,
+// TestSimulationFindsFaults). The ledger does not use leases yet.
 package lease
 
 import (

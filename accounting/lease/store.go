@@ -11,8 +11,8 @@ import (
 
 // Store keeps the leases of all replicas beside the windows that they are
 // slices of. Each method is one short transaction, and safe for concurrent use
-// by several processes. Whoever locks several windows locks them in the order
-// of their ids; each window is locked before its leases.
+// by several processes. All lock in one order: the replica's fence, then
+// windows by their ids, then leases.
 //
 // A window's row is that of the ledger (id, budget, tenant, scope, unit,
 // starts, ends, limit_amount, spent, overrun), with held renamed to
@@ -44,8 +44,8 @@ import (
 // Settlements of a line, by their Apply, in the transaction that inserts the
 // line and only where that insert inserted it.
 type Store interface {
-	// Grant grows and renews leases of one process, and answers each want in
-	// its place. It is keyed by the totals that it asks for: a lease that was
+	// Grant grows and renews leases of one process, whose wants share a replica
+	// and an incarnation, and answers each want in its place. It is keyed by the totals that it asks for: a lease that was
 	// granted its Need is granted no more, so that a lost answer and a doubled
 	// request change nothing, and no sequence number has to be kept. Where it
 	// fails nothing was changed; a want that is refused is no failure and keeps
