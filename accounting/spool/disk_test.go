@@ -166,6 +166,8 @@ func (d *disk) powerCut(to string, chance func() bool) {
 }
 
 func keep(dir, name string, b []byte) {
+	// Some file systems sync what is written over.
+	_ = os.Remove(filepath.Join(dir, name))
 	if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 		panic(err)
 	}

@@ -110,7 +110,7 @@ func (s *Spool) recover() (Report, error) {
 	}
 	s.last, s.written, s.synced = r.last, r.last, r.last
 	r.report.Complete = r.report.SameBoot && sound && len(r.report.Damage) == 0
-	if err := errors.Join(s.sign(r.report.Complete), s.system.sync(s.lock)); err != nil {
+	if err := errors.Join(s.sign(false, r.report.Complete), s.system.sync(s.lock)); err != nil {
 		return Report{}, err
 	}
 	return r.report, s.reclaim()
@@ -124,16 +124,17 @@ func (s *Spool) before() (sameBoot, sound bool, err error) {
 }
 
 // sign leaves word in the lock file that this process has not ended yet, and
-// whether what it may have written can be read completely.
-func (s *Spool) sign(sound bool) error {
-	text := fmt.Sprintf("%d %s", os.Getpid(), s.bootID)
+// whether what it may have written can be read completely; or, that it has
+// ended well.
+func (s *Spool) sign(ended, sound bool) error {
+	text := ""
+	if !ended {
+		text = fmt.Sprintf("%d %s", os.Getpid(), s.bootID)
+	}
 	if !sound {
 		text += " incomplete"
 	}
-	if err := s.lock.Truncate(0); err != nil {
-		return err
-	}
-	_, err := s.lock.WriteAt([]byte(text+"\n"), 0)
+	_, err := s.lock.WriteAt(fmt.Appendf(nil, "%-119s\n", text), 0)
 	return err
 }
 

@@ -82,7 +82,7 @@ func (s *Spool) room() int64 {
 // reserved. It fails with a *FullError. s.mu is held.
 func (s *Spool) makeRoom(n int64) error {
 	for s.room() < s.reserved+n {
-		full := &FullError{Dir: s.config.Dir, Bytes: s.bytes, MaxBytes: s.config.MaxBytes, Unflushed: s.unflushed}
+		full := &FullError{Dir: s.config.Dir, Bytes: s.bytes, MaxBytes: s.config.MaxBytes, Live: len(s.live), Unflushed: s.unflushed}
 		if s.bytes+s.config.SegmentBytes > s.config.MaxBytes {
 			return full
 		}

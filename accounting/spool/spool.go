@@ -191,18 +191,18 @@ type FullError struct {
 	Dir string
 	// Bytes is what the segments take of MaxBytes.
 	Bytes, MaxBytes int64
-	// Unflushed is the number of entries that are not in the database yet.
-	Unflushed int
+	// Live calls are open, and Unflushed entries are not in the database yet.
+	Live, Unflushed int
 	// Cause is why the disk gave no more room below MaxBytes; else nil.
 	Cause error
 }
 
 func (e *FullError) Error() string {
-	way := "room comes back as they reach the database; or raise the spool's MaxBytes"
+	way := "room comes back as they get there; or raise the spool's MaxBytes"
 	if e.Cause != nil {
 		way = fmt.Sprintf("the disk gives no more (%v): free some of it", e.Cause)
 	}
-	return fmt.Sprintf("spool %s is full: %d of %d bytes are taken, %d entries wait for the database; %s", e.Dir, e.Bytes, e.MaxBytes, e.Unflushed, way)
+	return fmt.Sprintf("spool %s is full: %d of %d bytes are taken, for %d calls that run and %d that wait for the database; %s", e.Dir, e.Bytes, e.MaxBytes, e.Live, e.Unflushed, way)
 }
 
 func (e *FullError) Unwrap() error { return e.Cause }
@@ -358,7 +358,7 @@ func (s *Spool) Close() error {
 		failed = append(failed, s.system.sync(s.dir))
 	}
 	if err == nil && s.err == nil {
-		failed = append(failed, s.lock.Truncate(0)) // ended well
+		failed = append(failed, s.sign(true, true))
 	}
 	failed = append(failed, s.dir.Close(), s.lock.Close())
 	return errors.Join(err, errors.Join(failed...))

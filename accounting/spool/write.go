@@ -131,7 +131,7 @@ func (s *Spool) fail(err error) {
 	if s.err == nil {
 		s.err = fmt.Errorf("spool %s is broken until a restart: %w", s.config.Dir, err)
 		// The next process is not to think that it has read everything.
-		_ = s.sign(false)
+		_ = s.sign(false, false)
 	}
 	s.turn[0].Broadcast()
 	s.turn[1].Broadcast()
