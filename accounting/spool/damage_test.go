@@ -87,15 +87,17 @@ func TestATornTailIsCutOff(t *testing.T) {
 	if len(ends) != 4+1+2 {
 		t.Fatalf("%d records are written; want 7", len(ends))
 	}
-	used := ends[len(ends)-1]
+	used, root := ends[len(ends)-1], t.TempDir()
 	for n := 0; n <= used; n++ {
 		for _, zeros := range []bool{false, true} { // the file ends there, or only what was written into it
 			cut := slices.Clone(whole[:n])
 			if zeros {
 				cut = append(cut, make([]byte, len(whole)-n)...)
 			}
-			to := t.TempDir()
-			copyFolder(dir, to)
+			to := filepath.Join(root, fmt.Sprint(n, zeros))
+			if err := os.Mkdir(to, 0o700); err != nil {
+				t.Fatal(err)
+			}
 			keep(to, filepath.Base(paths[0]), cut)
 			s, report := openDisk(t, newDisk(to))
 			want := 0
@@ -115,6 +117,9 @@ func TestATornTailIsCutOff(t *testing.T) {
 			}
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
+			}
+			if !torn {
+				continue
 			}
 			// What was cut off is told once.
 			if again, report := openDisk(t, newDisk(to)); len(report.Damage) > 0 || int(again.last) != want {

@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"accounting":        {},
 	"accounting/price":  {"accounting"},
 	"accounting/lease":  {"accounting"},
+	"accounting/spool":  {"accounting"},
 	"accounting/ledger": {"accounting", "accounting/price", "accounting/lease"},
 	"accounting/report": {"accounting", "accounting/price", "accounting/lease"},
 
