@@ -378,3 +378,86 @@ func FuzzScan(f *testing.F) {
 		}
 	})
 }
+
+func always() bool { return true }
+
+// Power goes, and of what was not synced nothing is left.
+func afterPowerCut(t *testing.T, d *disk) map[Key]Entry {
+	t.Helper()
+	dir := t.TempDir()
+	d.powerCut(dir, always)
+	next := newDisk(dir)
+	next.boot = "boot-2"
+	s, _ := openDisk(t, next)
+	entries := map[Key]Entry{}
+	for _, e := range pending(t, s) {
+		entries[e.Key] = e
+	}
+	return entries
+}
+
+// A commit covers what was written before it, in the segments before too.
+func TestACommitCoversAllBeforeIt(t *testing.T) {
+	d := newDisk(t.TempDir())
+	s, _ := openDisk(t, d)
+	n := uint32(0)
+	for len(s.segments) < 3 {
+		n++
+		mustOpen(t, s, n, "open")
+		mustClose(t, s, n, strings.Repeat("x", 100), Relaxed)
+	}
+	if entries := afterPowerCut(t, d); len(entries) > 0 {
+		t.Errorf("%d entries survive a power cut, and nothing was synced: the test proves nothing", len(entries))
+	}
+	mustOpen(t, s, n+1, "last")
+	mustClose(t, s, n+1, "last", Commit)
+	if entries := afterPowerCut(t, d); len(entries) != int(n+1) {
+		t.Errorf("%d of %d entries survive", len(entries), n+1)
+	}
+}
+
+// An OPEN that was on disk still is when it has been carried forward.
+func TestWhatIsCarriedForwardStaysOnDisk(t *testing.T) {
+	d := newDisk(t.TempDir())
+	s, _ := openDisk(t, d)
+	mustOpen(t, s, 1, "long")
+	mustOpen(t, s, 2, "")
+	mustClose(t, s, 2, "", Commit)
+	for n := uint32(3); s.Stats().Carried == 0; n++ {
+		mustOpen(t, s, n, "open")
+		mustClose(t, s, n, strings.Repeat("x", 100), Relaxed)
+		if err := s.Done(pending(t, s)[0].Position); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e, ok := afterPowerCut(t, d)[key(1)]; !ok || !e.Abandoned || string(e.Payload) != "long" {
+		t.Errorf("the long call is %+v, %t", e, ok)
+	}
+}
+
+// The segment of an OPEN stays until its CLOSE is Done: were the CLOSE damaged,
+// the call would be forgotten.
+func TestAnOpenStaysUntilItsCloseIsDone(t *testing.T) {
+	d := newDisk(t.TempDir())
+	s, _ := openDisk(t, d)
+	mustOpen(t, s, 1, "long")
+	first := s.segments[0]
+	for n := uint32(2); len(s.segments) < 3; n++ {
+		mustOpen(t, s, n, "open")
+		mustClose(t, s, n, strings.Repeat("x", 100), Relaxed)
+	}
+	last := mustClose(t, s, 1, "end", Commit)
+	pending(t, s)
+	if err := s.Done(last - 1); err != nil {
+		t.Fatal(err)
+	}
+	if s.segments[0] != first {
+		t.Error("the segment of an OPEN is gone, and its CLOSE is not Done")
+	}
+	if err := s.Done(last); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.segments) != 1 {
+		t.Errorf("%d segments are left; want the one that is written", len(s.segments))
+	}
+}

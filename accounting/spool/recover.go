@@ -43,8 +43,8 @@ type Damage struct {
 	// long it is: 0 where the file just ends too early.
 	File          string
 	Offset, Bytes int64
-	// Missing is the number of records that are missing there, as far as those
-	// behind them tell.
+	// Missing is the number of records that are missing there: at least, where
+	// none before it was read.
 	Missing int
 	// Read is the number of records that were read from the segment.
 	Read int
@@ -206,8 +206,11 @@ func (r *recovery) damage(g *segment, offset, bytes int64, missing int) {
 // before it.
 func (r *recovery) record(g *segment, offset int64, record record) {
 	missing := 0
-	if r.last > 0 && record.position > r.last+1 {
+	switch {
+	case r.last > 0 && record.position > r.last+1:
 		missing = int(record.position - r.last - 1)
+	case r.last == 0 && offset > g.end:
+		missing = 1 // or more: nothing before it tells
 	}
 	if before := r.before; missing > 0 && before != nil && before != g {
 		// The end of the segment before was no torn tail.
