@@ -22,7 +22,7 @@ func appendUntilKilled(dir string) {
 	say := func(what string, n uint32) {
 		out.Lock()
 		defer out.Unlock()
-		_, _ = os.Stdout.WriteString(fmt.Sprintln(what, n))
+		fmt.Println(what, n)
 	}
 	for i := range uint32(8) {
 		go func() {

@@ -109,6 +109,12 @@ func TestManyCallersAndAFlusher(t *testing.T) {
 // Full: OPENs are refused, the CLOSEs of all that were accepted are written,
 // the largest too, and what is flushed makes room again.
 func TestAFullSpoolRefusesOpensAndNoClose(t *testing.T) {
+	for range 20 {
+		fillUp(t)
+	}
+}
+
+func fillUp(t *testing.T) {
 	for name, limit := range map[string]func(d *disk){
 		"by MaxBytes": func(*disk) {},
 		"by the disk": func(d *disk) {
@@ -129,7 +135,7 @@ func TestAFullSpoolRefusesOpensAndNoClose(t *testing.T) {
 		var full *FullError
 		var opened []uint32
 		for i := uint32(1); ; i++ {
-			size := int(i) % 100
+			size := rand.IntN(200)
 			if err := s.WriteOpen(key(i), make([]byte, size)); err != nil {
 				if !errors.As(err, &full) || full.Cause != nil && !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), d.dir) {
 					t.Fatalf("%s: open: %v", name, err)
@@ -137,8 +143,11 @@ func TestAFullSpoolRefusesOpensAndNoClose(t *testing.T) {
 				break
 			}
 			opened = append(opened, i)
+			if s.room() < s.reserved || s.reserved < int64(len(opened))*s.closeRoom {
+				t.Fatalf("%s: %d bytes are reserved for %d calls, and there is room for %d", name, s.reserved, len(opened), s.room())
+			}
 		}
-		if (full.Cause != nil) != (name == "by the disk") || len(opened) < 40 || full.Unflushed != 0 {
+		if (full.Cause != nil) != (name == "by the disk") || len(opened) < 20 || full.Unflushed != 0 {
 			t.Errorf("%s: %d calls, then %+v", name, len(opened), full)
 		}
 		if stats := s.Stats(); stats.Refused != 1 || stats.Bytes > stats.MaxBytes || stats.Live != len(opened) {
