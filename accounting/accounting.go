@@ -190,13 +190,13 @@ type Allocation struct {
 }
 
 // WindowState is a window as it stands: Adjusted is the sum of its adjustments,
-// Spent that of its allocations, Held what running attempts have claimed,
-// Overrun what was spent past the limit.
+// Spent that of its allocations, Leased what replicas have of it for their
+// calls, Overrun what was spent past the limit.
 type WindowState struct {
 	Window
 	Adjusted int64
 	Spent    int64
-	Held     int64
+	Leased   int64
 	Overrun  int64
 }
 
@@ -204,7 +204,8 @@ type WindowState struct {
 type ExhaustedError struct {
 	Claim Claim
 	Spent int64
-	Held  int64
+	// Held is what replicas have of the window for their calls.
+	Held int64
 	// Adjusted is what raised or lowered the limit of the window.
 	Adjusted int64
 }
@@ -214,7 +215,7 @@ func (e *ExhaustedError) Error() string {
 	if e.Adjusted != 0 {
 		adjusted = fmt.Sprintf(" adjusted by %s", FormatAmount(e.Claim.Window.Unit, e.Adjusted))
 	}
-	return fmt.Sprintf("budget %q of tenant %q has no room for this call: limit %s%s, spent %s, held by running calls %s, this call needs up to %s",
+	return fmt.Sprintf("budget %q of tenant %q has no room for this call: limit %s%s, spent %s, held for running calls %s, this call needs up to %s",
 		e.Claim.Window.Budget, e.Claim.Window.Tenant,
 		FormatAmount(e.Claim.Window.Unit, e.Claim.Window.Limit), adjusted, FormatAmount(e.Claim.Window.Unit, e.Spent),
 		FormatAmount(e.Claim.Window.Unit, e.Held), FormatAmount(e.Claim.Window.Unit, e.Claim.Amount))

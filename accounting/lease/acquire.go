@@ -26,6 +26,8 @@ type need struct {
 	lease *lease
 	part  int64
 	done  bool
+	// excess is set where the window had no room and granted it all the same.
+	excess *accounting.Excess
 	// tight says that its window had less than was wished.
 	tight bool
 }
@@ -109,14 +111,14 @@ func (h *Holder) ask(ctx context.Context, needs []need, arrived time.Duration) e
 				n.drop()
 			case gain >= missing:
 				n.lease.free.Add(gain - missing)
-				n.done = true
+				n.done, n.excess = true, grants[i].Excess
 			default:
+				n.share.refused = refusal{at: h.elapsed(), grant: grants[i], room: room(n.share.window, grants[i])}
+				if refused == nil {
+					refused = n.exhausted(grants[i], n.part+gain)
+				}
 				n.lease.free.Add(gain)
 				n.drop()
-				n.share.refused = refusal{at: h.elapsed(), grant: grants[i], room: room(n.share.window.Limit, grants[i])}
-				if refused == nil {
-					refused = n.exhausted(grants[i])
-				}
 			}
 		}
 		if refused != nil {
@@ -165,7 +167,7 @@ func (h *Holder) wants(ctx context.Context, needs []need, arrived time.Duration)
 			down = s.failed.err
 		}
 		if r := &s.refused; r.at > arrived && missing > r.room {
-			err = n.exhausted(r.grant)
+			err = n.exhausted(r.grant, n.part)
 			break
 		}
 		extra := int64(0)
@@ -192,13 +194,16 @@ func (n *need) drop() {
 	n.part = 0
 }
 
-// exhausted is the refusal of a need whose window is as a grant says.
-func (n *need) exhausted(g Grant) error {
-	return &accounting.ExhaustedError{Claim: accounting.Claim{Window: n.share.window, Amount: n.amount}, Spent: g.Spent, Held: g.Leased}
+// exhausted is the refusal of a need whose window is as a grant says. What this
+// replica had free of it was no obstacle, so it is not called held.
+func (n *need) exhausted(g Grant, free int64) error {
+	return &accounting.ExhaustedError{Claim: accounting.Claim{Window: n.share.window, Amount: n.amount}, Spent: g.Spent, Held: max(0, g.Leased-free), Adjusted: g.Adjusted}
 }
 
 // room is what a window has left to grant.
-func room(limit int64, g Grant) int64 { return limit - g.Spent - g.Leased }
+func room(w accounting.Window, g Grant) int64 {
+	return w.Limit + w.Grace + g.Adjusted - g.Spent - g.Leased
+}
 
 // without meets needs of soft budgets without room, where the store has failed.
 func (h *Holder) without(ctx context.Context, asking []*need, err error) error {

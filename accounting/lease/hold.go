@@ -3,6 +3,8 @@ package lease
 import (
 	"context"
 	"errors"
+
+	"github.com/weir-gateway/weir/accounting"
 )
 
 // A Hold is room in several windows, all of it or none. The zero Hold holds
@@ -27,6 +29,7 @@ type Hold struct {
 	parts    []part
 	inline   [4]part
 	unbacked bool
+	excesses []accounting.Excess
 }
 
 // A part is what a hold has of one window. Lease is nil where a soft budget let
@@ -45,6 +48,9 @@ var ErrCut = errors.New("the lease of this call ended while it was running, so n
 // Unbacked tells whether a window of a soft budget let the hold pass without
 // room, because the store could not be reached.
 func (h *Hold) Unbacked() bool { return h.unbacked }
+
+// Excesses are what windows granted though they had no room for it.
+func (h *Hold) Excesses() []accounting.Excess { return h.excesses }
 
 // Backing returns the lease that backs the hold in the window of the claim with
 // this index, and how much of the claim and its top-ups it covers. It is for
@@ -145,5 +151,5 @@ func (h *Hold) End() {
 // reset makes a hold that has ended ready for the next Take. Parts are written
 // before they are read, so none has to be cleared.
 func (h *Hold) reset(holder *Holder) {
-	h.holder, h.parts, h.unbacked = holder, h.inline[:0], false
+	h.holder, h.parts, h.unbacked, h.excesses = holder, h.inline[:0], false, nil
 }

@@ -156,6 +156,9 @@ func (h *Holder) takeSlowly(ctx context.Context, hold *Hold, claims []accounting
 			continue
 		}
 		p.held = n.amount
+		if n.excess != nil {
+			hold.excesses = append(hold.excesses, *n.excess)
+		}
 	}
 	return nil
 }

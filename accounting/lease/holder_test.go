@@ -136,7 +136,7 @@ func TestNearTheLimitEachHoldAsksForExactlyWhatItNeeds(t *testing.T) {
 	holds[0].End()
 	_, err := b.take(11, w)
 	var exhausted *accounting.ExhaustedError
-	if !errors.As(err, &exhausted) || exhausted.Held != 100 || exhausted.Claim.Amount != 11 || exhausted.Claim.Window != w {
+	if !errors.As(err, &exhausted) || exhausted.Held != 90 || exhausted.Claim.Amount != 11 || exhausted.Claim.Window != w {
 		t.Fatalf("a hold past the limit: %v", err)
 	}
 	// Its fragment of ten is back, and another replica can have it.

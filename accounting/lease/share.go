@@ -132,9 +132,7 @@ type share struct {
 	// waiting is the sum of the holds that wait for the turn.
 	waiting atomic.Int64
 
-	id string
-	// single shares are of scopes of which there are so many that no replica
-	// keeps more of them than it holds.
+	id     string
 	single bool
 
 	// turn is a lock that a call waits for no longer than its context lasts.
@@ -173,12 +171,21 @@ type refusal struct {
 
 func newShare(w accounting.Window, now time.Duration) *share {
 	s := &share{
-		id: w.ID, single: strings.HasPrefix(w.Scope, string(PerEndUser)+"/") || strings.HasPrefix(w.Scope, string(PerSession)+"/"),
+		id: w.ID, single: single(w),
 		turn: make(chan struct{}, 1), window: w, measured: now, active: now,
 		failed: failure{at: never}, refused: refusal{at: never},
 	}
 	s.limit.Store(w.Limit)
 	return s
+}
+
+// single tells of windows that are never leased ahead of a hold: those of scopes
+// of which there are so many that no replica should keep more of them than it
+// holds, buckets of rolling windows, which are as many, and those that may grant
+// what they have no room for, where each call is to be told of.
+func single(w accounting.Window) bool {
+	return strings.HasPrefix(w.Scope, string(PerEndUser)+"/") || strings.HasPrefix(w.Scope, string(PerSession)+"/") ||
+		w.Series != "" || w.Shadow || w.Grace > 0
 }
 
 func (s *share) lock(ctx context.Context) error {

@@ -58,9 +58,12 @@ type Store interface {
 	//   - A lease that is unknown is inserted: live, all totals zero.
 	//   - A lease that is not live is answered as it stands and not changed.
 	//   - A live one is renewed: expires = max(expires, now + ttl).
-	//   - Where granted < Need, it grows. Let room = want.Window.Limit - spent -
-	//     leased. Where Need - granted > room the want is refused: nothing is
-	//     granted. Else the lease grows by the greater of Need - granted and
+	//   - Where granted < Need, it grows. Let room = want.Window.Limit + adjusted
+	//     - spent - leased, where spent, leased and adjusted of a rolling window
+	//     are the sums over the buckets of its Series that begin at Since or
+	//     later. Where Need - granted > room the want is refused: nothing is
+	//     granted; unless it fits with the window's Grace, or Shadow is set: then
+	//     the lease grows by Need - granted and the answer has the Excess. Else the lease grows by the greater of Need - granted and
 	//     min(Wish - granted, room / (2 * live)), where live counts the live
 	//     leases of the window, this one among them; leased grows by the same,
 	//     and limit_amount becomes want.Window.Limit. The window's row is made
@@ -159,6 +162,11 @@ type Grant struct {
 	Granted int64
 	Spent   int64
 	Leased  int64
+	// Adjusted is what raises or lowers the window's limit beside the budget.
+	Adjusted int64
+	// Excess is set where the window had no room and granted all the same, since
+	// its budget forgives or only watches.
+	Excess *accounting.Excess
 }
 
 // A Return gives back room: Returned is the total of what the lease was ever

@@ -1,73 +1,87 @@
-// Package ledger composes prices, budgets and a store into the two moments of
-// an attempt's money: Hold before the backend is called and Settle when its
-// answer has ended. It is what the gateway talks to. It knows no text, and no
-// vendor.
+// Package ledger composes prices, leases, the spool and a store into the two
+// moments of an attempt's money: Hold before the backend is called and Settle
+// when its answer has ended. It is what the gateway talks to. It knows no text,
+// and no vendor.
 //
-// A hold is the dearest outcome that the attempt can have, claimed in every
-// budget window that applies, in one transaction: either all of them have
-// room or nothing is held. A settle replaces the claim by what was used. A
-// hold that no settle has ended by its deadline is in doubt: Recover settles
-// it at the held amount, so that a crash can hide no spending.
+// A hold is the dearest outcome that the attempt can have, taken of this
+// replica's leases in every budget window that applies: either all of them have
+// room or nothing is held. It is written to the spool before the backend is
+// called. A settle replaces it by what was used; its entry is in the spool
+// before the caller is told, and goes from there to the store. An attempt that
+// its process did not end is in doubt: whoever reads the spool next settles it
+// at the held amount, so that a crash can hide no spending.
 package ledger
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/price"
+	"github.com/weir-gateway/weir/accounting/spool"
 )
 
-// Store keeps open attempts, lines and budget windows. Its methods are safe
-// for concurrent use, by several processes too.
+// Store keeps lines and budget windows. Its methods are safe for concurrent
+// use, by several processes too.
 type Store interface {
-	// Open records an attempt and claims its room, all or nothing. Where a
-	// window has no room it fails with *accounting.ExhaustedError and keeps
-	// nothing. It returns the claims that were granted in excess of a limit.
-	Open(ctx context.Context, open Open) ([]accounting.Excess, error)
-	// Close writes a line, feeds the windows and ends the attempt's claims, in
-	// one transaction. A line that is there already is neither written nor
-	// fed again, and Close returns false. Claims end only with the open record
-	// that made them, so that closing twice frees nothing twice.
-	Close(ctx context.Context, closing Closing) (bool, error)
-	// Abandoned returns up to limit open attempts whose deadline lies before
-	// the given time, oldest first.
-	Abandoned(ctx context.Context, before time.Time, limit int) ([]Open, error)
+	// Write keeps entries, in one transaction: their lines, what they feed of
+	// windows, and what they settle of leases by lease.Settlement.Apply. Of an
+	// entry whose line is there already it changes nothing. Windows that are not
+	// there yet are made.
+	Write(ctx context.Context, entries []Entry) error
+	// Bury keeps what cannot be written as an entry, for people to look at.
+	Bury(ctx context.Context, letters []DeadLetter) error
 }
 
-// Open is an attempt before its outcome is known.
-type Open struct {
-	Attempt accounting.Attempt
-	Claims  []accounting.Claim
-	// Bound is the most that the attempt can use, and Cost what that costs,
-	// nil where no price is known.
-	Bound accounting.Usage
-	Cost  *accounting.Cost
+// An Entry is how an attempt ended, or a correction of that.
+type Entry struct {
+	Line    accounting.Line
+	Settled []Settled
 }
 
-// Closing is how an attempt ended.
-type Closing struct {
-	Line accounting.Line
-	// Claims are those of the Open; Allocations what the line feeds of them.
-	Claims      []accounting.Claim
-	Allocations []accounting.Allocation
+// Settled is what a line feeds of one window, and of whose lease. Amount and
+// Uncovered are those of a lease.Settlement.
+type Settled struct {
+	Window accounting.Window
+	// Lease is zero where no lease backs the amount.
+	Lease             lease.ID
+	Amount, Uncovered int64
 }
 
-// Ledger holds and settles. Its fields are set once, before the first call.
-// It is safe for concurrent use.
+// A DeadLetter is a record of the spool that could not become an entry.
+type DeadLetter struct {
+	RequestID string
+	Attempt   int
+	Time      time.Time
+	Payload   []byte
+	Cause     string
+}
+
+// Ledger holds and settles. Its exported fields are set once, before the first
+// call. It is safe for concurrent use.
 type Ledger struct {
-	Store Store
+	Store  Store
+	Leases *lease.Holder
+	Spool  *spool.Spool
+	// Durability is what a Settle waits for.
+	Durability spool.Durability
 	// Prices and Budgets return what is in force now. Each hold asks once and
 	// keeps to the answer.
 	Prices  func() *price.Catalogue
 	Budgets func() *lease.Book
 	Now     func() time.Time
+	Log     *slog.Logger
 	// Watch, where set, is told what becomes of claims.
 	Watch *Watch
+
+	flusher flusher
 }
 
 // UnpricedError says that a call cannot be held against a budget of money,
@@ -94,28 +108,33 @@ func (e *UnpricedError) Error() string {
 	return fmt.Sprintf("model %q on backend %q is priced in %s, and %s is in %s: apply a Price in %s", e.Model, e.Backend, e.Priced, limits, e.Currency, e.Currency)
 }
 
-// Hold claims room for the dearest outcome of an attempt, and counts it in the
+// Hold takes room for the dearest outcome of an attempt, and counts it in the
 // tally of its call, which may be nil. It fails with *accounting.ExhaustedError,
-// *BoundError, *UnpricedError, or the store's error; then nothing is held.
+// *BoundError, *UnpricedError, or an error of the leases or of the spool; then
+// nothing is held.
 func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound accounting.Usage, tally *Tally) (*Hold, error) {
 	if !believable(bound) {
 		return nil, fmt.Errorf("the bound of call %s is negative or beyond all measure: %v", attempt.RequestID, bound)
 	}
-	h := &Hold{ledger: l, tally: tally, open: Open{Attempt: attempt, Bound: bound}}
+	if err := checkAttempt(attempt); err != nil {
+		return nil, err
+	}
+	key, err := keyOf(attempt)
+	if err != nil {
+		return nil, err
+	}
+	h := &Hold{ledger: l, tally: tally, key: key, open: opening{attempt: attempt, bound: bound}}
 	if p, ok := l.Prices().Find(attempt.Backend, attempt.BackendModel, attempt.Model, attempt.Start); ok {
 		cost, err := p.Rate(bound)
 		if err != nil {
 			return nil, fmt.Errorf("rate the bound of model %q: %w", attempt.Model, err)
 		}
-		h.price, h.open.Cost = p, &cost
+		h.price, h.open.cost = p, &cost
 	}
 	book := l.Budgets()
-	for _, w := range book.Windows(attempt.Subject, attempt.Model, attempt.Start) {
-		amount, err := h.worth(w.Budget, w.Unit, bound, h.open.Cost)
-		if err != nil {
-			return nil, err
-		}
-		h.open.Claims = append(h.open.Claims, accounting.Claim{Window: w, Amount: amount})
+	claims, err := h.claims(book.Windows(attempt.Subject, attempt.Model, attempt.Start))
+	if err != nil {
+		return nil, err
 	}
 	bounds, err := h.bounds(book.PerCall(attempt.Subject))
 	if err != nil {
@@ -124,33 +143,75 @@ func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound acc
 	if h.excesses, err = tally.take(h, bounds); err != nil {
 		return nil, err
 	}
-	excesses, err := l.Store.Open(ctx, h.open)
-	if err != nil {
+	if err := h.take(ctx, claims); err != nil {
 		tally.settle(h, nil)
+		return nil, err
+	}
+	return h, nil
+}
+
+// claims are what the hold is worth in each window.
+func (h *Hold) claims(windows []accounting.Window) ([]accounting.Claim, error) {
+	claims := make([]accounting.Claim, len(windows))
+	for i, w := range windows {
+		amount, err := h.worth(w.Budget, w.Unit, h.open.bound, h.open.cost)
+		if err != nil {
+			return nil, err
+		}
+		claims[i] = accounting.Claim{Window: w, Amount: amount}
+	}
+	return claims, nil
+}
+
+// take takes the room of all claims or of none, and writes it down.
+func (h *Hold) take(ctx context.Context, claims []accounting.Claim) error {
+	l := h.ledger
+	if err := l.Leases.Take(ctx, &h.room, claims); err != nil {
 		var exhausted *accounting.ExhaustedError
 		if errors.As(err, &exhausted) {
 			l.Watch.refused(exhausted.Claim.Window)
 		}
-		return nil, err
+		return err
 	}
-	l.Watch.exceeded(excesses)
-	h.excesses = append(h.excesses, excesses...)
-	return h, nil
+	l.Watch.exceeded(h.room.Excesses())
+	h.excesses = append(h.excesses, h.room.Excesses()...)
+	h.open.claims = make([]claimed, len(claims))
+	for i, c := range claims {
+		id, covered := h.room.Backing(i)
+		h.open.claims[i] = claimed{c, id, covered}
+	}
+	if err := l.Spool.WriteOpen(h.key, h.open.append(nil)); err != nil {
+		h.room.End()
+		return err
+	}
+	return nil
 }
 
-// A Hold is the room that one attempt has claimed. It ends with the first
-// Settle; later ones change nothing. It is safe for concurrent use.
+func keyOf(a accounting.Attempt) (spool.Key, error) {
+	id, err := uuid.Parse(a.RequestID)
+	if err != nil || a.Number < 1 || a.Number > 1<<30 {
+		return spool.Key{}, fmt.Errorf("attempt %d of call %q: an attempt has a UUID and a number from 1", a.Number, a.RequestID)
+	}
+	return spool.Key{Request: id, Attempt: uint32(a.Number)}, nil
+}
+
+// A Hold is the room that one attempt has taken. It ends with the first Settle
+// that is kept; later ones change nothing. It is safe for concurrent use.
 type Hold struct {
 	ledger *Ledger
 	tally  *Tally
-	open   Open
+	key    spool.Key
+	open   opening
 	price  *price.Price
 	// excesses are fixed once the hold is made.
 	excesses []accounting.Excess
 
 	mu      sync.Mutex
+	room    lease.Hold
 	settled bool
-	cost    *accounting.Cost
+	// position is that of the entry in the spool.
+	position spool.Position
+	cost     *accounting.Cost
 }
 
 // Excesses are what the hold was granted in excess of budgets' limits.
@@ -164,30 +225,59 @@ type Result struct {
 	OwnUsage accounting.Usage
 }
 
-// Settle writes the attempt's line and returns its cost, nil where no price is
-// known. The caller must not be told OK before it has returned. After an error
-// the hold stands, and Settle may be tried again.
+// Settle keeps the attempt's line and returns its cost, nil where no price is
+// known. The caller must not be told OK before it has returned without an error.
+// After an error the line may be kept all the same, and is where only the
+// waiting for it failed; Settle may be tried again.
 func (h *Hold) Settle(ctx context.Context, r Result) (*accounting.Cost, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.settled {
-		return h.cost, nil
+		return h.cost, h.ledger.flusher.wrote(ctx, h.position, h.ledger.Durability == spool.Store)
 	}
+	line, err := h.line(r)
+	if err != nil {
+		return nil, err
+	}
+	entry, err := h.entry(line)
+	if err != nil {
+		return nil, err
+	}
+	position, err := h.ledger.Spool.WriteClose(ctx, h.key, entry.append(nil), h.ledger.Durability)
+	if position == 0 {
+		return nil, err
+	}
+	// It is written; what can fail from here on is the waiting.
+	h.settled, h.position, h.cost = true, position, line.Cost
+	h.room.End()
+	if line.Outcome.Charged() {
+		h.tally.settle(h, worths(line.Usage, line.Cost))
+	} else {
+		h.tally.settle(h, nil)
+	}
+	if err == nil {
+		err = h.ledger.flusher.wrote(ctx, position, h.ledger.Durability == spool.Store)
+	}
+	return h.cost, err
+}
+
+// line is what a result makes of the attempt.
+func (h *Hold) line(r Result) (accounting.Line, error) {
 	if !believable(r.Usage) {
 		r.Usage = accounting.Usage{}
 	}
 	if !r.Usage.Known() && r.Outcome.Charged() {
 		// Nobody counted, so the held amount stands, as for a call in doubt.
-		r.Usage, r.Source = h.open.Bound, accounting.SourceReservation
+		r.Usage, r.Source = h.open.bound, accounting.SourceReservation
 	}
 	line := accounting.Line{
-		Attempt: h.open.Attempt, End: h.ledger.Now(), Outcome: r.Outcome,
+		Attempt: h.open.attempt, End: h.ledger.Now(), Outcome: r.Outcome,
 		Usage: r.Usage, Source: r.Source, OwnUsage: r.OwnUsage,
 	}
 	if h.price != nil && r.Usage.Known() {
 		cost, err := h.price.Rate(r.Usage)
 		if err != nil {
-			return nil, fmt.Errorf("rate the usage of call %s: %w", h.open.Attempt.RequestID, err)
+			return line, fmt.Errorf("rate the usage of call %s: %w", h.open.attempt.RequestID, err)
 		}
 		line.Cost = &cost
 	} else if h.price != nil && !r.Outcome.Charged() {
@@ -198,42 +288,40 @@ func (h *Hold) Settle(ctx context.Context, r Result) (*accounting.Cost, error) {
 	if line.Cost != nil && !r.Outcome.Charged() {
 		line.Cost.Charge.Nanos = 0
 	}
-	if err := h.close(ctx, line); err != nil {
-		return nil, err
-	}
-	h.settled, h.cost = true, line.Cost
-	if line.Outcome.Charged() {
-		h.tally.settle(h, worths(line.Usage, line.Cost))
-	} else {
-		h.tally.settle(h, nil)
-	}
-	return h.cost, nil
+	return line, nil
 }
 
-// ErrSettledElsewhere says that the attempt has a line already that this hold
-// did not write: it was found in doubt before it ended.
-var ErrSettledElsewhere = errors.New("the attempt was settled in doubt before it ended; the held amount stands")
-
-func (h *Hold) close(ctx context.Context, line accounting.Line) error {
-	closing := Closing{Line: line, Claims: h.open.Claims}
-	for _, c := range h.open.Claims {
+// entry says what the line settles. What is not charged settles at nothing.
+func (h *Hold) entry(line accounting.Line) (Entry, error) {
+	used := make([]int64, len(h.open.claims))
+	for i, c := range h.open.claims {
 		if !line.Outcome.Charged() {
 			break
 		}
 		amount, err := h.worth(c.Window.Budget, c.Window.Unit, line.Usage, line.Cost)
 		if err != nil {
-			return err
+			return Entry{}, err
 		}
-		closing.Allocations = append(closing.Allocations, accounting.Allocation{Window: c.Window.ID, Unit: c.Window.Unit, Amount: amount})
+		used[i] = amount
 	}
-	wrote, err := h.ledger.Store.Close(ctx, closing)
-	if err == nil && !wrote {
-		return ErrSettledElsewhere
+	e := Entry{Line: line}
+	for i, s := range h.room.Settle(used, nil) {
+		e.Settled = append(e.Settled, Settled{Window: h.open.claims[i].Window, Lease: s.Lease, Amount: s.Amount, Uncovered: s.Uncovered})
 	}
-	if err == nil && line.Outcome.Charged() && h.ledger.Watch != nil {
-		h.ledger.Watch.settled(h.ledger.Budgets(), h.open.Claims)
+	return e, nil
+}
+
+// inDoubt is the entry of an attempt that its process did not end: all that it
+// held was used.
+func (o *opening) inDoubt(now time.Time) Entry {
+	e := Entry{Line: accounting.Line{
+		Attempt: o.attempt, End: now, Outcome: accounting.OutcomeInDoubt,
+		Usage: o.bound, Source: accounting.SourceReservation, Cost: o.cost,
+	}}
+	for _, c := range o.claims {
+		e.Settled = append(e.Settled, Settled{Window: c.Window, Lease: c.lease, Amount: c.Amount, Uncovered: c.Amount - c.covered})
 	}
-	return err
+	return e
 }
 
 // believable tells whether a usage can be true. A backend that reports
@@ -258,7 +346,7 @@ func (h *Hold) worth(budget string, unit accounting.Unit, u accounting.Usage, co
 	case accounting.UnitTokens:
 		return u.Tokens(), nil
 	}
-	a := h.open.Attempt
+	a := h.open.attempt
 	if cost == nil {
 		return 0, &UnpricedError{Model: a.Model, Backend: a.Backend, Budget: budget, Currency: string(unit)}
 	}
@@ -266,39 +354,4 @@ func (h *Hold) worth(budget string, unit accounting.Unit, u accounting.Usage, co
 		return 0, &UnpricedError{Model: a.Model, Backend: a.Backend, Budget: budget, Currency: string(unit), Priced: cost.Charge.Currency}
 	}
 	return cost.Charge.Nanos, nil
-}
-
-// Recover settles the attempts that no replica has ended by their deadline,
-// as in doubt at the held amount. It returns how many it settled. Several
-// replicas may run it at once. An attempt that cannot be settled keeps no
-// other from being settled.
-func (l *Ledger) Recover(ctx context.Context, before time.Time) (int, error) {
-	const batch = 200
-	settled := 0
-	for {
-		opens, err := l.Store.Abandoned(ctx, before, batch)
-		if err != nil {
-			return settled, err
-		}
-		var failed []error
-		for _, open := range opens {
-			h := &Hold{ledger: l, open: open}
-			err := h.close(ctx, accounting.Line{
-				Attempt: open.Attempt, End: l.Now(), Outcome: accounting.OutcomeInDoubt,
-				Usage: open.Bound, Source: accounting.SourceReservation, Cost: open.Cost,
-			})
-			switch {
-			case err == nil:
-				settled++
-			case errors.Is(err, ErrSettledElsewhere):
-			default:
-				failed = append(failed, fmt.Errorf("recover call %s, attempt %d: %w", open.Attempt.RequestID, open.Attempt.Number, err))
-			}
-		}
-		// Those that failed come back in the next batch; where they are all of
-		// it, there is nothing more to do.
-		if len(opens) < batch || len(failed) == len(opens) || ctx.Err() != nil {
-			return settled, errors.Join(failed...)
-		}
-	}
 }

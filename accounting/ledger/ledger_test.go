@@ -4,19 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
 	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/accounting/price"
+	"github.com/weir-gateway/weir/accounting/spool"
 	"github.com/weir-gateway/weir/server/store"
 	"github.com/weir-gateway/weir/server/store/sqlite"
 )
@@ -71,18 +75,67 @@ func openStore(t testing.TB) *store.Store {
 	return s
 }
 
-func newLedger(t testing.TB, s ledger.Store, budgets ...lease.Budget) *ledger.Ledger {
-	t.Helper()
-	c, k := prices(t), book(t, budgets...)
-	return &ledger.Ledger{
-		Store: s, Prices: func() *price.Catalogue { return c }, Budgets: func() *lease.Book { return k },
-		Now: func() time.Time { return start.Add(time.Second) },
-	}
+// A process is a ledger as one Weir runs it: on a spool of its own, whose
+// entries go to the store beside the calls.
+type process struct {
+	*ledger.Ledger
+	stop func()
 }
+
+// openLedger runs the next process of a replica, whose spool is in a folder.
+// What the one before left there is in the store when it returns, and inDoubt
+// says how many attempts that one did not end. Entries go to a store that may
+// be a faulty s.
+func openLedger(s *store.Store, to ledger.Store, dir string, incarnation int64, prices *price.Catalogue, budgets *lease.Book) (p *process, inDoubt int, err error) {
+	log, _, err := spool.Open(spool.Config{Dir: dir, Replica: "r", Incarnation: uint64(incarnation), SegmentBytes: 256 << 10, MaxBytes: 4 << 20})
+	if err != nil {
+		return nil, 0, err
+	}
+	c := lease.Defaults()
+	c.Store, c.Replica, c.Incarnation = s, "r", incarnation
+	c.Timeout = time.Minute // a slow machine is not a store that is away
+	leases, err := lease.NewHolder(c)
+	if err != nil {
+		return nil, 0, errors.Join(err, log.Close())
+	}
+	l := &ledger.Ledger{
+		Store: to, Leases: leases, Spool: log, Durability: spool.Relaxed,
+		Prices: func() *price.Catalogue { return prices }, Budgets: func() *lease.Book { return budgets },
+		Now: func() time.Time { return start.Add(time.Second) }, Log: slog.New(slog.DiscardHandler),
+	}
+	inDoubt, err = l.Recover(context.Background())
+	if err == nil {
+		err = s.Release(context.Background(), "r", incarnation)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, log.Close())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { l.Run(ctx) })
+	p = &process{Ledger: l, stop: func() {
+		cancel()
+		running.Wait()
+		_ = log.Close() // a test may have closed it
+	}}
+	return p, inDoubt, nil
+}
+
+func newLedger(t testing.TB, s *store.Store, budgets ...lease.Budget) *process {
+	t.Helper()
+	p, _, err := openLedger(s, s, t.TempDir(), 1, prices(t), book(t, budgets...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.stop)
+	return p
+}
+
+func id(call string) string { return uuid.NewSHA1(uuid.NameSpaceOID, []byte(call)).String() }
 
 func attempt(call string) accounting.Attempt {
 	return accounting.Attempt{
-		RequestID: call, Number: 1, Subject: accounting.Subject{Tenant: "acme", Project: "default", Key: "k1"},
+		RequestID: id(call), Number: 1, Subject: accounting.Subject{Tenant: "acme", Project: "default", Key: "k1"},
 		Model: "m", Backend: "b", BackendModel: "bm", Start: start, Deadline: start.Add(time.Minute),
 	}
 }
@@ -96,7 +149,7 @@ func tokens(in, out int64) accounting.Usage {
 
 func nanosOf(in, out int64) int64 { return in*inputNanos + out*outputNanos }
 
-func hold(t testing.TB, l *ledger.Ledger, call string, bound accounting.Usage) *ledger.Hold {
+func hold(t testing.TB, l *process, call string, bound accounting.Usage) *ledger.Hold {
 	t.Helper()
 	h, err := l.Hold(t.Context(), attempt(call), bound, nil)
 	if err != nil {
@@ -109,17 +162,30 @@ func completed(u accounting.Usage) ledger.Result {
 	return ledger.Result{Outcome: accounting.OutcomeCompleted, Usage: u, Source: accounting.SourceProvider}
 }
 
-func expect(t testing.TB, s *store.Store, id string, spent, held, overrun int64) {
+// rest waits until the store has what was settled, and gives back what no
+// running call holds of the leases.
+func (p *process) rest(t testing.TB) {
 	t.Helper()
-	w, _, err := s.Window(t.Context(), id)
-	if err != nil || w.Spent != spent || w.Held != held || w.Overrun != overrun {
-		t.Errorf("window %s: spent %d, held %d, overrun %d, %v; want %d, %d, %d", id, w.Spent, w.Held, w.Overrun, err, spent, held, overrun)
+	if err := errors.Join(p.Sync(t.Context()), p.Leases.Close(t.Context())); err != nil {
+		t.Fatal(err)
 	}
 }
 
-func theLine(t testing.TB, s *store.Store, call string) accounting.Line {
+// expect compares a window with what it should be while nobody calls: leased is
+// then what running calls hold.
+func expect(t testing.TB, s *store.Store, l *process, id string, spent, leased, overrun int64) {
 	t.Helper()
-	lines, err := s.Lines(t.Context(), call)
+	l.rest(t)
+	w, _, err := s.Window(t.Context(), id)
+	if err != nil || w.Spent != spent || w.Leased != leased || w.Overrun != overrun {
+		t.Errorf("window %s: spent %d, leased %d, overrun %d, %v; want %d, %d, %d", id, w.Spent, w.Leased, w.Overrun, err, spent, leased, overrun)
+	}
+}
+
+func theLine(t testing.TB, s *store.Store, l *process, call string) accounting.Line {
+	t.Helper()
+	l.rest(t)
+	lines, err := s.Lines(t.Context(), id(call))
 	if err != nil || len(lines) != 1 {
 		t.Fatalf("%d lines, %v; want one", len(lines), err)
 	}
@@ -132,22 +198,22 @@ func TestAHoldIsTheDearestOutcomeAndASettleWhatWasUsed(t *testing.T) {
 	s := openStore(t)
 	l := newLedger(t, s, budget("cap", lease.PerTenant, 5e9, "USD"), budget("t", lease.PerKey, 1e6, accounting.UnitTokens), budget("r", lease.PerProject, 10, accounting.UnitRequests))
 	h := hold(t, l, "call", tokens(100, 1000))
-	expect(t, s, cap07, 0, nanosOf(100, 1000), 0)
-	expect(t, s, "acme/t/key/default/k1/2026-07", 0, 1100, 0)
-	expect(t, s, "acme/r/project/default/2026-07", 0, 1, 0)
+	expect(t, s, l, cap07, 0, nanosOf(100, 1000), 0)
+	expect(t, s, l, "acme/t/key/default/k1/2026-07", 0, 1100, 0)
+	expect(t, s, l, "acme/r/project/default/2026-07", 0, 1, 0)
 	cost, err := h.Settle(t.Context(), completed(tokens(90, 20)))
 	if err != nil || cost.Charge != (accounting.Money{Currency: "USD", Nanos: nanosOf(90, 20)}) {
 		t.Fatalf("cost %+v, %v", cost, err)
 	}
-	expect(t, s, cap07, nanosOf(90, 20), 0, 0)
-	expect(t, s, "acme/t/key/default/k1/2026-07", 110, 0, 0)
-	expect(t, s, "acme/r/project/default/2026-07", 1, 0, 0)
+	expect(t, s, l, cap07, nanosOf(90, 20), 0, 0)
+	expect(t, s, l, "acme/t/key/default/k1/2026-07", 110, 0, 0)
+	expect(t, s, l, "acme/r/project/default/2026-07", 1, 0, 0)
 	// Once.
 	again, err := h.Settle(t.Context(), completed(tokens(9, 9)))
 	if err != nil || again != cost {
 		t.Errorf("settled again: %+v, %v", again, err)
 	}
-	if line := theLine(t, s, "call"); line.Usage != tokens(90, 20) || line.Source != accounting.SourceProvider || line.Cost.PriceVersion != "m@0001-01-01" {
+	if line := theLine(t, s, l, "call"); line.Usage != tokens(90, 20) || line.Source != accounting.SourceProvider || line.Cost.PriceVersion != "m@0001-01-01" {
 		t.Errorf("line %+v", line)
 	}
 }
@@ -164,7 +230,7 @@ func TestCacheTokensAreNotCountedTwice(t *testing.T) {
 	if cost, err := h.Settle(t.Context(), completed(u)); err != nil || cost.Charge.Nanos != nanosOf(100, 10) {
 		t.Errorf("cost %+v, %v; want %d", cost, err, nanosOf(100, 10))
 	}
-	expect(t, s, "acme/t/tenant/2026-07", 110, 0, 0)
+	expect(t, s, l, "acme/t/tenant/2026-07", 110, 0, 0)
 }
 
 func TestWhoIsNotChargedSpendsNothing(t *testing.T) {
@@ -180,9 +246,9 @@ func TestWhoIsNotChargedSpendsNothing(t *testing.T) {
 	if err != nil || cost.Charge != (accounting.Money{Currency: "USD"}) || cost.ProviderCost != cost.Charge {
 		t.Errorf("a failed attempt: %+v, %v", cost, err)
 	}
-	expect(t, s, cap07, 0, 0, 0)
-	expect(t, s, "acme/r/tenant/2026-07", 0, 0, 0)
-	if line := theLine(t, s, "broken"); line.Cost.ProviderCost.Nanos != nanosOf(100, 5) || line.Cost.Charge.Nanos != 0 {
+	expect(t, s, l, cap07, 0, 0, 0)
+	expect(t, s, l, "acme/r/tenant/2026-07", 0, 0, 0)
+	if line := theLine(t, s, l, "broken"); line.Cost.ProviderCost.Nanos != nanosOf(100, 5) || line.Cost.Charge.Nanos != 0 {
 		t.Errorf("line %+v", line)
 	}
 }
@@ -198,10 +264,10 @@ func TestUsageThatNobodyCountedIsTheHeldAmount(t *testing.T) {
 			if err != nil || cost.Charge.Nanos != nanosOf(10, 20) {
 				t.Errorf("cost %+v, %v", cost, err)
 			}
-			if line := theLine(t, s, "call"); line.Source != accounting.SourceReservation || line.Usage != tokens(10, 20) {
+			if line := theLine(t, s, l, "call"); line.Source != accounting.SourceReservation || line.Usage != tokens(10, 20) {
 				t.Errorf("line %+v", line)
 			}
-			expect(t, s, "acme/t/tenant/2026-07", 30, 0, 0)
+			expect(t, s, l, "acme/t/tenant/2026-07", 30, 0, 0)
 		})
 	}
 	l := newLedger(t, openStore(t))
@@ -224,10 +290,10 @@ func TestAnUnpricedCallHasNoCostAndNoMoneyBudget(t *testing.T) {
 	if cost, err := h.Settle(t.Context(), completed(tokens(1, 1))); cost != nil || err != nil {
 		t.Errorf("cost %+v, %v; want none", cost, err)
 	}
-	expect(t, s, "acme/t/tenant/2026-07", 2, 0, 0)
+	expect(t, s, l, "acme/t/tenant/2026-07", 2, 0, 0)
 
 	l = newLedger(t, s, budget("cap", lease.PerTenant, 5e9, "USD"))
-	unpriced.RequestID = "other"
+	unpriced.RequestID = id("other")
 	var refused *ledger.UnpricedError
 	if _, err := l.Hold(t.Context(), unpriced, tokens(1, 1), nil); !errors.As(err, &refused) || !strings.Contains(err.Error(), "has no price") {
 		t.Errorf("unpriced under a budget of money: %v", err)
@@ -236,8 +302,8 @@ func TestAnUnpricedCallHasNoCostAndNoMoneyBudget(t *testing.T) {
 	if _, err := l.Hold(t.Context(), unpriced, tokens(1, 1), nil); !errors.As(err, &refused) || refused.Priced != "CNY" {
 		t.Errorf("priced in another currency: %v", err)
 	}
-	if opens, err := s.Abandoned(t.Context(), start.Add(time.Hour), 10); err != nil || len(opens) != 0 {
-		t.Errorf("a refused attempt is open: %+v, %v", opens, err)
+	if live := l.Spool.Stats().Live; live != 0 {
+		t.Errorf("%d refused attempts are open", live)
 	}
 }
 
@@ -256,116 +322,170 @@ func TestAHoldKeepsToThePriceOfItsStart(t *testing.T) {
 	}
 }
 
-func TestAnAttemptIsRecoveredInDoubtOnce(t *testing.T) {
-	s := openStore(t)
-	l := newLedger(t, s, budget("cap", lease.PerTenant, 5e9, "USD"))
-	h := hold(t, l, "call", tokens(10, 20))
-	if n, err := l.Recover(t.Context(), start.Add(time.Minute)); n != 0 || err != nil {
-		t.Errorf("recovered %d, %v before its deadline has passed", n, err)
+func TestWhatAProcessLeavesIsTakenUpOnce(t *testing.T) {
+	s, dir := openStore(t), t.TempDir()
+	prices, budgets := prices(t), book(t, budget("cap", lease.PerTenant, 5e9, "USD"))
+	run := func(incarnation int64, left int) *process {
+		t.Helper()
+		p, inDoubt, err := openLedger(s, s, dir, incarnation, prices, budgets)
+		if err != nil || inDoubt != left {
+			t.Fatalf("%d in doubt, %v; want %d", inDoubt, err, left)
+		}
+		return p
 	}
-	after := start.Add(time.Minute + 1e3)
-	var group sync.WaitGroup
-	var settled atomic.Int64
-	for range 4 {
-		group.Go(func() {
-			n, err := l.Recover(t.Context(), after)
-			if err != nil {
-				t.Errorf("recover: %v", err)
-			}
-			settled.Add(int64(n))
-		})
+	killed := run(1, 0)
+	h := hold(t, killed, "doubt", tokens(10, 20))
+	if _, err := hold(t, killed, "done", tokens(10, 20)).Settle(t.Context(), completed(tokens(1, 1))); err != nil {
+		t.Fatal(err)
 	}
-	group.Wait()
-	if settled.Load() != 1 {
-		t.Errorf("recovered %d times", settled.Load())
+	killed.stop()
+	if _, err := h.Settle(t.Context(), completed(tokens(1, 1))); err == nil {
+		t.Error("an entry was settled that nothing carries to the store")
 	}
-	expect(t, s, cap07, nanosOf(10, 20), 0, 0)
-	if line := theLine(t, s, "call"); line.Outcome != accounting.OutcomeInDoubt || line.Source != accounting.SourceReservation || line.Usage != tokens(10, 20) || line.Cost.Charge.Nanos != nanosOf(10, 20) || len(line.Cost.Items) != 2 {
+	next := run(2, 1)
+	expect(t, s, next, cap07, nanosOf(11, 21), 0, 0)
+	if line := theLine(t, s, next, "doubt"); line.Outcome != accounting.OutcomeInDoubt || line.Source != accounting.SourceReservation || line.Usage != tokens(10, 20) || line.Cost.Charge.Nanos != nanosOf(10, 20) || len(line.Cost.Items) != 2 {
 		t.Errorf("line %+v", line)
 	}
-	if _, err := h.Settle(t.Context(), completed(tokens(1, 1))); !errors.Is(err, ledger.ErrSettledElsewhere) {
-		t.Errorf("settled after it was found in doubt: %v", err)
+	if line := theLine(t, s, next, "done"); line.Outcome != accounting.OutcomeCompleted || line.Usage != tokens(1, 1) {
+		t.Errorf("line %+v", line)
 	}
-	expect(t, s, cap07, nanosOf(10, 20), 0, 0)
+	next.stop()
+	last := run(3, 0)
+	defer last.stop()
+	expect(t, s, last, cap07, nanosOf(11, 21), 0, 0)
 }
 
-// faulty fails a Close before or after it is kept, as a lost connection does.
+// faulty fails a Write before or after it is kept, as a lost connection does.
 type faulty struct {
-	ledger.Store
-	before, after func(ledger.Closing) error
+	*store.Store
+	before, after func([]ledger.Entry) error
 }
 
-func (f *faulty) Close(ctx context.Context, c ledger.Closing) (bool, error) {
+func (f *faulty) Write(ctx context.Context, entries []ledger.Entry) error {
 	if f.before != nil {
-		if err := f.before(c); err != nil {
-			return false, err
+		if err := f.before(entries); err != nil {
+			return err
 		}
 	}
-	wrote, err := f.Store.Close(ctx, c)
+	err := f.Store.Write(ctx, entries)
 	if err == nil && f.after != nil {
-		if err := f.after(c); err != nil {
-			return false, err
+		err = f.after(entries)
+	}
+	return err
+}
+
+func runOn(t testing.TB, f *faulty, budgets ...lease.Budget) *process {
+	t.Helper()
+	p, _, err := openLedger(f.Store, f, t.TempDir(), 1, prices(t), book(t, budgets...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.stop)
+	return p
+}
+
+// A call does not wait for the store, and the store gets the entry once: where
+// it was away, and where it had the entry and its reply was lost.
+func TestTheStoreMayBeAwayForAWhile(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		s := openStore(t)
+		back := make(chan struct{})
+		asked := make(chan struct{}, 100)
+		away := func([]ledger.Entry) error {
+			asked <- struct{}{}
+			select {
+			case <-back:
+				return nil
+			default:
+				return store.ErrUnavailable
+			}
 		}
+		f := &faulty{Store: s, before: away}
+		if lost {
+			f.before, f.after = nil, away
+		}
+		l := runOn(t, f, budget("cap", lease.PerTenant, 5e9, "USD"))
+		cost, err := hold(t, l, "call", tokens(10, 20)).Settle(t.Context(), completed(tokens(1, 1)))
+		if err != nil || cost.Charge.Nanos != nanosOf(1, 1) {
+			t.Errorf("settled without the store: %+v, %v", cost, err)
+		}
+		<-asked
+		<-asked
+		close(back)
+		expect(t, s, l, cap07, nanosOf(1, 1), 0, 0)
+		theLine(t, s, l, "call")
 	}
-	return wrote, err
 }
 
-func TestAHoldStandsUntilItsSettleIsKept(t *testing.T) {
+func TestASettleCanWaitForTheStore(t *testing.T) {
 	s := openStore(t)
-	f := &faulty{Store: s, before: func(ledger.Closing) error { return store.ErrUnavailable }}
-	l := newLedger(t, f, budget("cap", lease.PerTenant, 5e9, "USD"))
+	asked, back := make(chan struct{}, 100), make(chan struct{})
+	f := &faulty{Store: s, before: func([]ledger.Entry) error { asked <- struct{}{}; <-back; return nil }}
+	l := runOn(t, f, budget("cap", lease.PerTenant, 5e9, "USD"))
+	l.Durability = spool.Store
 	h := hold(t, l, "call", tokens(10, 20))
-	if _, err := h.Settle(t.Context(), completed(tokens(1, 1))); !errors.Is(err, store.ErrUnavailable) {
-		t.Fatalf("settle without a store: %v", err)
+	ctx, cancel := context.WithCancel(t.Context())
+	waited := make(chan error)
+	go func() {
+		_, err := h.Settle(ctx, completed(tokens(1, 1)))
+		waited <- err
+	}()
+	<-asked
+	cancel()
+	if err := <-waited; !errors.Is(err, context.Canceled) {
+		t.Errorf("settled while the store was away: %v", err)
 	}
-	expect(t, s, cap07, 0, nanosOf(10, 20), 0)
-	f.before = nil
-	if cost, err := h.Settle(t.Context(), completed(tokens(1, 1))); err != nil || cost.Charge.Nanos != nanosOf(1, 1) {
-		t.Errorf("settled later: %+v, %v", cost, err)
+	close(back)
+	// What is written is written: another Settle waits for the first.
+	if cost, err := h.Settle(t.Context(), completed(tokens(9, 9))); err != nil || cost.Charge.Nanos != nanosOf(1, 1) {
+		t.Errorf("settled again: %+v, %v", cost, err)
 	}
-	expect(t, s, cap07, nanosOf(1, 1), 0, 0)
+	if w, _, err := s.Window(t.Context(), cap07); err != nil || w.Spent != nanosOf(1, 1) {
+		t.Errorf("settled, and the store has %d, %v", w.Spent, err)
+	}
 }
 
-func TestALostReplyChargesNothingTwice(t *testing.T) {
+// What can never be written keeps nothing else from it, and is not lost.
+func TestWhatCannotBeWrittenIsBuried(t *testing.T) {
 	s := openStore(t)
-	f := &faulty{Store: s, after: func(ledger.Closing) error { return store.ErrUnavailable }}
-	l := newLedger(t, f, budget("cap", lease.PerTenant, 5e9, "USD"))
-	h := hold(t, l, "call", tokens(10, 20))
-	if _, err := h.Settle(t.Context(), completed(tokens(1, 1))); !errors.Is(err, store.ErrUnavailable) {
-		t.Fatalf("settle: %v", err)
-	}
-	f.after = nil
-	if _, err := h.Settle(t.Context(), completed(tokens(1, 1))); err != nil && !errors.Is(err, ledger.ErrSettledElsewhere) {
-		t.Errorf("settled again: %v", err)
-	}
-	expect(t, s, cap07, nanosOf(1, 1), 0, 0)
-	theLine(t, s, "call")
-}
-
-// More attempts than a batch, all but one of which can be settled.
-func TestOneAttemptThatCannotBeRecoveredKeepsNoOtherFromIt(t *testing.T) {
-	s := openStore(t)
-	wrong := errors.New("wrong")
-	f := &faulty{Store: s, before: func(c ledger.Closing) error {
-		if c.Line.RequestID == "call-0" {
+	begun := make(chan struct{})
+	wrong := &ledger.RefusedError{Err: errors.New("wrong")}
+	f := &faulty{Store: s, before: func(entries []ledger.Entry) error {
+		<-begun
+		if slices.ContainsFunc(entries, func(e ledger.Entry) bool { return e.Line.RequestID == id("call-7") }) {
 			return wrong
 		}
 		return nil
 	}}
-	l := newLedger(t, f, budget("cap", lease.PerTenant, 5e9, "USD"))
-	const calls = 250
+	l := runOn(t, f, budget("cap", lease.PerTenant, 5e9, "USD"))
+	const calls = 50
 	for i := range calls {
-		hold(t, l, fmt.Sprint("call-", i), tokens(1, 0))
+		if _, err := hold(t, l, fmt.Sprint("call-", i), tokens(1, 0)).Settle(t.Context(), completed(tokens(1, 0))); err != nil {
+			t.Fatal(err)
+		}
 	}
-	n, err := l.Recover(t.Context(), start.Add(time.Hour))
-	if n != calls-1 || !errors.Is(err, wrong) || !strings.Contains(err.Error(), "call-0") {
-		t.Errorf("recovered %d, %v", n, err)
+	garbage := spool.Key{Request: uuid.NewSHA1(uuid.NameSpaceOID, []byte("garbage")), Attempt: 1}
+	if err := l.Spool.WriteOpen(garbage, []byte("?")); err != nil {
+		t.Fatal(err)
 	}
-	f.before = func(ledger.Closing) error { return wrong }
-	if n, err := l.Recover(t.Context(), start.Add(time.Hour)); n != 0 || !errors.Is(err, wrong) {
-		t.Errorf("recovered %d, %v", n, err)
+	if _, err := l.Spool.WriteClose(t.Context(), garbage, []byte("?"), spool.Relaxed); err != nil {
+		t.Fatal(err)
 	}
-	expect(t, s, cap07, (calls-1)*inputNanos, inputNanos, 0)
+	close(begun)
+	if _, err := hold(t, l, "last", tokens(1, 0)).Settle(t.Context(), completed(tokens(1, 0))); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.DeadLetters(t.Context()); n != 2 || err != nil {
+		t.Errorf("%d dead letters, %v; want 2", n, err)
+	}
+	w, _, err := s.Window(t.Context(), cap07)
+	if err != nil || w.Spent != calls*inputNanos {
+		t.Errorf("spent %d, %v; want %d", w.Spent, err, calls*inputNanos)
+	}
 }
 
 func TestManyHoldsNeverExceedABudget(t *testing.T) {
@@ -387,8 +507,8 @@ func TestManyHoldsNeverExceedABudget(t *testing.T) {
 				t.Errorf("hold: %v", err)
 				return
 			}
-			if w, _, err := s.Window(t.Context(), cap07); err != nil || w.Spent+w.Held > limit {
-				t.Errorf("spent %d and held %d of %d, %v", w.Spent, w.Held, limit, err)
+			if w, _, err := s.Window(t.Context(), cap07); err != nil || w.Spent+w.Leased > limit {
+				t.Errorf("spent %d and held %d of %d, %v", w.Spent, w.Leased, limit, err)
 			}
 			if i%3 != 0 {
 				if _, err := h.Settle(t.Context(), completed(tokens(10, 18))); err != nil {

@@ -47,7 +47,7 @@ func TestABudgetPerCallBoundsWhatOneHoldMayNeed(t *testing.T) {
 		t.Errorf("61 tokens of 60: %v", err)
 	}
 	// A call that is refused holds nothing.
-	expect(t, s, cap07, 0, 0, 0)
+	expect(t, s, l, cap07, 0, 0, 0)
 }
 
 func TestMaxCostBoundsTheAttemptsOfACallTogether(t *testing.T) {

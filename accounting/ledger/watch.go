@@ -50,14 +50,9 @@ func (w *Watch) exceeded(all []accounting.Excess) {
 	}
 }
 
-func (w *Watch) settled(book *lease.Book, fed []accounting.Claim) {
-	if w == nil {
-		return
-	}
-	for _, c := range fed {
-		if alerts := book.Alerts(c.Window.Tenant, c.Window.Budget); len(alerts) > 0 {
-			w.note(Note{Window: c.Window, Alerts: alerts})
-		}
+func (w *Watch) settled(book *lease.Book, fed accounting.Window) {
+	if alerts := book.Alerts(fed.Tenant, fed.Budget); len(alerts) > 0 {
+		w.note(Note{Window: fed, Alerts: alerts})
 	}
 }
 

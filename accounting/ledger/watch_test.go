@@ -37,6 +37,7 @@ func TestAWatchAlertsOnce(t *testing.T) {
 	flush := func(want ...int) {
 		t.Helper()
 		told = nil
+		l.rest(t)
 		if err := l.Watch.Flush(t.Context(), start); err != nil {
 			t.Fatal(err)
 		}
@@ -58,6 +59,7 @@ func TestAWatchAlertsOnce(t *testing.T) {
 	use("b", 50, accounting.OutcomeFailed) // nobody pays
 	flush()
 	use("c", 20, accounting.OutcomeCompleted)
+	l.rest(t)
 	db.gone = true
 	if err := l.Watch.Flush(t.Context(), start); !errors.Is(err, store.ErrUnavailable) {
 		t.Fatalf("flush: %v", err)

@@ -16,6 +16,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/weir-gateway/weir/accounting/spool"
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/backend"
@@ -38,6 +39,10 @@ type Config struct {
 	// Store is postgres://… where several replicas share one database; empty
 	// means SQLite in the data folder.
 	Store string `yaml:"store"`
+	// Durability is what a call waits for before it is told that it is over:
+	// commit (this machine's disk), relaxed (nothing; the disk follows within
+	// 100 ms), or store (the database).
+	Durability string `yaml:"durability"`
 	// Grace is how long running calls may go on after SIGTERM.
 	Grace Duration `yaml:"grace"`
 	// MaxDuration bounds a call that sets no earlier deadline.
@@ -135,6 +140,10 @@ func (d *Duration) UnmarshalText(text []byte) error {
 }
 
 const defaultMaxOutputTokens = 4096
+
+var durabilities = map[string]spool.Durability{"": spool.Commit, "commit": spool.Commit, "relaxed": spool.Relaxed, "store": spool.Store}
+
+func (c *Config) durability() spool.Durability { return durabilities[c.Durability] }
 
 // defaultConfig is what holds where nothing is said: everything on loopback,
 // and no backend.
@@ -301,6 +310,9 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 			fault(at+".name", "%q is taken by another service: choose another name", g.Name)
 		}
 		guards[g.Name] = true
+	}
+	if _, known := durabilities[c.Durability]; !known {
+		fault("durability", "unknown durability %q: known are commit, relaxed and store", c.Durability)
 	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":

@@ -24,7 +24,6 @@ import (
 
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/ledger"
-	"github.com/weir-gateway/weir/accounting/price"
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server"
 	"github.com/weir-gateway/weir/server/admin"
@@ -41,12 +40,8 @@ import (
 )
 
 const (
-	pollEvery    = 500 * time.Millisecond // how soon a change made elsewhere is in force here
-	certsEvery   = 10 * time.Second       // how soon new certificates are
-	recoverEvery = 15 * time.Second
-	// recoverAfter is how long past its deadline an attempt may still settle
-	// before it is taken to be in doubt.
-	recoverAfter = time.Minute
+	pollEvery  = 500 * time.Millisecond // how soon a change made elsewhere is in force here
+	certsEvery = 10 * time.Second       // how soon new certificates are
 )
 
 // weir is a whole Weir, wired and listening.
@@ -56,6 +51,7 @@ type weir struct {
 	live   *admin.Live
 	admin  *admin.Admin
 	ledger *ledger.Ledger
+	leases *lease.Holder
 	router atomic.Pointer[route.Router]
 	judges *judges
 	log    *slog.Logger
@@ -63,6 +59,12 @@ type weir struct {
 	// them read again at once.
 	certificates *server.Certificates
 	renew        chan struct{}
+	// reached is when the store last answered, in Unix nanoseconds; serving tells
+	// clients whether calls are welcome.
+	reached atomic.Int64
+	serving func(bool)
+	// running goes on beside the calls.
+	running sync.WaitGroup
 	// undo is what close does, last first; a start that fails does the same.
 	undo []func()
 }
@@ -94,15 +96,13 @@ func open(ctx context.Context, config Config, demo bool, t terminal, log *slog.L
 		return nil, err
 	}
 	w.live = &admin.Live{Store: w.store, Keys: w.store, Factories: guards(), Log: log}
+	w.live.Reached = func() { w.reached.Store(time.Now().UnixNano()) }
 	if err := w.live.Refresh(ctx); err != nil {
 		return nil, err
 	}
 	w.admin = &admin.Admin{Store: w.store, Live: w.live}
-	w.ledger = &ledger.Ledger{
-		Store:   w.store,
-		Prices:  func() *price.Catalogue { return w.live.Snapshot().Prices },
-		Budgets: func() *lease.Book { return w.live.Snapshot().Budgets },
-		Now:     time.Now,
+	if err := w.openLedger(ctx, config); err != nil {
+		return nil, err
 	}
 	if err := w.firstKeys(ctx, config.Data, secret, demo); err != nil {
 		return nil, err
@@ -154,17 +154,6 @@ func (w *weir) openStore(ctx context.Context, config Config) (err error) {
 			w.log.Error("the store did not close cleanly", "error", err)
 		}
 	})
-	if config.Store == "" {
-		// Nobody else has this folder, so what is open was left by a Weir that
-		// was killed.
-		lost, err := (&ledger.Ledger{Store: w.store, Now: time.Now}).Recover(ctx, time.Now().Add(100*365*24*time.Hour))
-		if err != nil {
-			return fmt.Errorf("settle the calls that the last run left open: %w", err)
-		}
-		if lost > 0 {
-			w.log.Warn("the last run ended in the middle of calls; they are charged at what was held, as in doubt", "calls", lost)
-		}
-	}
 	return nil
 }
 
@@ -226,7 +215,7 @@ func (w *weir) build(config Config) error {
 		}
 	}
 	serving(true)
-	w.live.Reachable = serving
+	w.serving = serving
 
 	w.server = &server.Server{
 		Config: server.Config{GRPC: config.Listen.GRPC, HTTP: config.Listen.HTTP, Admin: config.Listen.Admin, Grace: time.Duration(config.Grace)},
@@ -243,54 +232,61 @@ func (w *weir) build(config Config) error {
 	return nil
 }
 
-// readyz says whether calls are welcome here: not while the store is away,
-// since nothing could be held, nor on the way out.
-func (w *weir) readyz(rw http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
-	defer cancel()
+// readyz says whether calls are welcome here.
+func (w *weir) readyz(rw http.ResponseWriter, _ *http.Request) {
+	if err := w.unready(time.Now()); err != nil {
+		http.Error(rw, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	rw.Write([]byte("ready\n"))
+}
+
+// unready tells why calls are not welcome here: on the way out, where the spool
+// takes nothing more, and where the store has been away for longer than what
+// was leased of budgets lasts.
+func (w *weir) unready(now time.Time) error {
+	lasts := lease.Defaults()
 	switch {
 	case w.server.Draining():
-		http.Error(rw, "draining", http.StatusServiceUnavailable)
-	case w.store.Ping(ctx) != nil:
-		http.Error(rw, "the store cannot be reached", http.StatusServiceUnavailable)
-	default:
-		rw.Write([]byte("ready\n"))
+		return errors.New("draining")
+	case w.ledger.Spool.Err() != nil:
+		return errors.New("the spool cannot be written")
+	case now.Sub(time.Unix(0, w.reached.Load())) > lasts.TTL-lasts.Skew:
+		return errors.New("the store cannot be reached")
+	}
+	return nil
+}
+
+// tellHealth keeps what gRPC clients are told, until the context ends.
+func (w *weir) tellHealth(ctx context.Context) {
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			if !w.server.Draining() { // the drain has told them
+				w.serving(w.unready(now) == nil)
+			}
+		}
 	}
 }
 
 // serve answers until the context ends, and returns when every call has.
 func (w *weir) serve(ctx context.Context, ready func()) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx)) // goes on while the drain does
-	var running sync.WaitGroup
-	running.Go(func() { w.live.Poll(background, pollEvery) })
-	running.Go(func() { w.recover(background) })
-	running.Go(func() { w.watch(background) })
+	w.running.Go(func() { w.live.Poll(background, pollEvery) })
+	w.running.Go(func() { w.tellHealth(background) })
+	w.running.Go(func() { w.watch(background) })
 	if w.certificates != nil {
-		running.Go(func() { w.certificates.Watch(background, certsEvery, w.renew, w.log) })
+		w.running.Go(func() { w.certificates.Watch(background, certsEvery, w.renew, w.log) })
 	}
+	w.keepAccounts(background)
 	ready()
 	err := w.server.Serve(ctx)
+	w.settleAccounts(ctx)
 	stop()
-	running.Wait()
+	w.running.Wait()
 	return err
-}
-
-// recover settles what other replicas, or this one, have left open.
-func (w *weir) recover(ctx context.Context) {
-	ticker := time.NewTicker(recoverEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		lost, err := w.ledger.Recover(ctx, time.Now().Add(-recoverAfter))
-		switch {
-		case err != nil && ctx.Err() == nil:
-			w.log.Error("cannot settle calls in doubt; trying again", "error", err)
-		case lost > 0:
-			w.log.Warn("calls that nobody has ended are charged at what was held, as in doubt", "calls", lost)
-		}
-	}
 }

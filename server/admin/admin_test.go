@@ -289,9 +289,18 @@ func TestAKeyIsForgottenWithTheRevision(t *testing.T) {
 }
 
 // away is a store that cannot be reached.
-type away struct{ admin.Store }
+type away struct {
+	admin.Store
+	asked chan struct{}
+}
 
-func (away) Revision(context.Context) (int64, error) { return 0, errors.New("no route to host") }
+func (a away) Revision(ctx context.Context) (int64, error) {
+	select {
+	case a.asked <- struct{}{}:
+	case <-ctx.Done():
+	}
+	return 0, errors.New("no route to host")
+}
 
 func TestWhatWasInForceStaysWhileTheStoreIsAway(t *testing.T) {
 	a, s := newAdmin(t)
@@ -300,13 +309,12 @@ func TestWhatWasInForceStaysWhileTheStoreIsAway(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
-		told := make(chan bool, 2)
-		a.Live.Store, a.Live.Reachable = away{s}, func(up bool) { told <- up }
+		asked := make(chan struct{})
+		a.Live.Store, a.Live.Reached = away{s, asked}, func() { t.Error("the store is away and was reached") }
 		done := make(chan struct{})
 		go func() { a.Live.Poll(ctx, time.Second); close(done) }()
-		if up := <-told; up {
-			t.Error("the store is away and was called reachable")
-		}
+		<-asked
+		<-asked
 		if !a.Live.Snapshot().HasTenant("acme") {
 			t.Error("what was in force is gone")
 		}

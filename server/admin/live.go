@@ -151,9 +151,8 @@ type Live struct {
 	Keys      auth.Store
 	Factories map[string]policy.Factory
 	Log       *slog.Logger
-	// Reachable, where set, is told by Poll when the store goes away and when
-	// it is back.
-	Reachable func(bool)
+	// Reached, where set, is called whenever the store has answered.
+	Reached func()
 
 	refresh sync.Mutex
 	current atomic.Pointer[Snapshot]
@@ -169,6 +168,9 @@ func (l *Live) Refresh(ctx context.Context) error {
 	revision, err := l.Store.Revision(ctx)
 	if err != nil {
 		return err
+	}
+	if l.Reached != nil {
+		l.Reached()
 	}
 	if s := l.current.Load(); s != nil && s.Revision == revision {
 		return nil
@@ -191,12 +193,6 @@ func (l *Live) Poll(ctx context.Context, every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	away := false
-	turn := func(now bool) {
-		away = now
-		if l.Reachable != nil {
-			l.Reachable(!away)
-		}
-	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -207,10 +203,10 @@ func (l *Live) Poll(ctx context.Context, every time.Duration) {
 		switch {
 		case err != nil && ctx.Err() == nil && !away:
 			l.Log.ErrorContext(ctx, "cannot read the store; what was in force stays in force", "error", err)
-			turn(true)
+			away = true
 		case err == nil && away:
 			l.Log.InfoContext(ctx, "the store is back")
-			turn(false)
+			away = false
 		}
 	}
 }

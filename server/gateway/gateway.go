@@ -54,6 +54,17 @@ func (g *Gateway) Generate(ctx context.Context, call *Call, sink Sink) (*Answer,
 	return answer, err
 }
 
+// settledTime is how long a report waits for the store.
+const settledTime = 2 * time.Second
+
+// Settled waits until what was settled here by now can be reported, or for a
+// moment at most: a report that lacks the last calls is better than none.
+func (g *Gateway) Settled(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settledTime)
+	defer cancel()
+	_ = g.Ledger.Sync(ctx)
+}
+
 func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *Answer) error {
 	ctx, cancel := context.WithTimeout(ctx, g.MaxDuration)
 	defer cancel()

@@ -210,6 +210,7 @@ func (h *judged) inner(call *gateway.Call) (out []accounting.Line) {
 	h.judge.mu.Lock()
 	defer h.judge.mu.Unlock()
 	for _, id := range h.judge.inner[call.RequestID] {
+		h.Sync()
 		lines, err := h.Store.Lines(context.Background(), id)
 		if err != nil {
 			h.t.Fatal(err)

@@ -111,9 +111,9 @@ func (s *Store) Standings(ctx context.Context, l lease.Listing, limit int) ([]le
 	var list []lease.Standing
 	err := s.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		list = nil
-		return rows(ctx, tx, `SELECT scope, SUM(adjusted), SUM(spent), SUM(held), SUM(overrun), SUM(refused), SUM(exceeded) FROM windows
+		return rows(ctx, tx, `SELECT scope, SUM(adjusted), SUM(spent), SUM(leased), SUM(overrun), SUM(refused), SUM(exceeded) FROM windows
 			WHERE tenant = $1 AND budget = $2 AND unit = $3 AND scope >= $4 AND scope < $5 AND `+where+`
-			GROUP BY scope ORDER BY SUM(spent) + SUM(held) DESC, scope LIMIT $6`, args, func(r *sql.Rows) error {
+			GROUP BY scope ORDER BY SUM(spent) + SUM(leased) DESC, scope LIMIT $6`, args, func(r *sql.Rows) error {
 			var sums [6]sum
 			one := lease.Standing{Start: l.Start, End: l.End, Rolls: l.Bucket > 0, Limit: b.Limit}
 			err := r.Scan(&one.Scope, &sums[0], &sums[1], &sums[2], &sums[3], &sums[4], &sums[5])

@@ -1,159 +1,19 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
-	"time"
-	"unicode/utf8"
 
 	"github.com/weir-gateway/weir/accounting"
-	"github.com/weir-gateway/weir/accounting/ledger"
 )
-
-func compare(a, b string) int { return cmp.Compare(a, b) }
-
-// checkAttempt refuses at the start what could not be written at the end: a
-// settle must not fail over a label.
-func checkAttempt(a accounting.Attempt) error {
-	if a.RequestID == "" || a.Number < 1 {
-		return fmt.Errorf("attempt %d of call %q: an attempt needs a request id and a number from 1", a.Number, a.RequestID)
-	}
-	check := func(what, s string) error {
-		if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
-			return fmt.Errorf("%s %q holds a zero byte or is not UTF-8: send plain text", what, s)
-		}
-		return nil
-	}
-	err := errors.Join(
-		check("request id", a.RequestID), check("client request id", a.ClientRequestID), check("parent request id", a.ParentRequestID),
-		check("purpose", a.Purpose), check("tenant", a.Subject.Tenant), check("project", a.Subject.Project), check("key", a.Subject.Key),
-		check("end user", a.Subject.EndUser), check("session", a.Subject.Session),
-		check("model", a.Model), check("backend", a.Backend), check("backend model", a.BackendModel))
-	for k, v := range a.Subject.Labels {
-		err = errors.Join(err, check("label", k), check("label", v))
-	}
-	return err
-}
-
-// An openBody is an open attempt as it is kept. Its names are stored, so they
-// never change.
-type openBody struct {
-	Request       string            `json:"request"`
-	Attempt       int               `json:"attempt"`
-	ClientRequest string            `json:"client_request,omitempty"`
-	ParentRequest string            `json:"parent_request,omitempty"`
-	Purpose       string            `json:"purpose,omitempty"`
-	Tenant        string            `json:"tenant,omitempty"`
-	Project       string            `json:"project,omitempty"`
-	Key           string            `json:"key,omitempty"`
-	EndUser       string            `json:"end_user,omitempty"`
-	Session       string            `json:"session,omitempty"`
-	Labels        map[string]string `json:"labels,omitempty"`
-	Model         string            `json:"model,omitempty"`
-	Backend       string            `json:"backend,omitempty"`
-	BackendModel  string            `json:"backend_model,omitempty"`
-	Start         int64             `json:"start"`
-	Deadline      int64             `json:"deadline"`
-	Claims        []claimBody       `json:"claims,omitempty"`
-	Bound         accounting.Usage  `json:"bound"`
-	Cost          *costBody         `json:"cost,omitempty"`
-}
-
-type claimBody struct {
-	Window string          `json:"window"`
-	Budget string          `json:"budget"`
-	Tenant string          `json:"tenant"`
-	Scope  string          `json:"scope"`
-	Unit   accounting.Unit `json:"unit"`
-	Start  *int64          `json:"start,omitempty"`
-	End    *int64          `json:"end,omitempty"`
-	Limit  int64           `json:"limit"`
-	Amount int64           `json:"amount"`
-	Series string          `json:"series,omitempty"`
-	Since  *int64          `json:"since,omitempty"`
-}
-
-type costBody struct {
-	Currency string     `json:"currency"`
-	Provider int64      `json:"provider"`
-	Charge   int64      `json:"charge"`
-	Items    []itemBody `json:"items,omitempty"`
-	Version  string     `json:"version"`
-}
 
 type itemBody struct {
 	Meter    string          `json:"meter"`
 	Quantity int64           `json:"quantity"`
 	Price    accounting.Pico `json:"price"`
 	Amount   int64           `json:"amount"`
-}
-
-func bodyOf(o ledger.Open) openBody {
-	a, s := o.Attempt, o.Attempt.Subject
-	b := openBody{
-		Request: a.RequestID, Attempt: a.Number, ClientRequest: a.ClientRequestID, ParentRequest: a.ParentRequestID, Purpose: a.Purpose,
-		Tenant: s.Tenant, Project: s.Project, Key: s.Key, EndUser: s.EndUser, Session: s.Session, Labels: s.Labels,
-		Model: a.Model, Backend: a.Backend, BackendModel: a.BackendModel,
-		Start: micros(a.Start), Deadline: micros(a.Deadline), Bound: o.Bound,
-	}
-	instant := func(t time.Time) *int64 {
-		if t.IsZero() {
-			return nil
-		}
-		return new(micros(t))
-	}
-	for _, c := range o.Claims {
-		w := c.Window
-		b.Claims = append(b.Claims, claimBody{w.ID, w.Budget, w.Tenant, w.Scope, w.Unit, instant(w.Start), instant(w.End), w.Limit, c.Amount, w.Series, instant(w.Since)})
-	}
-	if c := o.Cost; c != nil {
-		b.Cost = &costBody{c.ProviderCost.Currency, c.ProviderCost.Nanos, c.Charge.Nanos, itemBodies(c.Items), c.PriceVersion}
-	}
-	return b
-}
-
-func readBody(body string) (ledger.Open, error) {
-	var b openBody
-	if err := json.Unmarshal([]byte(body), &b); err != nil {
-		return ledger.Open{}, fmt.Errorf("open record cannot be read: %w", err)
-	}
-	o := ledger.Open{
-		Attempt: accounting.Attempt{
-			RequestID: b.Request, Number: b.Attempt, ClientRequestID: b.ClientRequest, ParentRequestID: b.ParentRequest, Purpose: b.Purpose,
-			Subject: accounting.Subject{Tenant: b.Tenant, Project: b.Project, Key: b.Key, EndUser: b.EndUser, Session: b.Session, Labels: b.Labels},
-			Model:   b.Model, Backend: b.Backend, BackendModel: b.BackendModel,
-			Start: timeOf(b.Start), Deadline: timeOf(b.Deadline),
-		},
-		Bound: b.Bound,
-	}
-	instant := func(n *int64) time.Time {
-		if n == nil {
-			return time.Time{}
-		}
-		return timeOf(*n)
-	}
-	for _, c := range b.Claims {
-		o.Claims = append(o.Claims, accounting.Claim{Amount: c.Amount, Window: accounting.Window{
-			ID: c.Window, Budget: c.Budget, Tenant: c.Tenant, Scope: c.Scope, Unit: c.Unit, Start: instant(c.Start), End: instant(c.End), Limit: c.Limit,
-			Series: c.Series, Since: instant(c.Since),
-		}})
-	}
-	if c := b.Cost; c != nil {
-		items, err := itemsOf(c.Items, c.Currency)
-		if err != nil {
-			return ledger.Open{}, err
-		}
-		o.Cost = &accounting.Cost{
-			ProviderCost: accounting.Money{Currency: c.Currency, Nanos: c.Provider}, Charge: accounting.Money{Currency: c.Currency, Nanos: c.Charge},
-			Items: items, PriceVersion: c.Version,
-		}
-	}
-	return o, nil
 }
 
 func itemBodies(items []accounting.Item) []itemBody {
@@ -184,18 +44,10 @@ const lineColumns = `request_id, attempt, line, client_request_id, parent_reques
 	started, deadline, ended, outcome, quantity_source, ` + meterColumns + `, own_usage,
 	currency, provider_nanos, charge_nanos, items, price_version`
 
-var insertLineQuery = func() string {
-	marks := make([]string, strings.Count(lineColumns, ",")+1)
-	for i := range marks {
-		marks[i] = fmt.Sprintf("$%d", i+1)
-	}
-	return `INSERT INTO lines (` + lineColumns + `) VALUES (` + strings.Join(marks, ", ") + `) ON CONFLICT DO NOTHING`
-}()
-
-// insertLine writes a line and returns 1, or 0 where it is there already.
-func insertLine(ctx context.Context, tx *sql.Tx, l accounting.Line) (int64, error) {
+// appendLine appends the values of lineColumns.
+func appendLine(args []any, l *accounting.Line) ([]any, error) {
 	if l.Number < 0 {
-		return 0, fmt.Errorf("line %d of call %s: lines count from 0", l.Number, l.RequestID)
+		return nil, fmt.Errorf("line %d of call %s: lines count from 0", l.Number, l.RequestID)
 	}
 	labels := l.Subject.Labels
 	if labels == nil {
@@ -203,18 +55,18 @@ func insertLine(ctx context.Context, tx *sql.Tx, l accounting.Line) (int64, erro
 	}
 	labelsText, err := json.Marshal(labels)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	own, err := json.Marshal(l.OwnUsage)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	s := l.Subject
-	args := []any{
+	args = append(args,
 		l.RequestID, l.Attempt.Number, l.Number, l.ClientRequestID, l.ParentRequestID, l.Purpose,
 		s.Tenant, s.Project, s.Key, s.EndUser, s.Session, string(labelsText), l.Model, l.Backend, l.BackendModel,
 		micros(l.Start), micros(l.Deadline), micros(l.End), string(l.Outcome), string(l.Source),
-	}
+	)
 	for _, m := range accounting.Meters() {
 		n, known := l.Usage.Get(m)
 		args = append(args, sql.NullInt64{Int64: n, Valid: known})
@@ -224,15 +76,15 @@ func insertLine(ctx context.Context, tx *sql.Tx, l accounting.Line) (int64, erro
 		args = append(args, nil, nil, nil, nil, nil)
 	} else {
 		if c.Charge.Currency != c.ProviderCost.Currency {
-			return 0, fmt.Errorf("line of call %s costs %s and charges %s: one line has one currency", l.RequestID, c.ProviderCost.Currency, c.Charge.Currency)
+			return nil, fmt.Errorf("line of call %s costs %s and charges %s: one line has one currency", l.RequestID, c.ProviderCost.Currency, c.Charge.Currency)
 		}
 		items, err := json.Marshal(itemBodies(c.Items))
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		args = append(args, c.Charge.Currency, c.ProviderCost.Nanos, c.Charge.Nanos, string(items), c.PriceVersion)
 	}
-	return exec(ctx, tx, insertLineQuery, args...)
+	return args, nil
 }
 
 // Lines returns the lines of a call, by attempt and number.

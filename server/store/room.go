@@ -5,16 +5,15 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/weir-gateway/weir/accounting"
 )
 
 // room is what the claims of a window are measured against.
-type room struct{ spent, held, adjusted int64 }
+type room struct{ spent, leased, adjusted int64 }
 
-// taken is what is spent and held together, and whether that is a number.
-func (r room) taken() (int64, bool) { return accounting.AddInt64(r.spent, r.held) }
+// taken is what is spent and leased together, and whether that is a number.
+func (r room) taken() (int64, bool) { return accounting.AddInt64(r.spent, r.leased) }
 
 // limit is what may be taken where a budget's limit is so.
 func (r room) limit(base int64) int64 {
@@ -41,51 +40,16 @@ func readRoom(ctx context.Context, tx *sql.Tx, w accounting.Window, without stri
 	if w.Series != "" {
 		where, args = `series = $1 AND starts >= $2 AND id <> $3`, []any{w.Series, micros(w.Since), without}
 	}
-	var spent, held, adjusted sum
-	err := tx.QueryRowContext(ctx, `SELECT SUM(spent), SUM(held), SUM(adjusted) FROM windows WHERE `+where, args...).Scan(&spent, &held, &adjusted)
-	return room{spent.n, held.n, adjusted.n}, err
+	var spent, leased, adjusted sum
+	err := tx.QueryRowContext(ctx, `SELECT SUM(spent), SUM(leased), SUM(adjusted) FROM windows WHERE `+where, args...).Scan(&spent, &leased, &adjusted)
+	return room{spent.n, leased.n, adjusted.n}, err
 }
 
-// holdLocked claims room where one statement cannot grant it: in a bucket of a
-// rolling window, or where a budget grants what it has no room for, and then
-// tells of it. It fails with *accounting.ExhaustedError. Whoever claims has the
-// lock of the window, or of its series, until the transaction ends, so that
-// what is taken can only fall meanwhile. Of a series all later buckets count
-// too: a replica whose clock is behind must see what one whose clock is ahead
-// has granted.
-func holdLocked(ctx context.Context, tx *sql.Tx, c accounting.Claim) (*accounting.Excess, error) {
-	w := c.Window
-	if w.Series != "" {
-		if err := lockSeries(ctx, tx, w.Series); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := insertWindow(ctx, tx, w); err != nil {
-		return nil, err
-	}
-	if _, err := exec(ctx, tx, `UPDATE windows SET held = held WHERE id = $1`, w.ID); err != nil {
-		return nil, err
-	}
-	r, err := readRoom(ctx, tx, w, "")
-	if err != nil {
-		return nil, err
-	}
-	var excess *accounting.Excess
-	if !r.fits(c.Amount, w.Limit) {
-		taken, counts := r.taken()
-		covered := r.fits(c.Amount, w.Limit+w.Grace)
-		if !counts || !covered && !w.Shadow {
-			return nil, &accounting.ExhaustedError{Claim: c, Spent: r.spent, Held: r.held, Adjusted: r.adjusted}
-		}
-		excess = &accounting.Excess{Window: w, Taken: taken, Amount: c.Amount, Shadow: !covered}
-	}
-	_, err = exec(ctx, tx, `UPDATE windows SET held = held + $1, limit_amount = $2 WHERE id = $3`, c.Amount, w.Limit, w.ID)
-	return excess, err
-}
-
-// lockSeries makes transactions on one series come one after the other. Series
-// are locked where their buckets are in the order of windows' ids, which keeps
-// that order free of circles.
+// lockSeries makes transactions on one series come one after the other, so that
+// what its buckets sum to does not change meanwhile. Of a series all later
+// buckets count too: a replica whose clock is behind must see what one whose
+// clock is ahead has been granted. Series are locked where their buckets are in
+// the order of windows' ids, which keeps that order free of circles.
 func lockSeries(ctx context.Context, tx *sql.Tx, series string) error {
 	if _, err := exec(ctx, tx, `INSERT INTO series (id) VALUES ($1) ON CONFLICT DO NOTHING`, series); err != nil {
 		return err
@@ -94,20 +58,10 @@ func lockSeries(ctx context.Context, tx *sql.Tx, series string) error {
 	return err
 }
 
-// takenBeside is what the other buckets take of the room of a window that is
-// about to grow past its claim, less their adjustments: nothing where it is
-// whole by itself. Where they
-// take some it locks the series, so that no two settles take the same room.
-func takenBeside(ctx context.Context, tx *sql.Tx, id string, growth int64, claims []accounting.Claim) (int64, error) {
-	i := slices.IndexFunc(claims, func(c accounting.Claim) bool { return c.Window.ID == id && c.Window.Series != "" })
-	if i < 0 || growth <= 0 {
-		return 0, nil
-	}
-	w := claims[i].Window
-	if err := lockSeries(ctx, tx, w.Series); err != nil {
-		return 0, err
-	}
-	r, err := readRoom(ctx, tx, w, id)
+// others are what the other buckets of a rolling window take of the room that a
+// bucket shares with them, less their adjustments.
+func others(ctx context.Context, tx *sql.Tx, w accounting.Window) (int64, error) {
+	r, err := readRoom(ctx, tx, w, w.ID)
 	if err != nil {
 		return 0, err
 	}

@@ -1,20 +1,19 @@
 // Package store keeps what Weir must not forget, in SQL that SQLite and
 // PostgreSQL both speak: the ledger with its budget windows, documents and
 // keys. It implements the Store interfaces of accounting/ledger,
-// accounting/report, server/auth and server/admin on one database. It knows no
-// engine by name, makes no prices and decides no policy; the packages below it
-// open an engine and say what its errors mean.
+// accounting/lease, accounting/report, server/auth and server/admin on one
+// database. It knows no engine by name, makes no prices and decides no policy;
+// the packages below it open an engine and say what its errors mean.
 //
 // Of the ledger it keeps these promises, and Audit looks them over:
 //
 //   - What a budget window has spent is the sum of its allocations.
-//   - What a window holds is the sum of the claims of open attempts.
+//   - What is leased of a window is the sum of what remains of its leases.
 //   - A window is adjusted by the sum of its adjustments.
-//   - A claim is granted only where spent + held + claim <= limit + adjusted,
-//     and where it is lenient (a grace, a shadow) the excess is told. What
-//     grants it is the only guard: one statement, or for rolling and lenient
-//     windows several under the lock of the window or its series. No
-//     constraint refuses a settle.
+//   - A lease grows only where spent + leased + growth <= limit + adjusted, and
+//     where the window is lenient (a grace, a shadow) the excess is told. Grant,
+//     under the lock of the window or its series, is the only guard. No
+//     constraint refuses a settlement.
 //   - A line is there once, never changes, and has fed its windows once.
 package store
 
@@ -26,6 +25,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/accounting/report"
 	"github.com/weir-gateway/weir/server/admin"
@@ -52,6 +52,9 @@ type Engine struct {
 	Grouped bool
 	// Snapshot is the isolation at which several reads see one state.
 	Snapshot sql.IsolationLevel
+	// Clock is an expression for the database's time in microseconds of Unix time,
+	// empty where the database is this process's alone.
+	Clock string
 	// Collate is appended to texts so that they sort by their bytes.
 	Collate string
 	// Again tells whether a transaction that failed so may just run again.
@@ -70,10 +73,12 @@ type Store struct {
 }
 
 var (
-	_ ledger.Store = (*Store)(nil)
-	_ report.Store = (*Store)(nil)
-	_ auth.Store   = (*Store)(nil)
-	_ admin.Store  = (*Store)(nil)
+	_ ledger.Store     = (*Store)(nil)
+	_ ledger.NoteStore = (*Store)(nil)
+	_ lease.Store      = (*Store)(nil)
+	_ report.Store     = (*Store)(nil)
+	_ auth.Store       = (*Store)(nil)
+	_ admin.Store      = (*Store)(nil)
 )
 
 // New returns a store on an engine, which it owns from then on.
@@ -85,8 +90,7 @@ func New(e Engine) *Store {
 	return s
 }
 
-// Shutdown waits for running transactions and gives the database back. It is
-// not named Close, since that is how the ledger ends an attempt.
+// Shutdown waits for running transactions and gives the database back.
 func (s *Store) Shutdown() error { return s.engine.Close() }
 
 // Ping asks the database for a sign of life.
@@ -179,6 +183,16 @@ func nullTime(n sql.NullInt64) time.Time {
 		return time.Time{}
 	}
 	return timeOf(n.Int64)
+}
+
+// now is the time by which leases end.
+func (s *Store) now(ctx context.Context, tx *sql.Tx) (time.Time, error) {
+	if s.engine.Clock == "" {
+		return time.Now(), nil
+	}
+	var at int64
+	err := tx.QueryRowContext(ctx, `SELECT `+s.engine.Clock).Scan(&at)
+	return timeOf(at), err
 }
 
 // Revision implements admin.Store.

@@ -340,7 +340,8 @@ type BudgetWindow struct {
 	Adjusted *BudgetAmount `protobuf:"bytes,5,opt,name=adjusted,proto3" json:"adjusted,omitempty"`
 	// What was charged.
 	Spent *BudgetAmount `protobuf:"bytes,6,opt,name=spent,proto3" json:"spent,omitempty"`
-	// What running calls hold.
+	// What is set aside: what running calls hold, and what each replica has ready
+	// for the next ones.
 	Held *BudgetAmount `protobuf:"bytes,7,opt,name=held,proto3" json:"held,omitempty"`
 	// What calls took above their holds and above the limit.
 	Overrun *BudgetAmount `protobuf:"bytes,8,opt,name=overrun,proto3" json:"overrun,omitempty"`

@@ -291,6 +291,7 @@ func TestLabelsReachTheLedger(t *testing.T) {
 	if w.Code != http.StatusOK {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
+	h.Sync()
 	sums, err := h.Store.Sum(t.Context(), report.Query{GroupBy: []string{"labels.team", "labels.tier", "labels.where", "labels.n", report.EndUser, report.Session}})
 	if err != nil {
 		t.Fatal(err)

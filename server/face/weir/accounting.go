@@ -18,6 +18,8 @@ import (
 type Accounting struct {
 	weirv1.UnimplementedAccountingServiceServer
 
+	// Settled waits until what was settled can be seen, or for a moment at most.
+	Settled func(context.Context)
 	// Sum is that of a report.Store. Where the store is away it fails with
 	// *face.UnavailableError.
 	Sum func(context.Context, report.Query) (report.Report, error)
@@ -65,6 +67,7 @@ func (a *Accounting) QueryCosts(ctx context.Context, req *weirv1.QueryCostsReque
 	if err := q.Validate(); err != nil {
 		return nil, face.Invalid("group_by", "%v", err)
 	}
+	a.Settled(ctx)
 	sums, err := a.Sum(ctx, q)
 	if err != nil {
 		return nil, err

@@ -53,6 +53,7 @@ func (a *Accounting) ListBudgets(ctx context.Context, req *weirv1.ListBudgetsReq
 	if size == 0 {
 		size = defaultBudgets
 	}
+	a.Settled(ctx)
 	now := a.Now()
 	out := &weirv1.ListBudgetsResponse{}
 	for _, l := range a.Book().Listings(tenant, now) {
@@ -78,6 +79,7 @@ func (a *Accounting) GetBudget(ctx context.Context, req *weirv1.GetBudgetRequest
 	if err := a.maySee(ctx, tenant, budgetType, req.GetName()); err != nil {
 		return nil, err
 	}
+	a.Settled(ctx)
 	now := a.Now()
 	for _, l := range a.Book().Listings(tenant, now) {
 		if l.Budget.Name != name {

@@ -58,6 +58,7 @@ func Register(server grpc.ServiceRegistrar, c Config) error {
 		},
 	})
 	weirv1.RegisterAccountingServiceServer(s, &Accounting{
+		Settled: c.Gateway.Settled,
 		Sum: func(ctx context.Context, q report.Query) (report.Report, error) {
 			sums, err := c.Reports.Sum(ctx, q)
 			return sums, c.away("the ledger", err)

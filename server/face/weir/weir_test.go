@@ -237,6 +237,7 @@ func TestStreamGenerate(t *testing.T) {
 				t.Errorf("verdicts are %v", completed.Verdicts)
 			}
 			// What completed says is in the ledger.
+			h.Sync()
 			sums, err := h.Store.Sum(t.Context(), report.Query{})
 			if err != nil || len(sums.Totals) != 1 {
 				t.Fatalf("the ledger has %+v, %v", sums, err)

@@ -15,6 +15,7 @@ import (
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/accounting/price"
+	"github.com/weir-gateway/weir/accounting/spool"
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/policy/guard"
 	"github.com/weir-gateway/weir/server/admin"
@@ -45,7 +46,10 @@ type House struct {
 	// Clock is the time; a test may set it before the first call.
 	Clock func() time.Time
 
-	t testing.TB
+	t           testing.TB
+	spool       string
+	incarnation int64
+	stop        func()
 }
 
 // New makes a house in which documents are applied. Models are told by how
@@ -96,20 +100,73 @@ func New(t testing.TB, documents string, models map[string][]simulator.Profile) 
 		t.Fatal(err)
 	}
 	h.Gateway = &gateway.Gateway{
-		Policies: func() *policy.Set { return h.Live.Snapshot().Policies },
-		Router:   func() *route.Router { return router },
-		Limiter:  admit.New(now),
-		Ledger: &ledger.Ledger{
-			Store:   h.Store,
-			Prices:  func() *price.Catalogue { return h.Live.Snapshot().Prices },
-			Budgets: func() *lease.Book { return h.Live.Snapshot().Budgets },
-			Now:     now,
-		},
+		Policies:    func() *policy.Set { return h.Live.Snapshot().Policies },
+		Router:      func() *route.Router { return router },
+		Limiter:     admit.New(now),
 		MaxDuration: time.Minute,
 		Observe:     func(*gateway.Call, *gateway.Answer, error) {},
 		Log:         h.Logger, Now: now,
 	}
+	h.spool = t.TempDir()
+	h.openLedger()
+	t.Cleanup(func() { h.stop() })
 	return h
+}
+
+// openLedger gives the house a ledger on its spool, as the next process that
+// runs there. What the one before left is in the store when it returns.
+func (h *House) openLedger() {
+	h.t.Helper()
+	h.incarnation++
+	log, _, err := spool.Open(spool.Config{Dir: h.spool, Replica: "house", Incarnation: uint64(h.incarnation), SegmentBytes: 256 << 10, MaxBytes: 4 << 20})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	config := lease.Defaults()
+	config.Store, config.Replica, config.Incarnation = h.Store, "house", h.incarnation
+	leases, err := lease.NewHolder(config)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	l := &ledger.Ledger{
+		Store: h.Store, Leases: leases, Spool: log, Durability: spool.Relaxed,
+		Prices:  func() *price.Catalogue { return h.Live.Snapshot().Prices },
+		Budgets: func() *lease.Book { return h.Live.Snapshot().Budgets },
+		Now:     h.Gateway.Now, Log: h.Logger,
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	if _, err := l.Recover(ctx); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.Store.Release(ctx, "house", h.incarnation); err != nil {
+		h.t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() { l.Run(ctx) })
+	h.Gateway.Ledger = l
+	h.stop = func() {
+		cancel()
+		running.Wait()
+		_ = log.Close() // a test may have closed it
+	}
+}
+
+// RestartLedger ends the ledger as a kill does and opens it anew: calls that
+// nobody has settled are in doubt.
+func (h *House) RestartLedger() {
+	h.t.Helper()
+	h.stop()
+	h.openLedger()
+}
+
+// Sync waits until the store has everything that calls have settled.
+func (h *House) Sync() {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := h.Ledger.Sync(ctx); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // Apply applies documents as the platform.

@@ -64,6 +64,7 @@ func Open(ctx context.Context, url string) (*store.Store, error) {
 	return store.New(store.Engine{
 		Name: "PostgreSQL", Write: db, Read: db,
 		Snapshot: sql.LevelRepeatableRead,
+		Clock:    `CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)`,
 		Collate:  ` COLLATE "C"`,
 		Again:    again, Class: class, Close: db.Close,
 	}), nil

@@ -192,14 +192,12 @@ func TestALostConnectionIsUnavailableUntilItIsBack(t *testing.T) {
 	defer s.Shutdown()
 
 	start := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	o := ledger.Open{Attempt: accounting.Attempt{RequestID: "call", Number: 1, Start: start, Deadline: start.Add(time.Minute)}}
-	if _, err := s.Open(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
+	attempt := accounting.Attempt{RequestID: "call", Number: 1, Start: start, Deadline: start.Add(time.Minute)}
+	line := []ledger.Entry{{Line: accounting.Line{Attempt: attempt, End: start, Outcome: accounting.OutcomeCompleted}}}
 	w.set(true)
-	line := ledger.Closing{Line: accounting.Line{Attempt: o.Attempt, End: start, Outcome: accounting.OutcomeCompleted}}
-	if wrote, err := s.Close(t.Context(), line); wrote || !errors.Is(err, store.ErrUnavailable) {
-		t.Errorf("close while the database is away: %t, %v", wrote, err)
+	var permanent *ledger.RefusedError
+	if err := s.Write(t.Context(), line); !errors.Is(err, store.ErrUnavailable) || errors.As(err, &permanent) {
+		t.Errorf("write while the database is away: %v", err)
 	}
 	if err := s.Ping(t.Context()); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("ping while the database is away: %v", err)
@@ -208,8 +206,8 @@ func TestALostConnectionIsUnavailableUntilItIsBack(t *testing.T) {
 		t.Errorf("find a key while the database is away: %v", err)
 	}
 	w.set(false)
-	if wrote, err := s.Close(t.Context(), line); !wrote || err != nil {
-		t.Errorf("close after the database is back: %t, %v", wrote, err)
+	if err := s.Write(t.Context(), line); err != nil {
+		t.Errorf("write after the database is back: %v", err)
 	}
 }
 

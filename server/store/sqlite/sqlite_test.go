@@ -41,37 +41,29 @@ func TestContract(t *testing.T) {
 
 var month = accounting.Window{ID: "acme/cap/tenant/2026-07", Budget: "cap", Tenant: "acme", Scope: "tenant", Unit: accounting.UnitRequests, Limit: 1 << 40}
 
-func call(id string) ledger.Open {
+func call(id string) ledger.Entry {
 	start := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	return ledger.Open{
-		Attempt: accounting.Attempt{RequestID: id, Number: 1, Subject: accounting.Subject{Tenant: "acme"}, Start: start, Deadline: start.Add(time.Minute)},
-		Claims:  []accounting.Claim{{Window: month, Amount: 5}},
+	return ledger.Entry{
+		Line: accounting.Line{
+			Attempt: accounting.Attempt{RequestID: id, Number: 1, Subject: accounting.Subject{Tenant: "acme"}, Start: start, Deadline: start.Add(time.Minute)},
+			End:     start, Outcome: accounting.OutcomeCompleted,
+		},
+		Settled: []ledger.Settled{{Window: month, Amount: 3, Uncovered: 3}},
 	}
 }
 
-func end(o ledger.Open) ledger.Closing {
-	return ledger.Closing{
-		Line:        accounting.Line{Attempt: o.Attempt, End: o.Attempt.Start, Outcome: accounting.OutcomeCompleted},
-		Claims:      o.Claims,
-		Allocations: []accounting.Allocation{{Window: month.ID, Unit: month.Unit, Amount: 3}},
-	}
-}
-
-// writeForever says which calls it has ended, after their end was kept.
+// writeForever says which lines it has written, after they were kept.
 func writeForever(path string) error {
 	s, err := Open(context.Background(), path)
 	if err != nil {
 		return err
 	}
 	for i := 0; ; i++ {
-		o := call(fmt.Sprint("call-", i))
-		if _, err := s.Open(context.Background(), o); err != nil {
+		e := call(fmt.Sprint("call-", i))
+		if err := s.Write(context.Background(), []ledger.Entry{e}); err != nil {
 			return err
 		}
-		if _, err := s.Close(context.Background(), end(o)); err != nil {
-			return err
-		}
-		fmt.Println(o.Attempt.RequestID)
+		fmt.Println(e.Line.RequestID)
 	}
 }
 

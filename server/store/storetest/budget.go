@@ -31,28 +31,24 @@ func adjustMovesTheLimit(t *testing.T, open Opener) {
 	s := one(t, open)
 	w := window("w", 10)
 	mustAdjust(t, s, "up", w, 5) // before anything was claimed
-	for i, c := range []struct {
-		amount int64
-		want   string
-	}{{15, "granted"}, {1, "refused"}} {
-		if got := inExcess(t, s, fmt.Sprint("a", i), claim(w, c.amount)); got != c.want {
-			t.Errorf("%d under 10 and 5 more: %s", c.amount, got)
-		}
+	first := opening("a0", claim(w, 15))
+	mustTake(t, s, first)
+	if got := inExcess(t, s, "a1", claim(w, 1)); got != "refused" {
+		t.Errorf("1 beside 15 under 10 and 5 more: %s", got)
 	}
 	mustAdjust(t, s, "more", w, 2)
 	o := opening("b", claim(w, 2))
-	mustOpen(t, s, o)
-	mustClose(t, s, closing(o, 4), true) // of two more, none fits
+	mustTake(t, s, o)
+	mustSettle(t, s, o, 4) // of two more, none fits
 	expect(t, s, "w", 4, 15, 2)
 	// Below what is taken, and below zero, nothing is granted, and settles are
 	// not refused.
 	mustAdjust(t, s, "down", w, -40)
 	var exhausted *accounting.ExhaustedError
-	if _, err := s.Open(t.Context(), opening("c", claim(w, 0))); !errors.As(err, &exhausted) || exhausted.Adjusted != -33 {
+	if _, err := opening("c", claim(w, 1)).take(t.Context(), s); !errors.As(err, &exhausted) || exhausted.Adjusted != -33 {
 		t.Errorf("granted under a limit below zero: %v", err)
 	}
-	first := opening("a0", claim(w, 15))
-	mustClose(t, s, closing(first, 15), true)
+	mustSettle(t, s, first, 15)
 	expect(t, s, "w", 19, 0, 2)
 
 	// A grace is above the adjusted limit; a shadow tells of it.
@@ -141,9 +137,9 @@ func adjustOverflow(t *testing.T, open Opener) {
 	if entries, err := s.Adjustments(t.Context(), "acme", "cap", 10); err != nil || len(entries) != 1 {
 		t.Errorf("a refused adjustment is kept: %+v, %v", entries, err)
 	}
-	mustOpen(t, s, opening("call", claim(w, math.MaxInt64)))
+	mustTake(t, s, opening("call", claim(w, math.MaxInt64)))
 	var exhausted *accounting.ExhaustedError
-	if _, err := s.Open(t.Context(), opening("next", claim(window("v", 5), math.MaxInt64))); !errors.As(err, &exhausted) {
+	if _, err := opening("next", claim(window("v", 5), math.MaxInt64)).take(t.Context(), s); !errors.As(err, &exhausted) {
 		t.Errorf("a claim beyond all measure: %v", err)
 	}
 }
@@ -158,9 +154,9 @@ func adjustRolling(t *testing.T, open Opener) {
 		t.Errorf("15 under 10 and 5 more: %s", got)
 	}
 	o := opening("b", claim(bucketAt(k, start.Add(41*time.Minute)), 0))
-	mustOpen(t, s, o)
-	mustClose(t, s, closing(o, 2), true)
-	expect(t, s, o.Claims[0].Window.ID, 2, 0, 2)
+	mustTake(t, s, o)
+	mustSettle(t, s, o, 2)
+	expect(t, s, o.claims[0].Window.ID, 2, 0, 2)
 	gone := bucketAt(k, start.Add(101*time.Minute)) // all but b has left
 	if got := inExcess(t, s, "c", claim(gone, 9)); got != "refused" {
 		t.Errorf("9 beside 2 of 10: %s", got)
@@ -185,11 +181,11 @@ func standings(t *testing.T, open Opener) {
 		subject := accounting.Subject{Tenant: "acme", Project: "default", Key: key, Labels: map[string]string{"team": team}}
 		o := opening(call)
 		for _, w := range k.Windows(subject, "m", at) {
-			o.Claims = append(o.Claims, claim(w, 2))
+			o.claims = append(o.claims, claim(w, 2))
 		}
-		mustOpen(t, s, o)
+		mustTake(t, s, o)
 		if call != "runs" {
-			mustClose(t, s, closing(o, 1), true)
+			mustSettle(t, s, o, 1)
 		}
 	}
 	use("before", "k1", "blue", start.Add(-26*time.Hour))
@@ -244,7 +240,7 @@ func adjustRace(t *testing.T, open Opener) {
 					continue
 				}
 				var exhausted *accounting.ExhaustedError
-				switch _, err := s.Open(t.Context(), opening(fmt.Sprint("call-", i, "-", round), claim(w, 3))); {
+				switch _, err := opening(fmt.Sprint("call-", i, "-", round), claim(w, 3)).take(t.Context(), s); {
 				case err == nil:
 					granted.Add(3)
 				case !errors.As(err, &exhausted):
@@ -257,7 +253,7 @@ func adjustRace(t *testing.T, open Opener) {
 	}
 	group.Wait()
 	state, _, err := list[0].Window(t.Context(), "w")
-	if err != nil || state.Held != granted.Load() || state.Held > 20+state.Adjusted || state.Adjusted != 40 {
+	if err != nil || state.Leased != granted.Load() || state.Leased > 20+state.Adjusted || state.Adjusted != 40 {
 		t.Errorf("window %+v, %v; %d were granted", state, err, granted.Load())
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/server/admin"
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/store"
@@ -275,18 +276,18 @@ func restart(t *testing.T, open Opener) {
 	s, err := open(t.Context())
 	must(t, err)
 	apply(t, s, create(document("Tenant", "", "acme", "")))
-	o := opening("call", claim(window("w", 10), 4))
-	mustOpen(t, s, o)
+	w := window("w", 10)
+	take(t, s, 1, w, 4)
 	must(t, s.Shutdown())
 	s = one(t, open)
 	revisionIs(t, s, 1)
 	expect(t, s, "w", 0, 4, 0)
-	mustClose(t, s, closing(o, 2), true)
+	write(t, s, entry("call", 1, w, 2))
 	// A caller that has gone cannot be served.
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Open(gone, opening("gone", claim(window("w", 10), 1))); !errors.Is(err, context.Canceled) {
-		t.Errorf("opened for a caller that has gone: %v", err)
+	if err := s.Write(gone, []ledger.Entry{entry("gone", 1, w, 1)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("written for a caller that has gone: %v", err)
 	}
-	expect(t, s, "w", 2, 0, 0)
+	expect(t, s, "w", 2, 2, 0)
 }

@@ -17,7 +17,7 @@ import (
 // inExcess opens an attempt and returns how its claim was granted.
 func inExcess(t *testing.T, s *store.Store, call string, c accounting.Claim) string {
 	t.Helper()
-	excesses, err := s.Open(t.Context(), opening(call, c))
+	excesses, err := opening(call, c).take(t.Context(), s)
 	var exhausted *accounting.ExhaustedError
 	switch {
 	case errors.As(err, &exhausted):
@@ -60,15 +60,6 @@ func lenient(t *testing.T, open Opener) {
 	}
 	expect(t, s, "graced", 0, 12, 0)
 	expect(t, s, "shadow", 0, 101, 0)
-	// A first claim that is refused leaves no window behind.
-	none := window("none", 1)
-	none.Grace = 1
-	if got := inExcess(t, s, "none", claim(none, 3)); got != "refused" {
-		t.Errorf("3 of 1 and a grace of 1: %s", got)
-	}
-	if _, ok, err := s.Window(t.Context(), "none"); ok || err != nil {
-		t.Errorf("a refused claim left its window behind (%t, %v)", ok, err)
-	}
 }
 
 // graceRace has replicas fill a window with a grace at once.
@@ -82,7 +73,7 @@ func graceRace(t *testing.T, open Opener) {
 		group.Go(func() {
 			for round := range 2 {
 				var exhausted *accounting.ExhaustedError
-				if _, err := s.Open(t.Context(), opening(fmt.Sprint("call-", i, "-", round), claim(w, 3))); err != nil && !errors.As(err, &exhausted) {
+				if _, err := opening(fmt.Sprint("call-", i, "-", round), claim(w, 3)).take(t.Context(), s); err != nil && !errors.As(err, &exhausted) {
 					t.Errorf("open: %v", err)
 				}
 			}
@@ -96,8 +87,8 @@ func graceRace(t *testing.T, open Opener) {
 func spend(t *testing.T, s *store.Store, call string, w accounting.Window, amount int64) {
 	t.Helper()
 	o := opening(call, claim(w, amount))
-	mustOpen(t, s, o)
-	mustClose(t, s, closing(o, amount), true)
+	mustTake(t, s, o)
+	mustSettle(t, s, o, amount)
 }
 
 func noted(t *testing.T, s *store.Store, at time.Time, notes ...ledger.Note) (percents []int) {

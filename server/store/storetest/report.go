@@ -20,11 +20,11 @@ import (
 	"github.com/weir-gateway/weir/server/store"
 )
 
-// write puts a line in the ledger that nothing was held for.
-func write(t testing.TB, s *store.Store, l accounting.Line) {
+// writeLine puts a line in the ledger that nothing was held for.
+func writeLine(t testing.TB, s *store.Store, l accounting.Line) {
 	t.Helper()
-	if wrote, err := s.Close(context.Background(), ledger.Closing{Line: l}); err != nil || !wrote {
-		t.Fatalf("write %s/%d/%d: %t, %v", l.RequestID, l.Attempt.Number, l.Number, wrote, err)
+	if err := s.Write(context.Background(), []ledger.Entry{{Line: l}}); err != nil {
+		t.Fatalf("write %s/%d/%d: %v", l.RequestID, l.Attempt.Number, l.Number, err)
 	}
 }
 
@@ -86,7 +86,7 @@ func reportModel(t *testing.T, open Opener) {
 				for correction := range rapid.IntRange(1, 2).Draw(r, "lines") {
 					l := drawLine(r, run, call, number+1, correction)
 					lines = append(lines, l)
-					write(t, s, l)
+					writeLine(t, s, l)
 				}
 			}
 		}
@@ -189,10 +189,10 @@ func moneyOf(sums map[string]int64) []accounting.Money {
 
 func reportCurrencies(t *testing.T, open Opener) {
 	s := one(t, open)
-	write(t, s, priced(line("a", 0), 3, "USD"))
-	write(t, s, priced(line("b", 0), 5, "CNY"))
-	write(t, s, priced(line("b", 1), -1, "USD"))
-	write(t, s, line("c", 0))
+	writeLine(t, s, priced(line("a", 0), 3, "USD"))
+	writeLine(t, s, priced(line("b", 0), 5, "CNY"))
+	writeLine(t, s, priced(line("b", 1), -1, "USD"))
+	writeLine(t, s, line("c", 0))
 	got, err := s.Sum(t.Context(), report.Query{})
 	must(t, err)
 	costs := []accounting.Money{{Currency: "CNY", Nanos: 5}, {Currency: "USD", Nanos: 2}}
@@ -209,19 +209,19 @@ func reportOverflow(t *testing.T, open Opener) {
 	s := one(t, open)
 	l := line("a", 0)
 	l.Usage.Set(accounting.Input, math.MaxInt64)
-	write(t, s, priced(l, math.MaxInt64, "USD"))
+	writeLine(t, s, priced(l, math.MaxInt64, "USD"))
 	got, err := s.Sum(t.Context(), report.Query{})
 	if err != nil || got.Totals[0].Nanos != math.MaxInt64 {
 		t.Errorf("the largest sum: %+v, %v", got, err)
 	}
-	write(t, s, priced(line("b", 0), 1, "USD"))
+	writeLine(t, s, priced(line("b", 0), 1, "USD"))
 	if got, err := s.Sum(t.Context(), report.Query{}); !errors.Is(err, accounting.ErrOverflow) {
 		t.Errorf("money past 64 bits: %+v, %v", got, err)
 	}
-	write(t, s, priced(line("b", 1), -1, "USD"))
+	writeLine(t, s, priced(line("b", 1), -1, "USD"))
 	l = line("c", 0)
 	l.Usage.Set(accounting.Input, 1)
-	write(t, s, l)
+	writeLine(t, s, l)
 	if got, err := s.Sum(t.Context(), report.Query{}); !errors.Is(err, accounting.ErrOverflow) {
 		t.Errorf("usage past 64 bits: %+v, %v", got, err)
 	}
@@ -233,7 +233,7 @@ func reportOrder(t *testing.T, open Opener) {
 	for i, name := range names {
 		l := line(fmt.Sprint("call-", i), 0)
 		l.Model, l.Subject.Labels = name, map[string]string{"team": name}
-		write(t, s, l)
+		writeLine(t, s, l)
 	}
 	for _, by := range []string{report.Model, "labels.team"} {
 		var got []string

@@ -11,7 +11,6 @@ import (
 
 	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/lease"
-	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/server/store"
 )
 
@@ -52,8 +51,8 @@ func rollingModel(t *testing.T, open Opener) {
 			}
 			amount := 1 + random.Int64N(9)
 			o := opening(fmt.Sprint("call-", round, "-", i), claim(bucketAt(k, at), amount))
-			o.Attempt.Start = at
-			_, err := s.Open(t.Context(), o)
+			o.attempt.Start = at
+			_, err := o.take(t.Context(), s)
 			var exhausted *accounting.ExhaustedError
 			switch {
 			case errors.As(err, &exhausted):
@@ -68,7 +67,7 @@ func rollingModel(t *testing.T, open Opener) {
 			granted++
 			if random.IntN(2) == 0 {
 				amount = random.Int64N(amount + 1)
-				mustClose(t, s, closing(o, amount), true)
+				mustSettle(t, s, o, amount)
 			}
 			uses = append(uses, taken{at, amount})
 			for _, u := range uses {
@@ -109,7 +108,7 @@ func rollingRace(t *testing.T, open Opener) {
 			for round := range 6 {
 				at := start.Add(time.Duration(i*round) * 30 * time.Second) // all within one window
 				o := opening(fmt.Sprint("call-", i, "-", round), claim(plain, 1), claim(bucketAt(k, at), 3))
-				_, err := s.Open(t.Context(), o)
+				_, err := o.take(t.Context(), s)
 				var exhausted *accounting.ExhaustedError
 				if errors.As(err, &exhausted) {
 					refused.Add(1)
@@ -121,8 +120,8 @@ func rollingRace(t *testing.T, open Opener) {
 				}
 				// In full, or past the claim by one.
 				used := 3 + int64(round%2)
-				if wrote, err := s.Close(t.Context(), closing(o, used)); err != nil || !wrote {
-					t.Errorf("close: %t, %v", wrote, err)
+				if err := o.settle(t.Context(), s, used); err != nil {
+					t.Errorf("settle: %v", err)
 				}
 				mu.Lock()
 				granted += used
@@ -154,28 +153,24 @@ func rollingOverrun(t *testing.T, open Opener) {
 	k := rollingBook(t, "r", 10, time.Hour)
 	early, late := bucketAt(k, start), bucketAt(k, start.Add(30*time.Minute))
 	a, b := opening("a", claim(early, 4)), opening("b", claim(late, 4))
-	mustOpen(t, s, a)
-	mustOpen(t, s, b)
-	mustClose(t, s, closing(a, 5), true) // the free room covers it
+	mustTake(t, s, a)
+	mustTake(t, s, b)
+	mustSettle(t, s, a, 5) // the free room covers it
 	expect(t, s, early.ID, 5, 0, 0)
-	mustClose(t, s, closing(b, 8), true) // of four more, one fits
+	mustSettle(t, s, b, 8) // of four more, one fits
 	expect(t, s, late.ID, 8, 0, 3)
 	var exhausted *accounting.ExhaustedError
-	if _, err := s.Open(t.Context(), opening("full", claim(late, 0))); !errors.As(err, &exhausted) || exhausted.Spent != 13 {
+	if _, err := opening("full", claim(late, 1)).take(t.Context(), s); !errors.As(err, &exhausted) || exhausted.Spent != 13 {
 		t.Errorf("a full window granted a claim: %v", err)
 	}
 	// The early bucket leaves the window; its spending goes with it.
 	gone := bucketAt(k, start.Add(62*time.Minute))
-	mustOpen(t, s, opening("later", claim(gone, 2)))
-	if _, err := s.Open(t.Context(), opening("more", claim(gone, 1))); !errors.As(err, &exhausted) || exhausted.Spent != 8 || exhausted.Held != 2 {
+	mustTake(t, s, opening("later", claim(gone, 2)))
+	if _, err := opening("more", claim(gone, 1)).take(t.Context(), s); !errors.As(err, &exhausted) || exhausted.Spent != 8 || exhausted.Held != 2 {
 		t.Errorf("a full window granted a claim: %v", err)
 	}
-	// A settle brings its bucket where no open record was kept of it.
-	lost := ledger.Closing{Line: accounting.Line{Attempt: attempt("lost", 1), Outcome: accounting.OutcomeInDoubt}, Claims: []accounting.Claim{claim(bucketAt(k, start.Add(10*time.Hour)), 1)}}
-	lost.Allocations = []accounting.Allocation{{Window: lost.Claims[0].Window.ID, Unit: accounting.UnitRequests, Amount: 1}}
-	mustClose(t, s, lost, true)
-	opens, err := s.Abandoned(t.Context(), start.Add(time.Hour), 1)
-	if err != nil || len(opens) != 1 || opens[0].Claims[0].Window != gone {
-		t.Errorf("the open record keeps %+v, %v; want window %+v", opens, err, gone)
-	}
+	// A settle brings its bucket where nothing was leased of it.
+	lost := bucketAt(k, start.Add(10*time.Hour))
+	write(t, s, entry("lost", 0, lost, 1))
+	expect(t, s, lost.ID, 1, 0, 0)
 }

@@ -7,10 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/weir-gateway/weir/accounting"
+	"github.com/weir-gateway/weir/accounting/lease"
+	"github.com/weir-gateway/weir/accounting/lease/leasetest"
 	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/server/store"
 )
@@ -26,23 +29,16 @@ func Run(t *testing.T, fresh func(testing.TB) Opener) {
 		name string
 		run  func(*testing.T, Opener)
 	}{
-		{"AClaimIsHeldUntilItsAttemptEnds", claimIsHeld},
-		{"AClaimWithoutRoomKeepsNothing", claimWithoutRoom},
-		{"AllWindowsHaveRoomOrNoneIsHeld", allOrNothing},
-		{"ManyClaimsNeverExceedTheLimit", manyClaims},
-		{"ClaimsInOppositeOrderDoNotDeadlock", oppositeOrder},
-		{"AnAttemptIsOpenedOnce", openedOnce},
-		{"AnAttemptIsEndedOnce", endedOnce},
-		{"ManyEndersWriteOneLine", manyEnders},
+		{"ALineIsWrittenOnce", writtenOnce},
+		{"ManyWritersWriteOneLine", manyWriters},
+		{"WindowsInOppositeOrderDoNotDeadlock", oppositeOrder},
 		{"ALineComesBackAsItWasWritten", lineComesBack},
-		{"ASettleIsNeverRefused", settleIsNeverRefused},
-		{"OverrunIsWhatNoClaimCovered", overrun},
-		{"ALoweredLimitGrantsNothing", loweredLimit},
-		{"ACorrectionFeedsTheWindowsAndEndsNothing", correction},
-		{"ALineWithoutAnOpenRecordBringsItsWindows", lineWithoutOpen},
-		{"AbandonedAttemptsComeOldestFirst", abandoned},
-		{"TextThatNoLineCanKeepIsRefusedAtOnce", unwritable},
+		{"ManyLinesAreOneTransaction", manyLines},
+		{"ACorrectionFeedsTheWindows", correction},
+		{"ALineWithoutALeaseBringsItsWindows", lineWithoutLease},
 		{"ASumThatDoesNotFitIsAnError", overflow},
+		{"WhatCannotBeWrittenIsBuried", buried},
+		{"ManyGrantsNeverExceedTheLimit", manyGrants},
 		{"WindowsAreListedByTenantAndTime", windowList},
 		{"ARollingWindowNeverHoldsMoreThanItsLimit", rollingModel},
 		{"ClocksThatDisagreeShareARollingWindow", rollingRace},
@@ -76,6 +72,9 @@ func Run(t *testing.T, fresh func(testing.TB) Opener) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { c.run(t, fresh(t)) })
 	}
+	t.Run("LeasesKeepTheirContract", func(t *testing.T) {
+		leasetest.Run(t, func(t *testing.T) leasetest.Rig { return &leaseRig{Store: one(t, fresh(t))} })
+	})
 }
 
 // one opens a store for the length of a test, and audits it at the end.
@@ -143,31 +142,118 @@ func attempt(call string, number int) accounting.Attempt {
 	}
 }
 
-func opening(call string, claims ...accounting.Claim) ledger.Open {
-	return ledger.Open{Attempt: attempt(call, 1), Claims: claims}
+// An op is an attempt that holds what it needs, each claim by a lease of its own.
+type op struct {
+	attempt accounting.Attempt
+	claims  []accounting.Claim
+	leases  []lease.ID
 }
 
-// closing ends an opening with line 0 that feeds each claimed window amount.
-func closing(o ledger.Open, amount int64) ledger.Closing {
-	c := ledger.Closing{
-		Line:   accounting.Line{Attempt: o.Attempt, End: start.Add(time.Second), Outcome: accounting.OutcomeCompleted, Source: accounting.SourceProvider},
-		Claims: o.Claims,
+var lastLease atomic.Int64
+
+func opening(call string, claims ...accounting.Claim) *op {
+	return &op{attempt: attempt(call, 1), claims: claims}
+}
+
+// take gets the room of all claims or of none, as a replica does.
+func (o *op) take(ctx context.Context, s *store.Store) ([]accounting.Excess, error) {
+	var excesses []accounting.Excess
+	o.leases = nil
+	for _, c := range o.claims {
+		id := leaseID(lastLease.Add(1))
+		g, err := s.Grant(ctx, time.Minute, []lease.Want{{Lease: id, Window: c.Window, Need: c.Amount, Wish: c.Amount}})
+		if err == nil && g[0].Granted < c.Amount {
+			err = &accounting.ExhaustedError{Claim: c, Spent: g[0].Spent, Held: g[0].Leased, Adjusted: g[0].Adjusted}
+		}
+		if err != nil {
+			return nil, errors.Join(err, o.release(ctx, s, nil))
+		}
+		o.leases = append(o.leases, id)
+		if g[0].Excess != nil {
+			excesses = append(excesses, *g[0].Excess)
+		}
 	}
-	for _, claim := range o.Claims {
-		c.Allocations = append(c.Allocations, accounting.Allocation{Window: claim.Window.ID, Unit: claim.Window.Unit, Amount: amount})
+	return excesses, nil
+}
+
+// release closes the leases, of which some was used that is on its way.
+func (o *op) release(ctx context.Context, s *store.Store, used []int64) error {
+	var returns []lease.Return
+	for i, id := range o.leases {
+		r := lease.Return{Lease: id, Window: o.claims[i].Window.ID, Returned: o.claims[i].Amount, Close: true, Granted: o.claims[i].Amount}
+		if used != nil {
+			r.Returned -= min(used[i], r.Returned)
+		}
+		returns = append(returns, r)
 	}
-	return c
+	return s.Return(ctx, returns)
+}
+
+// settle ends the attempt: each of its windows is fed an amount.
+func (o *op) settle(ctx context.Context, s *store.Store, amount int64) error {
+	e := ledger.Entry{Line: accounting.Line{Attempt: o.attempt, End: start.Add(time.Second), Outcome: accounting.OutcomeCompleted, Source: accounting.SourceProvider}}
+	var used []int64
+	for i, c := range o.claims {
+		e.Settled = append(e.Settled, ledger.Settled{Window: c.Window, Lease: o.leases[i], Amount: amount, Uncovered: max(0, amount-c.Amount)})
+		used = append(used, amount)
+	}
+	if err := s.Write(ctx, []ledger.Entry{e}); err != nil {
+		return err
+	}
+	return o.release(ctx, s, used)
+}
+
+func mustTake(t *testing.T, s *store.Store, o *op) {
+	t.Helper()
+	excesses, err := o.take(t.Context(), s)
+	if err != nil || len(excesses) > 0 {
+		t.Fatalf("take: %v, with excesses %v", err, excesses)
+	}
+}
+
+func mustSettle(t *testing.T, s *store.Store, o *op, amount int64) {
+	t.Helper()
+	must(t, o.settle(t.Context(), s, amount))
+}
+
+// entry is a call that used an amount of one window, of the lease of that number;
+// 0 is of none.
+func entry(call string, number int64, w accounting.Window, amount int64) ledger.Entry {
+	settled := ledger.Settled{Window: w, Amount: amount}
+	if number > 0 {
+		settled.Lease = leaseID(number)
+	}
+	return ledger.Entry{
+		Line:    accounting.Line{Attempt: attempt(call, 1), End: start.Add(time.Second), Outcome: accounting.OutcomeCompleted, Source: accounting.SourceProvider},
+		Settled: []ledger.Settled{settled},
+	}
+}
+
+func leaseID(number int64) lease.ID { return lease.ID{Replica: "r", Incarnation: 1, Number: number} }
+
+// take leases exactly that much of a window.
+func take(t *testing.T, s *store.Store, number int64, w accounting.Window, amount int64) {
+	t.Helper()
+	grants, err := s.Grant(t.Context(), time.Minute, []lease.Want{{Lease: leaseID(number), Window: w, Need: amount, Wish: amount}})
+	if err != nil || grants[0].Granted != amount {
+		t.Fatalf("grant: %+v, %v", grants, err)
+	}
+}
+
+func write(t *testing.T, s *store.Store, entries ...ledger.Entry) {
+	t.Helper()
+	must(t, s.Write(t.Context(), entries))
 }
 
 // expect compares a window with what it should be.
-func expect(t *testing.T, s *store.Store, id string, spent, held, overrun int64) {
+func expect(t *testing.T, s *store.Store, id string, spent, leased, overrun int64) {
 	t.Helper()
 	w, ok, err := s.Window(t.Context(), id)
 	if err != nil {
 		t.Fatalf("window %s: %v", id, err)
 	}
-	got := fmt.Sprintf("spent %d, held %d, overrun %d", w.Spent, w.Held, w.Overrun)
-	want := fmt.Sprintf("spent %d, held %d, overrun %d", spent, held, overrun)
+	got := fmt.Sprintf("spent %d, leased %d, overrun %d", w.Spent, w.Leased, w.Overrun)
+	want := fmt.Sprintf("spent %d, leased %d, overrun %d", spent, leased, overrun)
 	if got != want || !ok {
 		t.Errorf("window %s (there: %t): %s; want %s", id, ok, got, want)
 	}
@@ -177,20 +263,5 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-func mustOpen(t *testing.T, s *store.Store, o ledger.Open) {
-	t.Helper()
-	if excesses, err := s.Open(t.Context(), o); err != nil || len(excesses) > 0 {
-		t.Fatalf("open: %v, in excess: %v", err, excesses)
-	}
-}
-
-func mustClose(t *testing.T, s *store.Store, c ledger.Closing, want bool) {
-	t.Helper()
-	wrote, err := s.Close(t.Context(), c)
-	if err != nil || wrote != want {
-		t.Fatalf("close: wrote %t, %v; want %t", wrote, err, want)
 	}
 }
