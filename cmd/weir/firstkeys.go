@@ -44,14 +44,14 @@ func (w *weir) firstKeys(ctx context.Context, data, secret string, demo bool) er
 	if documents, _, err := w.store.Documents(ctx); err != nil || len(documents) > 0 {
 		return err
 	}
-	platform := auth.Caller{Role: auth.Platform}
-	if _, err := w.admin.Apply(ctx, platform, []admin.Source{{Name: "the defaults", Content: demoDocuments}}, false); err != nil {
+	itself := auth.Author{Caller: auth.Caller{Role: auth.Platform}, At: time.Now()}
+	if _, err := w.admin.Apply(ctx, itself, []admin.Source{{Name: "the defaults", Content: demoDocuments}}, false); err != nil {
 		return err
 	}
 	return keepSecret(filepath.Join(data, demoKeyFile), func(secret string) (bool, error) {
 		err := w.store.CreateKey(ctx, auth.Key{
 			Tenant: "demo", Project: admin.DefaultProject, Name: "demo", Role: auth.Member, Hash: auth.Hash(secret), Created: time.Now(),
-		})
+		}, itself)
 		if errors.Is(err, auth.ErrKeyExists) {
 			return false, nil // another replica was faster
 		}

@@ -86,18 +86,18 @@ func (e *ForbiddenError) Error() string { return e.Why }
 // Apply checks the documents and makes them the truth, unless validateOnly is
 // set. It returns when they are in force on this replica. It fails with
 // *InvalidError or *ForbiddenError, and then nothing has changed.
-func (a *Admin) Apply(ctx context.Context, caller auth.Caller, sources []Source, validateOnly bool) (Result, error) {
+func (a *Admin) Apply(ctx context.Context, by auth.Author, sources []Source, validateOnly bool) (Result, error) {
 	documents, err := parse(sources)
 	if err != nil {
 		return Result{}, err
 	}
 	for _, d := range documents {
-		if err := mayApply(caller, d); err != nil {
+		if err := mayApply(by.Caller, d); err != nil {
 			return Result{}, err
 		}
 	}
 	for {
-		result, err := a.apply(ctx, documents, validateOnly)
+		result, err := a.apply(ctx, by, documents, validateOnly)
 		if !errors.Is(err, ErrConflict) {
 			return result, err
 		}
@@ -105,7 +105,7 @@ func (a *Admin) Apply(ctx context.Context, caller auth.Caller, sources []Source,
 	}
 }
 
-func (a *Admin) apply(ctx context.Context, documents []parsed, validateOnly bool) (Result, error) {
+func (a *Admin) apply(ctx context.Context, by auth.Author, documents []parsed, validateOnly bool) (Result, error) {
 	kept, base, err := a.Store.Documents(ctx)
 	if err != nil {
 		return Result{}, err
@@ -151,7 +151,7 @@ func (a *Admin) apply(ctx context.Context, documents []parsed, validateOnly bool
 	if validateOnly || len(changes) == 0 {
 		return result, nil
 	}
-	if result.Revision, err = a.Store.Apply(ctx, base, changes); err != nil {
+	if result.Revision, err = a.Store.Apply(ctx, base, changes, by); err != nil {
 		return Result{}, err
 	}
 	return result, a.Live.Refresh(ctx)

@@ -79,7 +79,7 @@ func newAdmin(t testing.TB) (*admin.Admin, *store.Store) {
 }
 
 func apply(a *admin.Admin, caller auth.Caller, text string) (admin.Result, error) {
-	return a.Apply(context.Background(), caller, []admin.Source{{Name: "acme.yaml", Content: text}}, false)
+	return a.Apply(context.Background(), auth.Author{Caller: caller}, []admin.Source{{Name: "acme.yaml", Content: text}}, false)
 }
 
 func TestDocumentsAreInForceWhenApplyReturns(t *testing.T) {
@@ -136,7 +136,7 @@ func TestAnUpdateIsShownLineByLine(t *testing.T) {
 	if _, err := apply(a, platform, whole); err != nil {
 		t.Fatal(err)
 	}
-	result, err := a.Apply(context.Background(), platform, []admin.Source{{Name: "b.yaml", Content: "kind: Budget\nname: cap\ntenant: acme\nper: tenant\nlimit: 7 USD\nwindow: total\n"}}, true)
+	result, err := a.Apply(context.Background(), auth.Author{Caller: platform}, []admin.Source{{Name: "b.yaml", Content: "kind: Budget\nname: cap\ntenant: acme\nper: tenant\nlimit: 7 USD\nwindow: total\n"}}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestAKeyIsForgottenWithTheRevision(t *testing.T) {
 	if _, err := a.Live.Lookup(ctx, key.Hash); !errors.Is(err, auth.ErrNoKey) {
 		t.Fatalf("%v", err)
 	}
-	if err := s.CreateKey(ctx, key); err != nil {
+	if err := s.CreateKey(ctx, key, auth.Author{}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

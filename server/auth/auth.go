@@ -26,16 +26,30 @@ const (
 	Admin Role = "admin"
 	// Member may call models and read its own tenant's costs.
 	Member Role = "member"
+	// Viewer may read what its tenant has and what it costs, and call nothing.
+	Viewer Role = "viewer"
+	// Billing may read its tenant's costs and budgets, and nothing else.
+	Billing Role = "billing"
 )
 
 // ParseRole reads a tenant's role; Platform cannot be given to a tenant's key.
 func ParseRole(s string) (Role, error) {
 	switch r := Role(s); r {
-	case Admin, Member:
+	case Admin, Member, Viewer, Billing:
 		return r, nil
 	}
-	return "", fmt.Errorf("%q is not a role: use admin or member", s)
+	return "", fmt.Errorf("%q is not a role: use admin, member, viewer or billing", s)
 }
+
+// Calls tells whether a role may call models.
+func (r Role) Calls() bool { return r == Admin || r == Member }
+
+// Configures tells whether a role may change what is configured.
+func (r Role) Configures() bool { return r == Platform || r == Admin }
+
+// Inspects tells whether a role may read what is configured: projects, keys,
+// policies.
+func (r Role) Inspects() bool { return r.Configures() || r == Viewer }
 
 // A Caller is who calls, proven by a credential.
 type Caller struct {
@@ -48,6 +62,13 @@ type Caller struct {
 // IsPlatform tells whether the caller may act for every tenant.
 func (c Caller) IsPlatform() bool { return c.Role == Platform }
 
+// An Author is who changes what is kept, for the audit log.
+type Author struct {
+	Caller    // the zero Caller is Weir itself
+	RequestID string
+	At        time.Time
+}
+
 // A Key is an API key as it is kept: by hash, never by secret.
 type Key struct {
 	Tenant  string
@@ -59,6 +80,30 @@ type Key struct {
 	// Expires and Revoked are zero where the key does not expire or is not revoked.
 	Expires time.Time
 	Revoked time.Time
+	// OldHash is of the secret before the last rotation, which is good until
+	// OldUntil; both are zero where the key was never rotated.
+	OldHash  [sha256.Size]byte
+	OldUntil time.Time
+}
+
+// Old returns the key as its secret before the last rotation stands for it.
+func (k Key) Old() Key {
+	k.Hash = k.OldHash
+	if k.Expires.IsZero() || k.OldUntil.Before(k.Expires) {
+		k.Expires = k.OldUntil
+	}
+	return k
+}
+
+// A KeyQuery asks for keys of one tenant, by project and name.
+type KeyQuery struct {
+	Tenant  string
+	Project string // empty for all
+	Name    string // empty for all
+	// AfterProject and AfterName are where the page before has ended, empty for
+	// the first.
+	AfterProject, AfterName string
+	Limit                   int
 }
 
 // Store keeps keys. Its methods are safe for concurrent use.
@@ -66,12 +111,20 @@ type Store interface {
 	// CreateKey keeps a new key and bumps the store's revision. It fails with
 	// ErrKeyExists where the tenant's project has a key of that name and with
 	// ErrNoProject where there is no such project.
-	CreateKey(ctx context.Context, key Key) error
+	CreateKey(ctx context.Context, key Key, by Author) error
 	// FirstKey keeps key if the store has no platform key yet, and tells
 	// whether it did. Of several replicas that start at once, one does.
 	FirstKey(ctx context.Context, key Key) (bool, error)
-	// KeyByHash finds a key. It fails with ErrNoKey.
+	// KeyByHash finds a key by its secret, or by its Old one, whose Hash the key
+	// then has. It fails with ErrNoKey.
 	KeyByHash(ctx context.Context, hash [sha256.Size]byte) (Key, error)
+	// Keys lists keys, by project and name.
+	Keys(ctx context.Context, q KeyQuery) ([]Key, error)
+	// ChangeKey keeps what change makes of a key, under a lock, and bumps the
+	// store's revision; what names the key stays. Where change returns it as it
+	// was nothing happens. It fails with ErrNoKey, or as change does. The action
+	// is what the audit log calls the change.
+	ChangeKey(ctx context.Context, tenant, project, name string, by Author, action string, change func(Key) (Key, error)) (Key, error)
 }
 
 // The errors of a Store and of Authenticate.

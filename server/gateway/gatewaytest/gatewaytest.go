@@ -172,7 +172,7 @@ func (h *House) Sync() {
 // Apply applies documents as the platform.
 func (h *House) Apply(documents string) {
 	h.t.Helper()
-	if _, err := h.Admin.Apply(context.Background(), auth.Caller{Role: auth.Platform}, []admin.Source{{Name: "test", Content: documents}}, false); err != nil {
+	if _, err := h.Admin.Apply(context.Background(), auth.Author{Caller: auth.Caller{Role: auth.Platform}, At: time.Now()}, []admin.Source{{Name: "test", Content: documents}}, false); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -187,7 +187,7 @@ func (h *House) Key(tenant, name string, role auth.Role) string {
 		key.Project = ""
 		_, err = h.Store.FirstKey(context.Background(), key)
 	} else {
-		err = h.Store.CreateKey(context.Background(), key)
+		err = h.Store.CreateKey(context.Background(), key, auth.Author{At: time.Now()})
 	}
 	if err != nil {
 		h.t.Fatal(err)

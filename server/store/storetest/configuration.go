@@ -17,6 +17,9 @@ import (
 	"github.com/weir-gateway/weir/server/store"
 )
 
+// author makes all changes of these tests.
+var author = auth.Author{Caller: auth.Caller{Tenant: "acme", Project: "default", Key: "boss", Role: auth.Admin}, RequestID: "r1", At: start}
+
 func document(kind, tenant, name, body string) admin.Document {
 	return admin.Document{Kind: kind, Tenant: tenant, Name: name, Body: body}
 }
@@ -27,7 +30,7 @@ func apply(t *testing.T, s *store.Store, changes ...admin.Change) int64 {
 	t.Helper()
 	base, err := s.Revision(t.Context())
 	must(t, err)
-	revision, err := s.Apply(t.Context(), base, changes)
+	revision, err := s.Apply(t.Context(), base, changes, author)
 	must(t, err)
 	return revision
 }
@@ -56,10 +59,10 @@ func applyRevision(t *testing.T, open Opener) {
 	if want := []admin.Document{b, a}; !reflect.DeepEqual(list, want) || revision != 2 {
 		t.Errorf("documents %+v at %d; want %+v at 2", list, revision, want)
 	}
-	if got, err := s.Apply(t.Context(), 2, nil); err != nil || got != 2 {
+	if got, err := s.Apply(t.Context(), 2, nil, author); err != nil || got != 2 {
 		t.Errorf("nothing to apply: revision %d, %v", got, err)
 	}
-	if _, err := s.Apply(t.Context(), 1, nil); !errors.Is(err, admin.ErrConflict) {
+	if _, err := s.Apply(t.Context(), 1, nil, author); !errors.Is(err, admin.ErrConflict) {
 		t.Errorf("nothing to apply on an old base: %v", err)
 	}
 	revisionIs(t, s, 2)
@@ -81,11 +84,11 @@ func applyAllOrNothing(t *testing.T, open Opener) {
 		"deletes what is not there": {Action: admin.Delete, Document: document("Tenant", "", "other", "")},
 		"has no action":             {Document: document("Tenant", "", "other", "")},
 	} {
-		if _, err := s.Apply(t.Context(), 1, []admin.Change{create(document("Budget", "acme", "cap", "")), wrong}); err == nil {
+		if _, err := s.Apply(t.Context(), 1, []admin.Change{create(document("Budget", "acme", "cap", "")), wrong}, author); err == nil {
 			t.Errorf("a change that %s was applied", name)
 		}
 	}
-	if _, err := s.Apply(t.Context(), 0, []admin.Change{create(document("Budget", "acme", "cap", ""))}); !errors.Is(err, admin.ErrConflict) {
+	if _, err := s.Apply(t.Context(), 0, []admin.Change{create(document("Budget", "acme", "cap", ""))}, author); !errors.Is(err, admin.ErrConflict) {
 		t.Errorf("applied on an old base: %v", err)
 	}
 	if list, revision, err := s.Documents(t.Context()); err != nil || len(list) != 1 || revision != 1 {
@@ -101,7 +104,7 @@ func applyRace(t *testing.T, open Opener) {
 		for i := range 8 {
 			s := list[i%len(list)]
 			group.Go(func() {
-				_, err := s.Apply(t.Context(), round, []admin.Change{create(document("Budget", "acme", fmt.Sprintf("%d-%d", round, i), ""))})
+				_, err := s.Apply(t.Context(), round, []admin.Change{create(document("Budget", "acme", fmt.Sprintf("%d-%d", round, i), ""))}, author)
 				if err == nil {
 					won.Add(1)
 				} else if !errors.Is(err, admin.ErrConflict) {
@@ -134,7 +137,7 @@ func consistentDocuments(t *testing.T, open Opener) {
 	writer.Go(func() {
 		defer close(done)
 		for base := range int64(rounds) {
-			if _, err := s.Apply(t.Context(), base+1, rewrite(admin.Update, base+2)); err != nil {
+			if _, err := s.Apply(t.Context(), base+1, rewrite(admin.Update, base+2), author); err != nil {
 				t.Errorf("apply: %v", err)
 			}
 		}
@@ -167,25 +170,25 @@ func keyByHash(t *testing.T, open Opener) {
 	if _, err := s.KeyByHash(t.Context(), key.Hash); !errors.Is(err, auth.ErrNoKey) {
 		t.Errorf("a key that is not there: %v", err)
 	}
-	must(t, s.CreateKey(t.Context(), key))
+	must(t, s.CreateKey(t.Context(), key, author))
 	revisionIs(t, s, 2)
 	if got, err := s.KeyByHash(t.Context(), key.Hash); err != nil || got != key {
 		t.Errorf("key %+v, %v; want %+v", got, err, key)
 	}
 	ended := apiKey("acme", "default", "k2", auth.Admin)
 	ended.Expires, ended.Revoked = start.Add(time.Hour), start.Add(time.Minute)
-	must(t, s.CreateKey(t.Context(), ended))
+	must(t, s.CreateKey(t.Context(), ended, author))
 	if got, err := s.KeyByHash(t.Context(), ended.Hash); err != nil || got != ended {
 		t.Errorf("key %+v, %v; want %+v", got, err, ended)
 	}
 
 	again := key
 	again.Hash = auth.Hash("another secret")
-	if err := s.CreateKey(t.Context(), again); !errors.Is(err, auth.ErrKeyExists) {
+	if err := s.CreateKey(t.Context(), again, author); !errors.Is(err, auth.ErrKeyExists) {
 		t.Errorf("a second key of one name: %v", err)
 	}
 	again.Name, again.Hash = "k3", key.Hash
-	if err := s.CreateKey(t.Context(), again); err == nil || errors.Is(err, auth.ErrKeyExists) {
+	if err := s.CreateKey(t.Context(), again, author); err == nil || errors.Is(err, auth.ErrKeyExists) {
 		t.Errorf("a second key of one secret: %v", err)
 	}
 	revisionIs(t, s, 3)
@@ -207,7 +210,7 @@ func keyNeedsProject(t *testing.T, open Opener) {
 		{apiKey("nobody", "default", "k", auth.Platform), auth.ErrNoProject},
 		{apiKey("", "", "k", auth.Platform), nil},
 	} {
-		if err := s.CreateKey(t.Context(), c.key); !errors.Is(err, c.want) {
+		if err := s.CreateKey(t.Context(), c.key, author); !errors.Is(err, c.want) {
 			t.Errorf("key for %q/%q as %s: %v; want %v", c.key.Tenant, c.key.Project, c.key.Role, err, c.want)
 		}
 	}
@@ -216,7 +219,7 @@ func keyNeedsProject(t *testing.T, open Opener) {
 func firstKey(t *testing.T, open Opener) {
 	list := replicas(t, open, 2)
 	apply(t, list[0], create(document("Tenant", "", "acme", "")))
-	must(t, list[0].CreateKey(t.Context(), apiKey("acme", "default", "k", auth.Admin)))
+	must(t, list[0].CreateKey(t.Context(), apiKey("acme", "default", "k", auth.Admin), author))
 	var made atomic.Int64
 	var group sync.WaitGroup
 	for i := range 8 {
