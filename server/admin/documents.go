@@ -39,11 +39,12 @@ type parsed struct {
 	line     int
 	warnings []string
 
-	// One of these, by kind; none for Tenant and Project.
-	price   price.Price
-	budget  lease.Budget
-	policy  policy.Document
-	lexicon policy.Lexicon
+	// What its kind has of these.
+	displayName string
+	price       price.Price
+	budget      lease.Budget
+	policy      policy.Document
+	lexicon     policy.Lexicon
 }
 
 func (p parsed) at() string {
@@ -162,7 +163,7 @@ func parseOne(n *yaml.Node) (parsed, error) {
 			DisplayName string `yaml:"display_name"`
 		}
 		err = policy.Decode(n, &d)
-		p.Name = d.Name
+		p.Name, p.displayName = d.Name, d.DisplayName
 	case kindProject:
 		var d struct {
 			Kind        string `yaml:"kind"`
@@ -171,7 +172,7 @@ func parseOne(n *yaml.Node) (parsed, error) {
 			DisplayName string `yaml:"display_name"`
 		}
 		err = policy.Decode(n, &d)
-		p.Tenant, p.Name = d.Tenant, d.Name
+		p.Tenant, p.Name, p.displayName = d.Tenant, d.Name, d.DisplayName
 		if err == nil && d.Tenant == "" {
 			err = problem(n, "tenant", "missing: a project belongs to a tenant")
 		}

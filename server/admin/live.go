@@ -24,23 +24,15 @@ type Snapshot struct {
 	Budgets  *lease.Book
 	Policies *policy.Set
 
-	tenants  map[string]bool
-	projects map[key]bool
+	tenants  map[string]Tenant
+	projects map[key]Project
 	keys     sync.Map // [sha256.Size]byte -> auth.Key: those asked for at this revision
-}
-
-// HasTenant tells whether there is a tenant of that name.
-func (s *Snapshot) HasTenant(name string) bool { return s.tenants[name] }
-
-// HasProject tells whether the tenant has a project of that name.
-func (s *Snapshot) HasProject(tenant, name string) bool {
-	return s.tenants[tenant] && (name == DefaultProject || s.projects[key{kindProject, tenant, name}])
 }
 
 // build makes a snapshot of documents. What is wrong with those that fresh
 // holds is told by their place in their source.
 func build(revision int64, documents []Document, fresh []parsed, factories map[string]policy.Factory) (*Snapshot, error) {
-	s := &Snapshot{Revision: revision, tenants: map[string]bool{}, projects: map[key]bool{}}
+	s := &Snapshot{Revision: revision, tenants: map[string]Tenant{}, projects: map[key]Project{}}
 	places := map[key]parsed{}
 	for _, p := range fresh {
 		places[keyOf(p.Document)] = p
@@ -53,6 +45,7 @@ func build(revision int64, documents []Document, fresh []parsed, factories map[s
 			if p, err = reparse(d); err != nil {
 				return nil, fmt.Errorf("document %s %s/%s at revision %d: %w", d.Kind, d.Tenant, d.Name, d.Revision, err)
 			}
+			p.Revision = d.Revision
 		}
 		all = append(all, p)
 	}
@@ -62,9 +55,9 @@ func build(revision int64, documents []Document, fresh []parsed, factories map[s
 	for _, p := range all {
 		switch p.Kind {
 		case kindTenant:
-			s.tenants[p.Name] = true
+			s.tenants[p.Name] = Tenant{Name: p.Name, DisplayName: p.displayName, Revision: p.Revision}
 		case kindProject:
-			s.projects[keyOf(p.Document)] = true
+			s.projects[keyOf(p.Document)] = Project{Tenant: p.Tenant, Name: p.Name, DisplayName: p.displayName, Revision: p.Revision}
 		case kindPrice:
 			prices = append(prices, p.price)
 			currencies[p.price.Currency] = true
@@ -75,7 +68,7 @@ func build(revision int64, documents []Document, fresh []parsed, factories map[s
 	var lexicons []policy.Lexicon
 	var wrong []Violation
 	for _, p := range all {
-		if p.Tenant != "" && !s.tenants[p.Tenant] {
+		if p.Tenant != "" && !s.HasTenant(p.Tenant) {
 			wrong = append(wrong, p.violation("tenant", fmt.Sprintf("there is no tenant %q: apply `kind: Tenant, name: %s` before or together with this", p.Tenant, p.Tenant)))
 		}
 		switch p.Kind {

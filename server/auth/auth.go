@@ -62,6 +62,9 @@ type Caller struct {
 // IsPlatform tells whether the caller may act for every tenant.
 func (c Caller) IsPlatform() bool { return c.Role == Platform }
 
+// Accounts tells whether a role may read budgets.
+func (r Role) Accounts() bool { return r.Inspects() || r == Billing }
+
 // An Author is who changes what is kept, for the audit log.
 type Author struct {
 	Caller    // the zero Caller is Weir itself

@@ -3,6 +3,7 @@ package face
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/url"
 	"regexp"
@@ -63,6 +64,9 @@ func NewCall(ctx context.Context, headers map[string][]string, about About) (*ga
 	}
 	if caller.IsPlatform() {
 		return nil, &DeniedError{"the platform's key belongs to no tenant, so its calls could be charged to nobody: make a tenant's key with `weir key create` and call with that"}
+	}
+	if !caller.Role.Calls() {
+		return nil, &DeniedError{fmt.Sprintf("key %q is of role %s, which calls no model: use one of role member or admin", caller.Key, caller.Role)}
 	}
 	trail := TrailOf(ctx)
 	call := &gateway.Call{

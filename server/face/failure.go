@@ -106,6 +106,19 @@ func (e *UnavailableError) Error() string {
 
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
+// A ChangedError says that a resource is no longer what the caller has read.
+type ChangedError struct{ Resource Resource }
+
+func (e *ChangedError) Error() string {
+	return fmt.Sprintf("%s has changed since its etag was read: read it again, and send the etag that it has now", e.Resource.Name)
+}
+
+// A StateError says that a resource is in a state that does not allow what the
+// caller asks. Its text is for the caller.
+type StateError struct{ Why string }
+
+func (e *StateError) Error() string { return e.Why }
+
 // A StalledError says that a call was ended since its reader took nothing of
 // what was written for it.
 type StalledError struct{ After time.Duration }
@@ -151,6 +164,8 @@ func recognise(err error) Failure {
 		rejected *admin.InvalidError
 		problems policy.Problems
 		stalled  *StalledError
+		changed  *ChangedError
+		state    *StateError
 	)
 	switch {
 	case errors.As(err, &call):
@@ -194,6 +209,10 @@ func recognise(err error) Failure {
 			f.Fields = append(f.Fields, documentField("", p))
 		}
 		return f
+	case errors.As(err, &changed):
+		return Failure{Reason: ResourceChanged, Message: changed.Error(), Resource: changed.Resource}
+	case errors.As(err, &state):
+		return Failure{Reason: ResourceState, Message: state.Why}
 	case errors.As(err, &stalled):
 		return Failure{Reason: ReaderStalled, Message: stalled.Error()}
 	case errors.Is(err, context.DeadlineExceeded):

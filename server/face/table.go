@@ -27,6 +27,8 @@ const (
 	PermissionDenied   gateway.Reason = "PERMISSION_DENIED"
 	ResourceNotFound   gateway.Reason = "RESOURCE_NOT_FOUND"
 	ResourceExists     gateway.Reason = "RESOURCE_EXISTS"
+	ResourceChanged    gateway.Reason = "RESOURCE_CHANGED"
+	ResourceState      gateway.Reason = "RESOURCE_STATE"
 	StoreUnavailable   gateway.Reason = "STORE_UNAVAILABLE"
 	ReaderStalled      gateway.Reason = "READER_STALLED"
 	Internal           gateway.Reason = "INTERNAL"
@@ -77,6 +79,8 @@ var table = map[gateway.Reason]Row{
 	PermissionDenied:              {codes.PermissionDenied, http.StatusForbidden, "permission_error", "permission_denied", false},
 	ResourceNotFound:              {codes.NotFound, http.StatusNotFound, invalidRequest, "not_found", false},
 	ResourceExists:                {codes.AlreadyExists, http.StatusConflict, invalidRequest, "already_exists", false},
+	ResourceChanged:               {codes.Aborted, http.StatusConflict, invalidRequest, "conflict", false},
+	ResourceState:                 {codes.FailedPrecondition, http.StatusBadRequest, invalidRequest, "failed_precondition", false},
 	StoreUnavailable:              {codes.Unavailable, http.StatusServiceUnavailable, serverError, "store_unavailable", true},
 	ReaderStalled:                 {codes.Canceled, statusClientClosed, serverError, "reader_stalled", false},
 	Internal:                      {codes.Internal, http.StatusInternalServerError, serverError, "", false},

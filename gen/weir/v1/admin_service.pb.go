@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -336,11 +337,343 @@ func (x *DocumentChange) GetDiff() string {
 	return ""
 }
 
+// ListAuditEventsRequest asks for a part of the audit log.
+type ListAuditEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}", or "tenants/-" for all that the key may see, for the
+	// platform also its own documents.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Most events in an answer. Zero means 100.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before, with the same parent. Empty means the
+	// first page.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditEventsRequest) Reset() {
+	*x = ListAuditEventsRequest{}
+	mi := &file_weir_v1_admin_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditEventsRequest) ProtoMessage() {}
+
+func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListAuditEventsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListAuditEventsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAuditEventsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListAuditEventsResponse is a page of the audit log.
+type ListAuditEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The events, newest first.
+	Events []*AuditEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// Token of the next page. Empty means there is none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditEventsResponse) Reset() {
+	*x = ListAuditEventsResponse{}
+	mi := &file_weir_v1_admin_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditEventsResponse) ProtoMessage() {}
+
+func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
+func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ListAuditEventsResponse) GetEvents() []*AuditEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ListAuditEventsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// AuditEvent is one change of a document or a key. It never holds a secret.
+type AuditEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Revision of the store at which the change was made.
+	Revision int64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Counts the changes of one revision from 1.
+	Number int64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	// When it was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Who made it.
+	Author *AuditAuthor `protobuf:"bytes,4,opt,name=author,proto3" json:"author,omitempty"`
+	// The gateway's id of the call that made it. Empty where none did.
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// What was done: "create", "update" or "delete", and of keys also "revoke" and
+	// "rotate".
+	Action string `protobuf:"bytes,6,opt,name=action,proto3" json:"action,omitempty"`
+	// Kind, for example "Policy" or "Key".
+	Kind string `protobuf:"bytes,7,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Tenant it belongs to. Empty means the platform.
+	Tenant string `protobuf:"bytes,8,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Name within kind and tenant; of a key "PROJECT/KEY".
+	Name string `protobuf:"bytes,9,opt,name=name,proto3" json:"name,omitempty"`
+	// YAML of what was there, or "sha256:" and its hash where it has more than 64
+	// KiB. Empty where nothing was.
+	Before string `protobuf:"bytes,10,opt,name=before,proto3" json:"before,omitempty"`
+	// The same of what is there now. Empty where nothing is.
+	After         string `protobuf:"bytes,11,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditEvent) Reset() {
+	*x = AuditEvent{}
+	mi := &file_weir_v1_admin_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditEvent) ProtoMessage() {}
+
+func (x *AuditEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
+func (*AuditEvent) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AuditEvent) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *AuditEvent) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *AuditEvent) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *AuditEvent) GetAuthor() *AuditAuthor {
+	if x != nil {
+		return x.Author
+	}
+	return nil
+}
+
+func (x *AuditEvent) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+// AuditAuthor is who made a change. It is empty where Weir did by itself.
+type AuditAuthor struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tenant of the key. Empty means the platform.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Project of the key.
+	Project string `protobuf:"bytes,2,opt,name=project,proto3" json:"project,omitempty"`
+	// Name of the key.
+	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	// Role of the key, for example "admin" or "platform".
+	Role          string `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditAuthor) Reset() {
+	*x = AuditAuthor{}
+	mi := &file_weir_v1_admin_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditAuthor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditAuthor) ProtoMessage() {}
+
+func (x *AuditAuthor) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditAuthor.ProtoReflect.Descriptor instead.
+func (*AuditAuthor) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AuditAuthor) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *AuditAuthor) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
+}
+
+func (x *AuditAuthor) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *AuditAuthor) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
 var File_weir_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1bweir/v1/admin_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x7f\n" +
+	"\x1bweir/v1/admin_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x7f\n" +
 	"\x15ApplyDocumentsRequest\x12A\n" +
 	"\asources\x18\x01 \x03(\v2\x17.weir.v1.DocumentSourceB\x0e\xe0A\x02\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\asources\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"^\n" +
@@ -356,14 +689,46 @@ const file_weir_v1_admin_service_proto_rawDesc = "" +
 	"\x06tenant\x18\x02 \x01(\tB\x03\xe0A\x03R\x06tenant\x12\x17\n" +
 	"\x04name\x18\x03 \x01(\tB\x03\xe0A\x03R\x04name\x122\n" +
 	"\x06action\x18\x04 \x01(\x0e2\x15.weir.v1.ChangeActionB\x03\xe0A\x03R\x06action\x12\x17\n" +
-	"\x04diff\x18\x05 \x01(\tB\x03\xe0A\x03R\x04diff*\x80\x01\n" +
+	"\x04diff\x18\x05 \x01(\tB\x03\xe0A\x03R\x04diff\"\x96\x02\n" +
+	"\x16ListAuditEventsRequest\x12\xa9\x01\n" +
+	"\x06parent\x18\x01 \x01(\tB\x90\x01\xe0A\x02\xbaH\x89\x01\xba\x01\x85\x01\n" +
+	"\x13audit_events.parent\x12,must be tenants/TENANT, or tenants/- for all\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"x\n" +
+	"\x17ListAuditEventsResponse\x120\n" +
+	"\x06events\x18\x01 \x03(\v2\x13.weir.v1.AuditEventB\x03\xe0A\x03R\x06events\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\x87\x03\n" +
+	"\n" +
+	"AuditEvent\x12\x1f\n" +
+	"\brevision\x18\x01 \x01(\x03B\x03\xe0A\x03R\brevision\x12\x1b\n" +
+	"\x06number\x18\x02 \x01(\x03B\x03\xe0A\x03R\x06number\x12@\n" +
+	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x121\n" +
+	"\x06author\x18\x04 \x01(\v2\x14.weir.v1.AuditAuthorB\x03\xe0A\x03R\x06author\x12\"\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x03\xe0A\x03R\trequestId\x12\x1b\n" +
+	"\x06action\x18\x06 \x01(\tB\x03\xe0A\x03R\x06action\x12\x17\n" +
+	"\x04kind\x18\a \x01(\tB\x03\xe0A\x03R\x04kind\x12\x1b\n" +
+	"\x06tenant\x18\b \x01(\tB\x03\xe0A\x03R\x06tenant\x12\x17\n" +
+	"\x04name\x18\t \x01(\tB\x03\xe0A\x03R\x04name\x12\x1b\n" +
+	"\x06before\x18\n" +
+	" \x01(\tB\x03\xe0A\x03R\x06before\x12\x19\n" +
+	"\x05after\x18\v \x01(\tB\x03\xe0A\x03R\x05after\"y\n" +
+	"\vAuditAuthor\x12\x1b\n" +
+	"\x06tenant\x18\x01 \x01(\tB\x03\xe0A\x03R\x06tenant\x12\x1d\n" +
+	"\aproject\x18\x02 \x01(\tB\x03\xe0A\x03R\aproject\x12\x15\n" +
+	"\x03key\x18\x03 \x01(\tB\x03\xe0A\x03R\x03key\x12\x17\n" +
+	"\x04role\x18\x04 \x01(\tB\x03\xe0A\x03R\x04role*\x80\x01\n" +
 	"\fChangeAction\x12\x1d\n" +
 	"\x19CHANGE_ACTION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CHANGE_ACTION_CREATED\x10\x01\x12\x19\n" +
 	"\x15CHANGE_ACTION_UPDATED\x10\x02\x12\x1b\n" +
-	"\x17CHANGE_ACTION_UNCHANGED\x10\x032\x91\x01\n" +
+	"\x17CHANGE_ACTION_UNCHANGED\x10\x032\xa5\x02\n" +
 	"\fAdminService\x12\x80\x01\n" +
-	"\x0eApplyDocuments\x12\x1e.weir.v1.ApplyDocumentsRequest\x1a\x1f.weir.v1.ApplyDocumentsResponse\"-\xdaA\asources\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/weir/v1/documents:applyB1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\x0eApplyDocuments\x12\x1e.weir.v1.ApplyDocumentsRequest\x1a\x1f.weir.v1.ApplyDocumentsResponse\"-\xdaA\asources\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/weir/v1/documents:apply\x12\x91\x01\n" +
+	"\x0fListAuditEvents\x12\x1f.weir.v1.ListAuditEventsRequest\x1a .weir.v1.ListAuditEventsResponse\";\xdaA\x06parent\x82\xd3\xe4\x93\x02)\x12'/weir/v1/{parent=tenants/*}/auditEvents\x90\x02\x01B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_admin_service_proto_rawDescOnce sync.Once
@@ -378,25 +743,35 @@ func file_weir_v1_admin_service_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_weir_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_weir_v1_admin_service_proto_goTypes = []any{
-	(ChangeAction)(0),              // 0: weir.v1.ChangeAction
-	(*ApplyDocumentsRequest)(nil),  // 1: weir.v1.ApplyDocumentsRequest
-	(*DocumentSource)(nil),         // 2: weir.v1.DocumentSource
-	(*ApplyDocumentsResponse)(nil), // 3: weir.v1.ApplyDocumentsResponse
-	(*DocumentChange)(nil),         // 4: weir.v1.DocumentChange
+	(ChangeAction)(0),               // 0: weir.v1.ChangeAction
+	(*ApplyDocumentsRequest)(nil),   // 1: weir.v1.ApplyDocumentsRequest
+	(*DocumentSource)(nil),          // 2: weir.v1.DocumentSource
+	(*ApplyDocumentsResponse)(nil),  // 3: weir.v1.ApplyDocumentsResponse
+	(*DocumentChange)(nil),          // 4: weir.v1.DocumentChange
+	(*ListAuditEventsRequest)(nil),  // 5: weir.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil), // 6: weir.v1.ListAuditEventsResponse
+	(*AuditEvent)(nil),              // 7: weir.v1.AuditEvent
+	(*AuditAuthor)(nil),             // 8: weir.v1.AuditAuthor
+	(*timestamppb.Timestamp)(nil),   // 9: google.protobuf.Timestamp
 }
 var file_weir_v1_admin_service_proto_depIdxs = []int32{
 	2, // 0: weir.v1.ApplyDocumentsRequest.sources:type_name -> weir.v1.DocumentSource
 	4, // 1: weir.v1.ApplyDocumentsResponse.changes:type_name -> weir.v1.DocumentChange
 	0, // 2: weir.v1.DocumentChange.action:type_name -> weir.v1.ChangeAction
-	1, // 3: weir.v1.AdminService.ApplyDocuments:input_type -> weir.v1.ApplyDocumentsRequest
-	3, // 4: weir.v1.AdminService.ApplyDocuments:output_type -> weir.v1.ApplyDocumentsResponse
-	4, // [4:5] is the sub-list for method output_type
-	3, // [3:4] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	7, // 3: weir.v1.ListAuditEventsResponse.events:type_name -> weir.v1.AuditEvent
+	9, // 4: weir.v1.AuditEvent.create_time:type_name -> google.protobuf.Timestamp
+	8, // 5: weir.v1.AuditEvent.author:type_name -> weir.v1.AuditAuthor
+	1, // 6: weir.v1.AdminService.ApplyDocuments:input_type -> weir.v1.ApplyDocumentsRequest
+	5, // 7: weir.v1.AdminService.ListAuditEvents:input_type -> weir.v1.ListAuditEventsRequest
+	3, // 8: weir.v1.AdminService.ApplyDocuments:output_type -> weir.v1.ApplyDocumentsResponse
+	6, // 9: weir.v1.AdminService.ListAuditEvents:output_type -> weir.v1.ListAuditEventsResponse
+	8, // [8:10] is the sub-list for method output_type
+	6, // [6:8] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_admin_service_proto_init() }
@@ -410,7 +785,7 @@ func file_weir_v1_admin_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_admin_service_proto_rawDesc), len(file_weir_v1_admin_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

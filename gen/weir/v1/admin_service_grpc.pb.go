@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_ApplyDocuments_FullMethodName = "/weir.v1.AdminService/ApplyDocuments"
+	AdminService_ApplyDocuments_FullMethodName  = "/weir.v1.AdminService/ApplyDocuments"
+	AdminService_ListAuditEvents_FullMethodName = "/weir.v1.AdminService/ListAuditEvents"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -38,6 +39,14 @@ type AdminServiceClient interface {
 	// fault, which names source, line and field; PERMISSION_DENIED where a
 	// document is not the caller's to apply; UNAVAILABLE where the store is away.
 	ApplyDocuments(ctx context.Context, in *ApplyDocumentsRequest, opts ...grpc.CallOption) (*ApplyDocumentsResponse, error)
+	// Lists who changed which document or key, newest first. The log is written
+	// with the change itself, and no row of it ever changes. The platform may read
+	// all of it, an admin of a tenant what belongs to its tenant.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name or page token; PERMISSION_DENIED for
+	// a role that configures nothing; NOT_FOUND for another tenant; UNAVAILABLE
+	// where the store is away.
+	ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error)
 }
 
 type adminServiceClient struct {
@@ -52,6 +61,16 @@ func (c *adminServiceClient) ApplyDocuments(ctx context.Context, in *ApplyDocume
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ApplyDocumentsResponse)
 	err := c.cc.Invoke(ctx, AdminService_ApplyDocuments_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAuditEventsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListAuditEvents_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +93,14 @@ type AdminServiceServer interface {
 	// fault, which names source, line and field; PERMISSION_DENIED where a
 	// document is not the caller's to apply; UNAVAILABLE where the store is away.
 	ApplyDocuments(context.Context, *ApplyDocumentsRequest) (*ApplyDocumentsResponse, error)
+	// Lists who changed which document or key, newest first. The log is written
+	// with the change itself, and no row of it ever changes. The platform may read
+	// all of it, an admin of a tenant what belongs to its tenant.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name or page token; PERMISSION_DENIED for
+	// a role that configures nothing; NOT_FOUND for another tenant; UNAVAILABLE
+	// where the store is away.
+	ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -86,6 +113,9 @@ type UnimplementedAdminServiceServer struct{}
 
 func (UnimplementedAdminServiceServer) ApplyDocuments(context.Context, *ApplyDocumentsRequest) (*ApplyDocumentsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ApplyDocuments not implemented")
+}
+func (UnimplementedAdminServiceServer) ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAuditEvents not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -126,6 +156,24 @@ func _AdminService_ApplyDocuments_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ListAuditEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAuditEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListAuditEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListAuditEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListAuditEvents(ctx, req.(*ListAuditEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -136,6 +184,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ApplyDocuments",
 			Handler:    _AdminService_ApplyDocuments_Handler,
+		},
+		{
+			MethodName: "ListAuditEvents",
+			Handler:    _AdminService_ListAuditEvents_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -88,6 +88,12 @@ const (
 	// CANCELLED. The caller did not read its answer for too long. What was
 	// generated is charged.
 	ErrorReason_ERROR_REASON_READER_STALLED ErrorReason = 23
+	// ABORTED. The etag is no longer that of the resource: read it again, and
+	// decide again.
+	ErrorReason_ERROR_REASON_RESOURCE_CHANGED ErrorReason = 24
+	// FAILED_PRECONDITION. The resource is in a state that does not allow it, such
+	// as a key that is revoked.
+	ErrorReason_ERROR_REASON_RESOURCE_STATE ErrorReason = 25
 )
 
 // Enum value maps for ErrorReason.
@@ -117,6 +123,8 @@ var (
 		21: "ERROR_REASON_INTERNAL",
 		22: "ERROR_REASON_CANCELLED",
 		23: "ERROR_REASON_READER_STALLED",
+		24: "ERROR_REASON_RESOURCE_CHANGED",
+		25: "ERROR_REASON_RESOURCE_STATE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -143,6 +151,8 @@ var (
 		"ERROR_REASON_INTERNAL":                21,
 		"ERROR_REASON_CANCELLED":               22,
 		"ERROR_REASON_READER_STALLED":          23,
+		"ERROR_REASON_RESOURCE_CHANGED":        24,
+		"ERROR_REASON_RESOURCE_STATE":          25,
 	}
 )
 
@@ -255,7 +265,7 @@ const file_weir_v1_error_proto_rawDesc = "" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12'\n" +
 	"\x0fpolicy_revision\x18\x02 \x01(\x03R\x0epolicyRevision\x12$\n" +
 	"\x05stage\x18\x03 \x01(\x0e2\x0e.weir.v1.StageR\x05stage\x12,\n" +
-	"\bverdicts\x18\x04 \x03(\v2\x10.weir.v1.VerdictR\bverdicts*\xd7\x06\n" +
+	"\bverdicts\x18\x04 \x03(\v2\x10.weir.v1.VerdictR\bverdicts*\x9b\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12(\n" +
@@ -281,7 +291,9 @@ const file_weir_v1_error_proto_rawDesc = "" +
 	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10\x14\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x15\x12\x1a\n" +
 	"\x16ERROR_REASON_CANCELLED\x10\x16\x12\x1f\n" +
-	"\x1bERROR_REASON_READER_STALLED\x10\x17B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\x1bERROR_REASON_READER_STALLED\x10\x17\x12!\n" +
+	"\x1dERROR_REASON_RESOURCE_CHANGED\x10\x18\x12\x1f\n" +
+	"\x1bERROR_REASON_RESOURCE_STATE\x10\x19B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_error_proto_rawDescOnce sync.Once

@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -34,6 +35,10 @@ const (
 	KeyRole_KEY_ROLE_ADMIN KeyRole = 1
 	// Call models.
 	KeyRole_KEY_ROLE_MEMBER KeyRole = 2
+	// Read what the tenant has and what it costs, and call nothing.
+	KeyRole_KEY_ROLE_VIEWER KeyRole = 3
+	// Read costs and budgets, and nothing else.
+	KeyRole_KEY_ROLE_BILLING KeyRole = 4
 )
 
 // Enum value maps for KeyRole.
@@ -42,11 +47,15 @@ var (
 		0: "KEY_ROLE_UNSPECIFIED",
 		1: "KEY_ROLE_ADMIN",
 		2: "KEY_ROLE_MEMBER",
+		3: "KEY_ROLE_VIEWER",
+		4: "KEY_ROLE_BILLING",
 	}
 	KeyRole_value = map[string]int32{
 		"KEY_ROLE_UNSPECIFIED": 0,
 		"KEY_ROLE_ADMIN":       1,
 		"KEY_ROLE_MEMBER":      2,
+		"KEY_ROLE_VIEWER":      3,
+		"KEY_ROLE_BILLING":     4,
 	}
 )
 
@@ -77,6 +86,135 @@ func (KeyRole) EnumDescriptor() ([]byte, []int) {
 	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{0}
 }
 
+// Tenant is a document of kind Tenant as it is in force.
+type Tenant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What people call it. Empty where its document says nothing.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// Revision of the configuration at which its document last changed.
+	Revision      int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tenant) Reset() {
+	*x = Tenant{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tenant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tenant) ProtoMessage() {}
+
+func (x *Tenant) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tenant.ProtoReflect.Descriptor instead.
+func (*Tenant) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Tenant) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Tenant) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *Tenant) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// Project is a document of kind Project as it is in force.
+type Project struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}/projects/{project}".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What people call it. Empty where its document says nothing.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// Revision of the configuration at which its document last changed. Zero for
+	// the project "default" where no document speaks of it.
+	Revision      int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Project) Reset() {
+	*x = Project{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Project) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Project) ProtoMessage() {}
+
+func (x *Project) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Project.ProtoReflect.Descriptor instead.
+func (*Project) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Project) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Project) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *Project) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 // Key is what a caller proves itself with. It belongs to one project.
 type Key struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -85,14 +223,23 @@ type Key struct {
 	// What it may do.
 	Role KeyRole `protobuf:"varint,2,opt,name=role,proto3,enum=weir.v1.KeyRole" json:"role,omitempty"`
 	// When it was made.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it ends by itself. Absent means never.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// When it was revoked. Absent where it was not.
+	RevokeTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=revoke_time,json=revokeTime,proto3" json:"revoke_time,omitempty"`
+	// Until when the secret before the last rotation is good. Absent where it was
+	// never rotated.
+	OldSecretExpireTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=old_secret_expire_time,json=oldSecretExpireTime,proto3" json:"old_secret_expire_time,omitempty"`
+	// Changes with every change of the key.
+	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_weir_v1_tenant_service_proto_msgTypes[0]
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -104,7 +251,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_tenant_service_proto_msgTypes[0]
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -117,7 +264,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{0}
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Key) GetName() string {
@@ -141,6 +288,34 @@ func (x *Key) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Key) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Key) GetRevokeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RevokeTime
+	}
+	return nil
+}
+
+func (x *Key) GetOldSecretExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OldSecretExpireTime
+	}
+	return nil
+}
+
+func (x *Key) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // CreateKeyRequest asks for a key.
 type CreateKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -149,7 +324,7 @@ type CreateKeyRequest struct {
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// Last segment of the name, unique in its project.
 	KeyId string `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
-	// The key. Of its fields only role is read.
+	// The key. Of its fields role and expire_time are read.
 	Key           *Key `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -157,7 +332,7 @@ type CreateKeyRequest struct {
 
 func (x *CreateKeyRequest) Reset() {
 	*x = CreateKeyRequest{}
-	mi := &file_weir_v1_tenant_service_proto_msgTypes[1]
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -169,7 +344,7 @@ func (x *CreateKeyRequest) String() string {
 func (*CreateKeyRequest) ProtoMessage() {}
 
 func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_tenant_service_proto_msgTypes[1]
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -182,7 +357,7 @@ func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{1}
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateKeyRequest) GetParent() string {
@@ -220,7 +395,7 @@ type CreateKeyResponse struct {
 
 func (x *CreateKeyResponse) Reset() {
 	*x = CreateKeyResponse{}
-	mi := &file_weir_v1_tenant_service_proto_msgTypes[2]
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -232,7 +407,7 @@ func (x *CreateKeyResponse) String() string {
 func (*CreateKeyResponse) ProtoMessage() {}
 
 func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_tenant_service_proto_msgTypes[2]
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -245,7 +420,7 @@ func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateKeyResponse) GetKey() *Key {
@@ -262,16 +437,881 @@ func (x *CreateKeyResponse) GetSecret() string {
 	return ""
 }
 
+// GetTenantRequest asks for a tenant.
+type GetTenantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}".
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTenantRequest) Reset() {
+	*x = GetTenantRequest{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTenantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTenantRequest) ProtoMessage() {}
+
+func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTenantRequest.ProtoReflect.Descriptor instead.
+func (*GetTenantRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GetTenantRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// GetTenantResponse is a tenant.
+type GetTenantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	Tenant        *Tenant `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTenantResponse) Reset() {
+	*x = GetTenantResponse{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTenantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTenantResponse) ProtoMessage() {}
+
+func (x *GetTenantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTenantResponse.ProtoReflect.Descriptor instead.
+func (*GetTenantResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GetTenantResponse) GetTenant() *Tenant {
+	if x != nil {
+		return x.Tenant
+	}
+	return nil
+}
+
+// ListTenantsRequest asks for tenants.
+type ListTenantsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Most tenants in an answer. Zero means 100.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before, with the same key. Empty means the
+	// first page.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTenantsRequest) Reset() {
+	*x = ListTenantsRequest{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTenantsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTenantsRequest) ProtoMessage() {}
+
+func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTenantsRequest.ProtoReflect.Descriptor instead.
+func (*ListTenantsRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListTenantsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListTenantsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListTenantsResponse is a page of tenants.
+type ListTenantsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenants, by name.
+	Tenants []*Tenant `protobuf:"bytes,1,rep,name=tenants,proto3" json:"tenants,omitempty"`
+	// Token of the next page. Empty means there is none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTenantsResponse) Reset() {
+	*x = ListTenantsResponse{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTenantsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTenantsResponse) ProtoMessage() {}
+
+func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTenantsResponse.ProtoReflect.Descriptor instead.
+func (*ListTenantsResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListTenantsResponse) GetTenants() []*Tenant {
+	if x != nil {
+		return x.Tenants
+	}
+	return nil
+}
+
+func (x *ListTenantsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetProjectRequest asks for a project.
+type GetProjectRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}/projects/{project}".
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetProjectRequest) Reset() {
+	*x = GetProjectRequest{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetProjectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetProjectRequest) ProtoMessage() {}
+
+func (x *GetProjectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetProjectRequest.ProtoReflect.Descriptor instead.
+func (*GetProjectRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetProjectRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// GetProjectResponse is a project.
+type GetProjectResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The project.
+	Project       *Project `protobuf:"bytes,1,opt,name=project,proto3" json:"project,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetProjectResponse) Reset() {
+	*x = GetProjectResponse{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetProjectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetProjectResponse) ProtoMessage() {}
+
+func (x *GetProjectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetProjectResponse.ProtoReflect.Descriptor instead.
+func (*GetProjectResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GetProjectResponse) GetProject() *Project {
+	if x != nil {
+		return x.Project
+	}
+	return nil
+}
+
+// ListProjectsRequest asks for a tenant's projects.
+type ListProjectsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}".
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Most projects in an answer. Zero means 100.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before, with the same parent. Empty means the
+	// first page.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListProjectsRequest) Reset() {
+	*x = ListProjectsRequest{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListProjectsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListProjectsRequest) ProtoMessage() {}
+
+func (x *ListProjectsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListProjectsRequest.ProtoReflect.Descriptor instead.
+func (*ListProjectsRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListProjectsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListProjectsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListProjectsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListProjectsResponse is a page of projects.
+type ListProjectsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The projects, by name.
+	Projects []*Project `protobuf:"bytes,1,rep,name=projects,proto3" json:"projects,omitempty"`
+	// Token of the next page. Empty means there is none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListProjectsResponse) Reset() {
+	*x = ListProjectsResponse{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListProjectsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListProjectsResponse) ProtoMessage() {}
+
+func (x *ListProjectsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListProjectsResponse.ProtoReflect.Descriptor instead.
+func (*ListProjectsResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListProjectsResponse) GetProjects() []*Project {
+	if x != nil {
+		return x.Projects
+	}
+	return nil
+}
+
+func (x *ListProjectsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetKeyRequest asks for a key.
+type GetKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}/projects/{project}/keys/{key}".
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetKeyRequest) Reset() {
+	*x = GetKeyRequest{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetKeyRequest) ProtoMessage() {}
+
+func (x *GetKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetKeyRequest.ProtoReflect.Descriptor instead.
+func (*GetKeyRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetKeyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// GetKeyResponse is a key.
+type GetKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Key           *Key `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetKeyResponse) Reset() {
+	*x = GetKeyResponse{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetKeyResponse) ProtoMessage() {}
+
+func (x *GetKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetKeyResponse.ProtoReflect.Descriptor instead.
+func (*GetKeyResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetKeyResponse) GetKey() *Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+// ListKeysRequest asks for keys.
+type ListKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}/projects/{project}", or "tenants/{tenant}/projects/-" for
+	// those of all projects.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Most keys in an answer. Zero means 100.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before, with the same parent. Empty means the
+	// first page.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeysRequest) Reset() {
+	*x = ListKeysRequest{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeysRequest) ProtoMessage() {}
+
+func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
+func (*ListKeysRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListKeysRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListKeysRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListKeysRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListKeysResponse is a page of keys.
+type ListKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The keys, by project and name.
+	Keys []*Key `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	// Token of the next page. Empty means there is none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeysResponse) Reset() {
+	*x = ListKeysResponse{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeysResponse) ProtoMessage() {}
+
+func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
+func (*ListKeysResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListKeysResponse) GetKeys() []*Key {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *ListKeysResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// RevokeKeyRequest ends a key.
+type RevokeKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}/projects/{project}/keys/{key}".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// etag of the key as it was read. Empty means whatever it is now.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeKeyRequest) Reset() {
+	*x = RevokeKeyRequest{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeKeyRequest) ProtoMessage() {}
+
+func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
+func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RevokeKeyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RevokeKeyRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// RevokeKeyResponse is a key that has ended.
+type RevokeKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Key           *Key `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeKeyResponse) Reset() {
+	*x = RevokeKeyResponse{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeKeyResponse) ProtoMessage() {}
+
+func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
+func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RevokeKeyResponse) GetKey() *Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+// RotateKeyRequest gives a key a new secret.
+type RotateKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}/projects/{project}/keys/{key}".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// etag of the key as it was read. Empty means whatever it is now.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// How long the secret of before is good beside the new one, at most 30 days.
+	// Absent means 24 hours, and zero that it ends at once.
+	Overlap       *durationpb.Duration `protobuf:"bytes,3,opt,name=overlap,proto3" json:"overlap,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyRequest) Reset() {
+	*x = RotateKeyRequest{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyRequest) ProtoMessage() {}
+
+func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RotateKeyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RotateKeyRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RotateKeyRequest) GetOverlap() *durationpb.Duration {
+	if x != nil {
+		return x.Overlap
+	}
+	return nil
+}
+
+// RotateKeyResponse is a key and its new secret.
+type RotateKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Key *Key `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// What callers send from now on. It is told only here.
+	Secret        string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyResponse) Reset() {
+	*x = RotateKeyResponse{}
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyResponse) ProtoMessage() {}
+
+func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_tenant_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
+func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_tenant_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RotateKeyResponse) GetKey() *Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *RotateKeyResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
 var File_weir_v1_tenant_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_tenant_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1cweir/v1/tenant_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x01\n" +
+	"\x1cweir/v1/tenant_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x01\n" +
+	"\x06Tenant\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12&\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\x03\xe0A\x03R\vdisplayName\x12\x1f\n" +
+	"\brevision\x18\x03 \x01(\x03B\x03\xe0A\x03R\brevision:6\xeaA3\n" +
+	"\x0eweir.v1/Tenant\x12\x10tenants/{tenant}*\atenants2\x06tenant\"\xb9\x01\n" +
+	"\aProject\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12&\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\x03\xe0A\x03R\vdisplayName\x12\x1f\n" +
+	"\brevision\x18\x03 \x01(\x03B\x03\xe0A\x03R\brevision:L\xeaAI\n" +
+	"\x0fweir.v1/Project\x12#tenants/{tenant}/projects/{project}*\bprojects2\aproject\"\xd0\x03\n" +
 	"\x03Key\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x123\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x10.weir.v1.KeyRoleB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x12@\n" +
 	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"createTime:K\xeaAH\n" +
+	"createTime\x12;\n" +
+	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12@\n" +
+	"\vrevoke_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"revokeTime\x12T\n" +
+	"\x16old_secret_expire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x13oldSecretExpireTime\x12\x17\n" +
+	"\x04etag\x18\a \x01(\tB\x03\xe0A\x03R\x04etag:K\xeaAH\n" +
 	"\vweir.v1/Key\x12.tenants/{tenant}/projects/{project}/keys/{key}*\x04keys2\x03key\"\xaa\x04\n" +
 	"\x10CreateKeyRequest\x12\xab\x02\n" +
 	"\x06parent\x18\x01 \x01(\tB\x92\x02\xe0A\x02\xfaA\r\x12\vweir.v1/Key\xbaH\xfb\x01\xba\x01\xf7\x01\n" +
@@ -282,13 +1322,86 @@ const file_weir_v1_tenant_service_proto_rawDesc = "" +
 	"\x03key\x18\x03 \x01(\v2\f.weir.v1.KeyB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x03key\"U\n" +
 	"\x11CreateKeyResponse\x12#\n" +
 	"\x03key\x18\x01 \x01(\v2\f.weir.v1.KeyB\x03\xe0A\x03R\x03key\x12\x1b\n" +
-	"\x06secret\x18\x02 \x01(\tB\x03\xe0A\x03R\x06secret*L\n" +
+	"\x06secret\x18\x02 \x01(\tB\x03\xe0A\x03R\x06secret\"\xa8\x01\n" +
+	"\x10GetTenantRequest\x12\x93\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x7f\xe0A\x02\xfaA\x10\n" +
+	"\x0eweir.v1/Tenant\xbaHf\xba\x01c\n" +
+	"\vtenant.name\x12\x16must be tenants/TENANT\x1a<this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\"A\n" +
+	"\x11GetTenantResponse\x12,\n" +
+	"\x06tenant\x18\x01 \x01(\v2\x0f.weir.v1.TenantB\x03\xe0A\x03R\x06tenant\"f\n" +
+	"\x12ListTenantsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"r\n" +
+	"\x13ListTenantsResponse\x12.\n" +
+	"\atenants\x18\x01 \x03(\v2\x0f.weir.v1.TenantB\x03\xe0A\x03R\atenants\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xc3\x02\n" +
+	"\x11GetProjectRequest\x12\xad\x02\n" +
+	"\x04name\x18\x01 \x01(\tB\x98\x02\xe0A\x02\xfaA\x11\n" +
+	"\x0fweir.v1/Project\xbaH\xfd\x01\xba\x01\xf9\x01\n" +
+	"\fproject.name\x12\x7fmust be tenants/TENANT/projects/PROJECT, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1ahthis.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\"E\n" +
+	"\x12GetProjectResponse\x12/\n" +
+	"\aproject\x18\x01 \x01(\v2\x10.weir.v1.ProjectB\x03\xe0A\x03R\aproject\"\x87\x02\n" +
+	"\x13ListProjectsRequest\x12\x9d\x01\n" +
+	"\x06parent\x18\x01 \x01(\tB\x84\x01\xe0A\x02\xfaA\x11\x12\x0fweir.v1/Project\xbaHj\xba\x01g\n" +
+	"\x0fprojects.parent\x12\x16must be tenants/TENANT\x1a<this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"v\n" +
+	"\x14ListProjectsResponse\x121\n" +
+	"\bprojects\x18\x01 \x03(\v2\x10.weir.v1.ProjectB\x03\xe0A\x03R\bprojects\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xea\x02\n" +
+	"\rGetKeyRequest\x12\xd8\x02\n" +
+	"\x04name\x18\x01 \x01(\tB\xc3\x02\xe0A\x02\xfaA\r\n" +
+	"\vweir.v1/Key\xbaH\xac\x02\xba\x01\xa8\x02\n" +
+	"\bkey.name\x12\x88\x01must be tenants/TENANT/projects/PROJECT/keys/KEY, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1a\x90\x01this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/keys/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\"5\n" +
+	"\x0eGetKeyResponse\x12#\n" +
+	"\x03key\x18\x01 \x01(\v2\f.weir.v1.KeyB\x03\xe0A\x03R\x03key\"\xed\x02\n" +
+	"\x0fListKeysRequest\x12\x87\x02\n" +
+	"\x06parent\x18\x01 \x01(\tB\xee\x01\xe0A\x02\xfaA\r\x12\vweir.v1/Key\xbaH\xd7\x01\xba\x01\xd3\x01\n" +
+	"\vkeys.parent\x12Vmust be tenants/TENANT/projects/PROJECT, or tenants/TENANT/projects/- for all projects\x1althis.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"f\n" +
+	"\x10ListKeysResponse\x12%\n" +
+	"\x04keys\x18\x01 \x03(\v2\f.weir.v1.KeyB\x03\xe0A\x03R\x04keys\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\x8b\x03\n" +
+	"\x10RevokeKeyRequest\x12\xd8\x02\n" +
+	"\x04name\x18\x01 \x01(\tB\xc3\x02\xe0A\x02\xfaA\r\n" +
+	"\vweir.v1/Key\xbaH\xac\x02\xba\x01\xa8\x02\n" +
+	"\bkey.name\x12\x88\x01must be tenants/TENANT/projects/PROJECT/keys/KEY, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1a\x90\x01this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/keys/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\x12\x1c\n" +
+	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\"8\n" +
+	"\x11RevokeKeyResponse\x12#\n" +
+	"\x03key\x18\x01 \x01(\v2\f.weir.v1.KeyB\x03\xe0A\x03R\x03key\"\xd1\x03\n" +
+	"\x10RotateKeyRequest\x12\xd8\x02\n" +
+	"\x04name\x18\x01 \x01(\tB\xc3\x02\xe0A\x02\xfaA\r\n" +
+	"\vweir.v1/Key\xbaH\xac\x02\xba\x01\xa8\x02\n" +
+	"\bkey.name\x12\x88\x01must be tenants/TENANT/projects/PROJECT/keys/KEY, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1a\x90\x01this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/keys/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\x12\x1c\n" +
+	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12D\n" +
+	"\aoverlap\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x012\x00R\aoverlap\"U\n" +
+	"\x11RotateKeyResponse\x12#\n" +
+	"\x03key\x18\x01 \x01(\v2\f.weir.v1.KeyB\x03\xe0A\x03R\x03key\x12\x1b\n" +
+	"\x06secret\x18\x02 \x01(\tB\x03\xe0A\x03R\x06secret*w\n" +
 	"\aKeyRole\x12\x18\n" +
 	"\x14KEY_ROLE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eKEY_ROLE_ADMIN\x10\x01\x12\x13\n" +
-	"\x0fKEY_ROLE_MEMBER\x10\x022\xa2\x01\n" +
-	"\rTenantService\x12\x90\x01\n" +
-	"\tCreateKey\x12\x19.weir.v1.CreateKeyRequest\x1a\x1a.weir.v1.CreateKeyResponse\"L\xdaA\x11parent,key,key_id\x82\xd3\xe4\x93\x022:\x03key\"+/weir/v1/{parent=tenants/*/projects/*}/keysB1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\x0fKEY_ROLE_MEMBER\x10\x02\x12\x13\n" +
+	"\x0fKEY_ROLE_VIEWER\x10\x03\x12\x14\n" +
+	"\x10KEY_ROLE_BILLING\x10\x042\xa2\t\n" +
+	"\rTenantService\x12o\n" +
+	"\tGetTenant\x12\x19.weir.v1.GetTenantRequest\x1a\x1a.weir.v1.GetTenantResponse\"+\xdaA\x04name\x82\xd3\xe4\x93\x02\x1b\x12\x19/weir/v1/{name=tenants/*}\x90\x02\x01\x12h\n" +
+	"\vListTenants\x12\x1b.weir.v1.ListTenantsRequest\x1a\x1c.weir.v1.ListTenantsResponse\"\x1e\xdaA\x00\x82\xd3\xe4\x93\x02\x12\x12\x10/weir/v1/tenants\x90\x02\x01\x12}\n" +
+	"\n" +
+	"GetProject\x12\x1a.weir.v1.GetProjectRequest\x1a\x1b.weir.v1.GetProjectResponse\"6\xdaA\x04name\x82\xd3\xe4\x93\x02&\x12$/weir/v1/{name=tenants/*/projects/*}\x90\x02\x01\x12\x85\x01\n" +
+	"\fListProjects\x12\x1c.weir.v1.ListProjectsRequest\x1a\x1d.weir.v1.ListProjectsResponse\"8\xdaA\x06parent\x82\xd3\xe4\x93\x02&\x12$/weir/v1/{parent=tenants/*}/projects\x90\x02\x01\x12\x90\x01\n" +
+	"\tCreateKey\x12\x19.weir.v1.CreateKeyRequest\x1a\x1a.weir.v1.CreateKeyResponse\"L\xdaA\x11parent,key,key_id\x82\xd3\xe4\x93\x022:\x03key\"+/weir/v1/{parent=tenants/*/projects/*}/keys\x12x\n" +
+	"\x06GetKey\x12\x16.weir.v1.GetKeyRequest\x1a\x17.weir.v1.GetKeyResponse\"=\xdaA\x04name\x82\xd3\xe4\x93\x02-\x12+/weir/v1/{name=tenants/*/projects/*/keys/*}\x90\x02\x01\x12\x80\x01\n" +
+	"\bListKeys\x12\x18.weir.v1.ListKeysRequest\x1a\x19.weir.v1.ListKeysResponse\"?\xdaA\x06parent\x82\xd3\xe4\x93\x02-\x12+/weir/v1/{parent=tenants/*/projects/*}/keys\x90\x02\x01\x12\x8b\x01\n" +
+	"\tRevokeKey\x12\x19.weir.v1.RevokeKeyRequest\x1a\x1a.weir.v1.RevokeKeyResponse\"G\xdaA\x04name\x82\xd3\xe4\x93\x027:\x01*\"2/weir/v1/{name=tenants/*/projects/*/keys/*}:revoke\x90\x02\x02\x12\x90\x01\n" +
+	"\tRotateKey\x12\x19.weir.v1.RotateKeyRequest\x1a\x1a.weir.v1.RotateKeyResponse\"L\xdaA\fname,overlap\x82\xd3\xe4\x93\x027:\x01*\"2/weir/v1/{name=tenants/*/projects/*/keys/*}:rotateB1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_tenant_service_proto_rawDescOnce sync.Once
@@ -303,26 +1416,73 @@ func file_weir_v1_tenant_service_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_tenant_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_tenant_service_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_weir_v1_tenant_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_weir_v1_tenant_service_proto_goTypes = []any{
 	(KeyRole)(0),                  // 0: weir.v1.KeyRole
-	(*Key)(nil),                   // 1: weir.v1.Key
-	(*CreateKeyRequest)(nil),      // 2: weir.v1.CreateKeyRequest
-	(*CreateKeyResponse)(nil),     // 3: weir.v1.CreateKeyResponse
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*Tenant)(nil),                // 1: weir.v1.Tenant
+	(*Project)(nil),               // 2: weir.v1.Project
+	(*Key)(nil),                   // 3: weir.v1.Key
+	(*CreateKeyRequest)(nil),      // 4: weir.v1.CreateKeyRequest
+	(*CreateKeyResponse)(nil),     // 5: weir.v1.CreateKeyResponse
+	(*GetTenantRequest)(nil),      // 6: weir.v1.GetTenantRequest
+	(*GetTenantResponse)(nil),     // 7: weir.v1.GetTenantResponse
+	(*ListTenantsRequest)(nil),    // 8: weir.v1.ListTenantsRequest
+	(*ListTenantsResponse)(nil),   // 9: weir.v1.ListTenantsResponse
+	(*GetProjectRequest)(nil),     // 10: weir.v1.GetProjectRequest
+	(*GetProjectResponse)(nil),    // 11: weir.v1.GetProjectResponse
+	(*ListProjectsRequest)(nil),   // 12: weir.v1.ListProjectsRequest
+	(*ListProjectsResponse)(nil),  // 13: weir.v1.ListProjectsResponse
+	(*GetKeyRequest)(nil),         // 14: weir.v1.GetKeyRequest
+	(*GetKeyResponse)(nil),        // 15: weir.v1.GetKeyResponse
+	(*ListKeysRequest)(nil),       // 16: weir.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),      // 17: weir.v1.ListKeysResponse
+	(*RevokeKeyRequest)(nil),      // 18: weir.v1.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),     // 19: weir.v1.RevokeKeyResponse
+	(*RotateKeyRequest)(nil),      // 20: weir.v1.RotateKeyRequest
+	(*RotateKeyResponse)(nil),     // 21: weir.v1.RotateKeyResponse
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
 }
 var file_weir_v1_tenant_service_proto_depIdxs = []int32{
-	0, // 0: weir.v1.Key.role:type_name -> weir.v1.KeyRole
-	4, // 1: weir.v1.Key.create_time:type_name -> google.protobuf.Timestamp
-	1, // 2: weir.v1.CreateKeyRequest.key:type_name -> weir.v1.Key
-	1, // 3: weir.v1.CreateKeyResponse.key:type_name -> weir.v1.Key
-	2, // 4: weir.v1.TenantService.CreateKey:input_type -> weir.v1.CreateKeyRequest
-	3, // 5: weir.v1.TenantService.CreateKey:output_type -> weir.v1.CreateKeyResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	0,  // 0: weir.v1.Key.role:type_name -> weir.v1.KeyRole
+	22, // 1: weir.v1.Key.create_time:type_name -> google.protobuf.Timestamp
+	22, // 2: weir.v1.Key.expire_time:type_name -> google.protobuf.Timestamp
+	22, // 3: weir.v1.Key.revoke_time:type_name -> google.protobuf.Timestamp
+	22, // 4: weir.v1.Key.old_secret_expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 5: weir.v1.CreateKeyRequest.key:type_name -> weir.v1.Key
+	3,  // 6: weir.v1.CreateKeyResponse.key:type_name -> weir.v1.Key
+	1,  // 7: weir.v1.GetTenantResponse.tenant:type_name -> weir.v1.Tenant
+	1,  // 8: weir.v1.ListTenantsResponse.tenants:type_name -> weir.v1.Tenant
+	2,  // 9: weir.v1.GetProjectResponse.project:type_name -> weir.v1.Project
+	2,  // 10: weir.v1.ListProjectsResponse.projects:type_name -> weir.v1.Project
+	3,  // 11: weir.v1.GetKeyResponse.key:type_name -> weir.v1.Key
+	3,  // 12: weir.v1.ListKeysResponse.keys:type_name -> weir.v1.Key
+	3,  // 13: weir.v1.RevokeKeyResponse.key:type_name -> weir.v1.Key
+	23, // 14: weir.v1.RotateKeyRequest.overlap:type_name -> google.protobuf.Duration
+	3,  // 15: weir.v1.RotateKeyResponse.key:type_name -> weir.v1.Key
+	6,  // 16: weir.v1.TenantService.GetTenant:input_type -> weir.v1.GetTenantRequest
+	8,  // 17: weir.v1.TenantService.ListTenants:input_type -> weir.v1.ListTenantsRequest
+	10, // 18: weir.v1.TenantService.GetProject:input_type -> weir.v1.GetProjectRequest
+	12, // 19: weir.v1.TenantService.ListProjects:input_type -> weir.v1.ListProjectsRequest
+	4,  // 20: weir.v1.TenantService.CreateKey:input_type -> weir.v1.CreateKeyRequest
+	14, // 21: weir.v1.TenantService.GetKey:input_type -> weir.v1.GetKeyRequest
+	16, // 22: weir.v1.TenantService.ListKeys:input_type -> weir.v1.ListKeysRequest
+	18, // 23: weir.v1.TenantService.RevokeKey:input_type -> weir.v1.RevokeKeyRequest
+	20, // 24: weir.v1.TenantService.RotateKey:input_type -> weir.v1.RotateKeyRequest
+	7,  // 25: weir.v1.TenantService.GetTenant:output_type -> weir.v1.GetTenantResponse
+	9,  // 26: weir.v1.TenantService.ListTenants:output_type -> weir.v1.ListTenantsResponse
+	11, // 27: weir.v1.TenantService.GetProject:output_type -> weir.v1.GetProjectResponse
+	13, // 28: weir.v1.TenantService.ListProjects:output_type -> weir.v1.ListProjectsResponse
+	5,  // 29: weir.v1.TenantService.CreateKey:output_type -> weir.v1.CreateKeyResponse
+	15, // 30: weir.v1.TenantService.GetKey:output_type -> weir.v1.GetKeyResponse
+	17, // 31: weir.v1.TenantService.ListKeys:output_type -> weir.v1.ListKeysResponse
+	19, // 32: weir.v1.TenantService.RevokeKey:output_type -> weir.v1.RevokeKeyResponse
+	21, // 33: weir.v1.TenantService.RotateKey:output_type -> weir.v1.RotateKeyResponse
+	25, // [25:34] is the sub-list for method output_type
+	16, // [16:25] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_tenant_service_proto_init() }
@@ -336,7 +1496,7 @@ func file_weir_v1_tenant_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_tenant_service_proto_rawDesc), len(file_weir_v1_tenant_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   3,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

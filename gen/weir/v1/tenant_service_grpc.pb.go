@@ -19,17 +19,45 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	TenantService_CreateKey_FullMethodName = "/weir.v1.TenantService/CreateKey"
+	TenantService_GetTenant_FullMethodName    = "/weir.v1.TenantService/GetTenant"
+	TenantService_ListTenants_FullMethodName  = "/weir.v1.TenantService/ListTenants"
+	TenantService_GetProject_FullMethodName   = "/weir.v1.TenantService/GetProject"
+	TenantService_ListProjects_FullMethodName = "/weir.v1.TenantService/ListProjects"
+	TenantService_CreateKey_FullMethodName    = "/weir.v1.TenantService/CreateKey"
+	TenantService_GetKey_FullMethodName       = "/weir.v1.TenantService/GetKey"
+	TenantService_ListKeys_FullMethodName     = "/weir.v1.TenantService/ListKeys"
+	TenantService_RevokeKey_FullMethodName    = "/weir.v1.TenantService/RevokeKey"
+	TenantService_RotateKey_FullMethodName    = "/weir.v1.TenantService/RotateKey"
 )
 
 // TenantServiceClient is the client API for TenantService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// TenantService keeps what belongs to a tenant and is not a document. A
-// platform admin may call it for every tenant, an admin of a tenant for its
-// own.
+// TenantService tells of tenants and their projects, which are documents (see
+// AdminService), and keeps their API keys, which are not. A platform admin may
+// call it for every tenant, an admin of a tenant for its own; a viewer may read.
+// What a key may not see is answered as what is not there.
 type TenantServiceClient interface {
+	// Tells of a tenant.
+	//
+	// Errors: NOT_FOUND for another tenant, and one that is not there.
+	GetTenant(ctx context.Context, in *GetTenantRequest, opts ...grpc.CallOption) (*GetTenantResponse, error)
+	// Lists the tenants that the key may see, by name: a tenant's key sees its
+	// own.
+	//
+	// Errors: INVALID_ARGUMENT for a bad page token; PERMISSION_DENIED for a role
+	// that reads no configuration.
+	ListTenants(ctx context.Context, in *ListTenantsRequest, opts ...grpc.CallOption) (*ListTenantsResponse, error)
+	// Tells of a project.
+	//
+	// Errors: as GetTenant.
+	GetProject(ctx context.Context, in *GetProjectRequest, opts ...grpc.CallOption) (*GetProjectResponse, error)
+	// Lists a tenant's projects, by name. Every tenant has one named "default".
+	//
+	// Errors: INVALID_ARGUMENT for a bad name or page token; PERMISSION_DENIED for
+	// a role that reads no configuration; NOT_FOUND for another tenant.
+	ListProjects(ctx context.Context, in *ListProjectsRequest, opts ...grpc.CallOption) (*ListProjectsResponse, error)
 	// Makes a key and tells its secret, which is told only here.
 	//
 	// Errors: INVALID_ARGUMENT for a bad name or role; PERMISSION_DENIED for
@@ -37,6 +65,30 @@ type TenantServiceClient interface {
 	// ALREADY_EXISTS for a key_id that is taken; UNAVAILABLE where the store is
 	// away.
 	CreateKey(ctx context.Context, in *CreateKeyRequest, opts ...grpc.CallOption) (*CreateKeyResponse, error)
+	// Tells of a key; never its secret.
+	//
+	// Errors: PERMISSION_DENIED for a role that reads no configuration; NOT_FOUND
+	// for a key of another tenant, and one that is not there; UNAVAILABLE where
+	// the store is away.
+	GetKey(ctx context.Context, in *GetKeyRequest, opts ...grpc.CallOption) (*GetKeyResponse, error)
+	// Lists keys by name, those that have ended too; never a secret.
+	//
+	// Errors: as GetKey, and INVALID_ARGUMENT for a bad name or page token.
+	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
+	// Ends a key for ever, with all its secrets. New calls with it are refused on
+	// this replica when the call returns, and on the others within a second; calls
+	// that run go on. To revoke it again changes nothing.
+	//
+	// Errors: PERMISSION_DENIED for a role that configures nothing; NOT_FOUND as
+	// GetKey; ABORTED for an etag that is no longer the key's; UNAVAILABLE where
+	// the store is away.
+	RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts ...grpc.CallOption) (*RevokeKeyResponse, error)
+	// Gives a key a new secret, which is told only here. The secret of before is
+	// good for an overlap; one from a rotation before that ends at once.
+	//
+	// Errors: as RevokeKey; FAILED_PRECONDITION for a key that is revoked or has
+	// expired.
+	RotateKey(ctx context.Context, in *RotateKeyRequest, opts ...grpc.CallOption) (*RotateKeyResponse, error)
 }
 
 type tenantServiceClient struct {
@@ -45,6 +97,46 @@ type tenantServiceClient struct {
 
 func NewTenantServiceClient(cc grpc.ClientConnInterface) TenantServiceClient {
 	return &tenantServiceClient{cc}
+}
+
+func (c *tenantServiceClient) GetTenant(ctx context.Context, in *GetTenantRequest, opts ...grpc.CallOption) (*GetTenantResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTenantResponse)
+	err := c.cc.Invoke(ctx, TenantService_GetTenant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tenantServiceClient) ListTenants(ctx context.Context, in *ListTenantsRequest, opts ...grpc.CallOption) (*ListTenantsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTenantsResponse)
+	err := c.cc.Invoke(ctx, TenantService_ListTenants_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tenantServiceClient) GetProject(ctx context.Context, in *GetProjectRequest, opts ...grpc.CallOption) (*GetProjectResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetProjectResponse)
+	err := c.cc.Invoke(ctx, TenantService_GetProject_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tenantServiceClient) ListProjects(ctx context.Context, in *ListProjectsRequest, opts ...grpc.CallOption) (*ListProjectsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListProjectsResponse)
+	err := c.cc.Invoke(ctx, TenantService_ListProjects_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *tenantServiceClient) CreateKey(ctx context.Context, in *CreateKeyRequest, opts ...grpc.CallOption) (*CreateKeyResponse, error) {
@@ -57,14 +149,74 @@ func (c *tenantServiceClient) CreateKey(ctx context.Context, in *CreateKeyReques
 	return out, nil
 }
 
+func (c *tenantServiceClient) GetKey(ctx context.Context, in *GetKeyRequest, opts ...grpc.CallOption) (*GetKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetKeyResponse)
+	err := c.cc.Invoke(ctx, TenantService_GetKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tenantServiceClient) ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListKeysResponse)
+	err := c.cc.Invoke(ctx, TenantService_ListKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tenantServiceClient) RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts ...grpc.CallOption) (*RevokeKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeKeyResponse)
+	err := c.cc.Invoke(ctx, TenantService_RevokeKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tenantServiceClient) RotateKey(ctx context.Context, in *RotateKeyRequest, opts ...grpc.CallOption) (*RotateKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateKeyResponse)
+	err := c.cc.Invoke(ctx, TenantService_RotateKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TenantServiceServer is the server API for TenantService service.
 // All implementations must embed UnimplementedTenantServiceServer
 // for forward compatibility.
 //
-// TenantService keeps what belongs to a tenant and is not a document. A
-// platform admin may call it for every tenant, an admin of a tenant for its
-// own.
+// TenantService tells of tenants and their projects, which are documents (see
+// AdminService), and keeps their API keys, which are not. A platform admin may
+// call it for every tenant, an admin of a tenant for its own; a viewer may read.
+// What a key may not see is answered as what is not there.
 type TenantServiceServer interface {
+	// Tells of a tenant.
+	//
+	// Errors: NOT_FOUND for another tenant, and one that is not there.
+	GetTenant(context.Context, *GetTenantRequest) (*GetTenantResponse, error)
+	// Lists the tenants that the key may see, by name: a tenant's key sees its
+	// own.
+	//
+	// Errors: INVALID_ARGUMENT for a bad page token; PERMISSION_DENIED for a role
+	// that reads no configuration.
+	ListTenants(context.Context, *ListTenantsRequest) (*ListTenantsResponse, error)
+	// Tells of a project.
+	//
+	// Errors: as GetTenant.
+	GetProject(context.Context, *GetProjectRequest) (*GetProjectResponse, error)
+	// Lists a tenant's projects, by name. Every tenant has one named "default".
+	//
+	// Errors: INVALID_ARGUMENT for a bad name or page token; PERMISSION_DENIED for
+	// a role that reads no configuration; NOT_FOUND for another tenant.
+	ListProjects(context.Context, *ListProjectsRequest) (*ListProjectsResponse, error)
 	// Makes a key and tells its secret, which is told only here.
 	//
 	// Errors: INVALID_ARGUMENT for a bad name or role; PERMISSION_DENIED for
@@ -72,6 +224,30 @@ type TenantServiceServer interface {
 	// ALREADY_EXISTS for a key_id that is taken; UNAVAILABLE where the store is
 	// away.
 	CreateKey(context.Context, *CreateKeyRequest) (*CreateKeyResponse, error)
+	// Tells of a key; never its secret.
+	//
+	// Errors: PERMISSION_DENIED for a role that reads no configuration; NOT_FOUND
+	// for a key of another tenant, and one that is not there; UNAVAILABLE where
+	// the store is away.
+	GetKey(context.Context, *GetKeyRequest) (*GetKeyResponse, error)
+	// Lists keys by name, those that have ended too; never a secret.
+	//
+	// Errors: as GetKey, and INVALID_ARGUMENT for a bad name or page token.
+	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
+	// Ends a key for ever, with all its secrets. New calls with it are refused on
+	// this replica when the call returns, and on the others within a second; calls
+	// that run go on. To revoke it again changes nothing.
+	//
+	// Errors: PERMISSION_DENIED for a role that configures nothing; NOT_FOUND as
+	// GetKey; ABORTED for an etag that is no longer the key's; UNAVAILABLE where
+	// the store is away.
+	RevokeKey(context.Context, *RevokeKeyRequest) (*RevokeKeyResponse, error)
+	// Gives a key a new secret, which is told only here. The secret of before is
+	// good for an overlap; one from a rotation before that ends at once.
+	//
+	// Errors: as RevokeKey; FAILED_PRECONDITION for a key that is revoked or has
+	// expired.
+	RotateKey(context.Context, *RotateKeyRequest) (*RotateKeyResponse, error)
 	mustEmbedUnimplementedTenantServiceServer()
 }
 
@@ -82,8 +258,32 @@ type TenantServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedTenantServiceServer struct{}
 
+func (UnimplementedTenantServiceServer) GetTenant(context.Context, *GetTenantRequest) (*GetTenantResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTenant not implemented")
+}
+func (UnimplementedTenantServiceServer) ListTenants(context.Context, *ListTenantsRequest) (*ListTenantsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTenants not implemented")
+}
+func (UnimplementedTenantServiceServer) GetProject(context.Context, *GetProjectRequest) (*GetProjectResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetProject not implemented")
+}
+func (UnimplementedTenantServiceServer) ListProjects(context.Context, *ListProjectsRequest) (*ListProjectsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListProjects not implemented")
+}
 func (UnimplementedTenantServiceServer) CreateKey(context.Context, *CreateKeyRequest) (*CreateKeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateKey not implemented")
+}
+func (UnimplementedTenantServiceServer) GetKey(context.Context, *GetKeyRequest) (*GetKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetKey not implemented")
+}
+func (UnimplementedTenantServiceServer) ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListKeys not implemented")
+}
+func (UnimplementedTenantServiceServer) RevokeKey(context.Context, *RevokeKeyRequest) (*RevokeKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeKey not implemented")
+}
+func (UnimplementedTenantServiceServer) RotateKey(context.Context, *RotateKeyRequest) (*RotateKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateKey not implemented")
 }
 func (UnimplementedTenantServiceServer) mustEmbedUnimplementedTenantServiceServer() {}
 func (UnimplementedTenantServiceServer) testEmbeddedByValue()                       {}
@@ -106,6 +306,78 @@ func RegisterTenantServiceServer(s grpc.ServiceRegistrar, srv TenantServiceServe
 	s.RegisterService(&TenantService_ServiceDesc, srv)
 }
 
+func _TenantService_GetTenant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTenantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TenantServiceServer).GetTenant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TenantService_GetTenant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TenantServiceServer).GetTenant(ctx, req.(*GetTenantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TenantService_ListTenants_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTenantsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TenantServiceServer).ListTenants(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TenantService_ListTenants_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TenantServiceServer).ListTenants(ctx, req.(*ListTenantsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TenantService_GetProject_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetProjectRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TenantServiceServer).GetProject(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TenantService_GetProject_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TenantServiceServer).GetProject(ctx, req.(*GetProjectRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TenantService_ListProjects_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListProjectsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TenantServiceServer).ListProjects(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TenantService_ListProjects_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TenantServiceServer).ListProjects(ctx, req.(*ListProjectsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TenantService_CreateKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateKeyRequest)
 	if err := dec(in); err != nil {
@@ -124,6 +396,78 @@ func _TenantService_CreateKey_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TenantService_GetKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TenantServiceServer).GetKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TenantService_GetKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TenantServiceServer).GetKey(ctx, req.(*GetKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TenantService_ListKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TenantServiceServer).ListKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TenantService_ListKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TenantServiceServer).ListKeys(ctx, req.(*ListKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TenantService_RevokeKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TenantServiceServer).RevokeKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TenantService_RevokeKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TenantServiceServer).RevokeKey(ctx, req.(*RevokeKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TenantService_RotateKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TenantServiceServer).RotateKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TenantService_RotateKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TenantServiceServer).RotateKey(ctx, req.(*RotateKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // TenantService_ServiceDesc is the grpc.ServiceDesc for TenantService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -132,8 +476,40 @@ var TenantService_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*TenantServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
+			MethodName: "GetTenant",
+			Handler:    _TenantService_GetTenant_Handler,
+		},
+		{
+			MethodName: "ListTenants",
+			Handler:    _TenantService_ListTenants_Handler,
+		},
+		{
+			MethodName: "GetProject",
+			Handler:    _TenantService_GetProject_Handler,
+		},
+		{
+			MethodName: "ListProjects",
+			Handler:    _TenantService_ListProjects_Handler,
+		},
+		{
 			MethodName: "CreateKey",
 			Handler:    _TenantService_CreateKey_Handler,
+		},
+		{
+			MethodName: "GetKey",
+			Handler:    _TenantService_GetKey_Handler,
+		},
+		{
+			MethodName: "ListKeys",
+			Handler:    _TenantService_ListKeys_Handler,
+		},
+		{
+			MethodName: "RevokeKey",
+			Handler:    _TenantService_RevokeKey_Handler,
+		},
+		{
+			MethodName: "RotateKey",
+			Handler:    _TenantService_RotateKey_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

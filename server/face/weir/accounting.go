@@ -122,8 +122,8 @@ func row(groupBy []string, r report.Row) *weirv1.CostRow {
 	return out
 }
 
-// page is what a page token says: where to go on, in which report.
-type page struct {
+// costPage is what a page token says: where to go on, in which report.
+type costPage struct {
 	After  []string `json:"after"`
 	Report []byte   `json:"report"`
 }
@@ -143,7 +143,7 @@ func writePage(req *weirv1.QueryCostsRequest, after []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := json.Marshal(page{After: after, Report: id})
+	text, err := json.Marshal(costPage{After: after, Report: id})
 	if err != nil {
 		return "", err
 	}
@@ -159,7 +159,7 @@ func readPage(req *weirv1.QueryCostsRequest) ([]string, error) {
 	if err != nil {
 		return nil, foreign
 	}
-	var p page
+	var p costPage
 	if err := json.Unmarshal(text, &p); err != nil {
 		return nil, foreign
 	}

@@ -2,8 +2,6 @@ package weir
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -33,10 +31,9 @@ type BudgetStore interface {
 }
 
 const (
-	defaultBudgets = 100 // in a page
-	listWindows    = 10  // of each budget in a list
-	getWindows     = 100 // of a budget by itself
-	getEntries     = 100
+	listWindows = 10  // of each budget in a list
+	getWindows  = 100 // of a budget by itself
+	getEntries  = 100
 )
 
 // ListBudgets tells how a tenant's budgets stand.
@@ -45,23 +42,19 @@ func (a *Accounting) ListBudgets(ctx context.Context, req *weirv1.ListBudgetsReq
 	if err := a.maySee(ctx, tenant, tenantType, req.GetParent()); err != nil {
 		return nil, err
 	}
-	after, err := readBudgetPage(req)
+	page, err := openPage("budgets "+req.GetParent(), req, 1)
 	if err != nil {
 		return nil, err
-	}
-	size := int(req.GetPageSize())
-	if size == 0 {
-		size = defaultBudgets
 	}
 	a.Settled(ctx)
 	now := a.Now()
 	out := &weirv1.ListBudgetsResponse{}
 	for _, l := range a.Book().Listings(tenant, now) {
-		if l.Budget.Name <= after {
+		if l.Budget.Name <= page.after[0] {
 			continue
 		}
-		if len(out.Budgets) == size {
-			out.NextPageToken, err = writeBudgetPage(req, segment(out.Budgets[size-1].Name, 3))
+		if len(out.Budgets) == page.size {
+			out.NextPageToken, err = page.token(segment(out.Budgets[page.size-1].Name, 3))
 			return out, err
 		}
 		b, err := a.budget(ctx, l, now, listWindows)
@@ -151,19 +144,13 @@ func (a *Accounting) AdjustBudget(ctx context.Context, req *weirv1.AdjustBudgetR
 	return &weirv1.AdjustBudgetResponse{Adjustment: adjustment(kept)}, nil
 }
 
-// maySee refuses who may not see a tenant's budgets. What another tenant asks
-// for looks as if it were not there.
+// maySee refuses who may not see a tenant's budgets.
 func (a *Accounting) maySee(ctx context.Context, tenant, kind, name string) error {
 	caller, err := callerOf(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case !caller.IsPlatform() && caller.Tenant != tenant || !a.HasTenant(tenant):
-		return missing(kind, name)
-	case !caller.IsPlatform() && caller.Role != auth.Admin:
-		return &face.DeniedError{Why: fmt.Sprintf("key %q is of role %s and may not see budgets: use one of role admin", caller.Key, caller.Role)}
 	}
-	return nil
+	return allowed(caller, a.HasTenant, tenant, kind, name, auth.Role.Accounts, "see budgets", "admin, viewer or billing")
 }
 
 func (a *Accounting) hasBudget(tenant, name string, at time.Time) bool {
@@ -263,31 +250,4 @@ func amountIn(unit accounting.Unit, a *weirv1.BudgetAmount) (n int64, err error)
 		return 0, errors.New("it is zero and would change nothing: say by how much")
 	}
 	return n, nil
-}
-
-// budgetPage is what a page token says: the tenant, and the last budget of the
-// page before.
-type budgetPage struct {
-	Parent string `json:"parent"`
-	After  string `json:"after"`
-}
-
-func writeBudgetPage(req *weirv1.ListBudgetsRequest, after string) (string, error) {
-	text, err := json.Marshal(budgetPage{req.GetParent(), after})
-	return base64.RawURLEncoding.EncodeToString(text), err
-}
-
-func readBudgetPage(req *weirv1.ListBudgetsRequest) (string, error) {
-	if req.GetPageToken() == "" {
-		return "", nil
-	}
-	var p budgetPage
-	text, err := base64.RawURLEncoding.DecodeString(req.GetPageToken())
-	if err == nil {
-		err = json.Unmarshal(text, &p)
-	}
-	if err != nil || p.Parent != req.GetParent() || p.After == "" {
-		return "", face.Invalid("page_token", "it is not of this list: send next_page_token of the page before, with the same parent")
-	}
-	return p.After, nil
 }

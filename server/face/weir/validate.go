@@ -22,6 +22,8 @@ type validation struct{ protovalidate.Validator }
 func newValidation() (validation, error) {
 	v, err := protovalidate.New(protovalidate.WithMessages(
 		&weirv1.GenerateRequest{}, &weirv1.ApplyDocumentsRequest{}, &weirv1.QueryCostsRequest{}, &weirv1.CreateKeyRequest{},
+		&weirv1.GetTenantRequest{}, &weirv1.ListTenantsRequest{}, &weirv1.GetProjectRequest{}, &weirv1.ListProjectsRequest{},
+		&weirv1.GetKeyRequest{}, &weirv1.ListKeysRequest{}, &weirv1.RevokeKeyRequest{}, &weirv1.RotateKeyRequest{}, &weirv1.ListAuditEventsRequest{},
 		&weirv1.ListBudgetsRequest{}, &weirv1.GetBudgetRequest{}, &weirv1.AdjustBudgetRequest{},
 	))
 	return validation{v}, err

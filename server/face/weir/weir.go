@@ -10,6 +10,7 @@ package weir
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -52,10 +53,15 @@ func Register(server grpc.ServiceRegistrar, c Config) error {
 	s := checked{server, v}
 	weirv1.RegisterGenerationServiceServer(s, &Generation{Gateway: c.Gateway})
 	weirv1.RegisterAdminServiceServer(s, &Admin{
-		Apply: func(ctx context.Context, caller auth.Caller, sources []admin.Source, validateOnly bool) (admin.Result, error) {
-			result, err := c.Admin.Apply(ctx, caller, sources, validateOnly)
+		Apply: func(ctx context.Context, by auth.Author, sources []admin.Source, validateOnly bool) (admin.Result, error) {
+			result, err := c.Admin.Apply(ctx, by, sources, validateOnly)
 			return result, c.away("the configuration", err)
 		},
+		Events: func(ctx context.Context, q admin.EventQuery) ([]admin.Event, error) {
+			events, err := c.Admin.Store.Events(ctx, q)
+			return events, c.away("the audit log", err)
+		},
+		HasTenant: c.hasTenant, Now: c.Now,
 	})
 	weirv1.RegisterAccountingServiceServer(s, &Accounting{
 		Settled: c.Gateway.Settled,
@@ -63,17 +69,19 @@ func Register(server grpc.ServiceRegistrar, c Config) error {
 			sums, err := c.Reports.Sum(ctx, q)
 			return sums, c.away("the ledger", err)
 		},
-		HasTenant: func(name string) bool { return c.Live.Snapshot().HasTenant(name) },
+		HasTenant: c.hasTenant,
 		Book:      func() *lease.Book { return c.Live.Snapshot().Budgets },
 		Budgets:   c.Budgets, Taken: c.Taken, Now: c.Now,
 		Away: func(err error) error { return c.away("the ledger", err) },
 	})
 	weirv1.RegisterTenantServiceServer(s, &Tenants{
-		Create: func(ctx context.Context, key auth.Key) error { return c.away("the keys", c.Keys.CreateKey(ctx, key)) },
-		Now:    c.Now,
+		Keys: c.Keys, Live: c.Live, Now: c.Now,
+		Away: func(err error) error { return c.away("the keys", err) },
 	})
 	return nil
 }
+
+func (c Config) hasTenant(name string) bool { return c.Live.Snapshot().HasTenant(name) }
 
 // away marks what the caller should try again.
 func (c Config) away(what string, err error) error {
@@ -89,6 +97,29 @@ func callerOf(ctx context.Context) (auth.Caller, error) {
 		return auth.Caller{}, errors.New("the call reached a service without a caller: the chain lacks authentication")
 	}
 	return caller, nil
+}
+
+// authorOf is the caller as who changes something.
+func authorOf(ctx context.Context, now func() time.Time) (auth.Author, error) {
+	caller, err := callerOf(ctx)
+	return auth.Author{Caller: caller, RequestID: face.TrailOf(ctx).RequestID, At: now()}, err
+}
+
+// allowed refuses a caller whose tenant it is not, as if there were none of that
+// name, and then one whose role has not the right to do something, which says
+// what it is and who may.
+func allowed(caller auth.Caller, hasTenant func(string) bool, tenant, kind, name string, right func(auth.Role) bool, do, who string) error {
+	switch {
+	case !caller.IsPlatform() && caller.Tenant != tenant || !hasTenant(tenant):
+		return missing(kind, name)
+	case !right(caller.Role):
+		return denied(caller, do, who)
+	}
+	return nil
+}
+
+func denied(caller auth.Caller, do, who string) error {
+	return &face.DeniedError{Why: fmt.Sprintf("key %q is of role %s and may not %s: use one of role %s", caller.Key, caller.Role, do, who)}
 }
 
 const (
