@@ -357,7 +357,7 @@ func nodeAt(n *yaml.Node, path string) *yaml.Node {
 // which drivers there are.
 func (c *Config) router() (*route.Router, error) {
 	backends := map[string]backend.Backend{}
-	tags := map[string][]string{}
+	tags, kinds := map[string][]string{}, map[string]string{}
 	for _, b := range c.Backends {
 		var made backend.Backend
 		var err error
@@ -370,7 +370,7 @@ func (c *Config) router() (*route.Router, error) {
 		if err != nil {
 			return nil, err
 		}
-		backends[b.Name], tags[b.Name] = made, b.Tags
+		backends[b.Name], tags[b.Name], kinds[b.Name] = made, b.Tags, b.Kind
 	}
 	var models []route.Model
 	tokenizers := map[string]*bpe.Tokenizer{"": nil}
@@ -392,7 +392,7 @@ func (c *Config) router() (*route.Router, error) {
 				}
 				tokenizers[t.Tokenizer] = tokenizer
 			}
-			model.Targets = append(model.Targets, route.Target{Name: t.Backend, Backend: backends[t.Backend], Model: name, Tokenizer: tokenizer, Tags: tags[t.Backend]})
+			model.Targets = append(model.Targets, route.Target{Name: t.Backend, Kind: kinds[t.Backend], Backend: backends[t.Backend], Model: name, Tokenizer: tokenizer, Tags: tags[t.Backend]})
 		}
 		models = append(models, model)
 	}

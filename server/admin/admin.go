@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/weir-gateway/weir/policy"
@@ -155,6 +156,48 @@ func (a *Admin) apply(ctx context.Context, by auth.Author, documents []parsed, v
 		return Result{}, err
 	}
 	return result, a.Live.Refresh(ctx)
+}
+
+// The errors of DeletePolicy.
+var (
+	ErrNoDocument = errors.New("there is no such document")
+	ErrStale      = errors.New("the document has changed since it was read")
+)
+
+// DeletePolicy ends a policy and returns when it holds no more on this replica,
+// with the store's revision. It fails with ErrNoDocument, and with ErrStale where
+// the policy has not the revision that the caller has read; 0 is any. Who may is
+// for the caller to ask.
+func (a *Admin) DeletePolicy(ctx context.Context, by auth.Author, tenant, name string, revision int64) (int64, error) {
+	for {
+		after, err := a.deletePolicy(ctx, by, key{kindPolicy, tenant, name}, revision)
+		if !errors.Is(err, ErrConflict) {
+			return after, err
+		}
+	}
+}
+
+func (a *Admin) deletePolicy(ctx context.Context, by auth.Author, which key, revision int64) (int64, error) {
+	kept, base, err := a.Store.Documents(ctx)
+	if err != nil {
+		return 0, err
+	}
+	i := slices.IndexFunc(kept, func(d Document) bool { return keyOf(d) == which })
+	switch {
+	case i < 0:
+		return 0, ErrNoDocument
+	case revision != 0 && kept[i].Revision != revision:
+		return 0, ErrStale
+	}
+	gone := kept[i]
+	if _, err := build(base+1, slices.Delete(kept, i, i+1), nil, a.Live.Factories); err != nil {
+		return 0, err
+	}
+	after, err := a.Store.Apply(ctx, base, []Change{{Action: Delete, Document: gone}}, by)
+	if err != nil {
+		return 0, err
+	}
+	return after, a.Live.Refresh(ctx)
 }
 
 // mayApply tells whether a caller may apply a document. What a tenant's own

@@ -26,8 +26,13 @@ type Snapshot struct {
 
 	tenants  map[string]Tenant
 	projects map[key]Project
-	keys     sync.Map // [sha256.Size]byte -> auth.Key: those asked for at this revision
+	policies []Document // by tenant and name
+	keys     sync.Map   // [sha256.Size]byte -> auth.Key: those asked for at this revision
 }
+
+// PolicyDocuments lists the policies that are in force by tenant and name, the
+// platform's first. The caller must not change the list.
+func (s *Snapshot) PolicyDocuments() []Document { return s.policies }
 
 // build makes a snapshot of documents. What is wrong with those that fresh
 // holds is told by their place in their source.
@@ -82,6 +87,7 @@ func build(revision int64, documents []Document, fresh []parsed, factories map[s
 			}
 		case kindPolicy:
 			policies = append(policies, p.policy)
+			s.policies = append(s.policies, p.Document)
 		case kindLexicon:
 			lexicons = append(lexicons, p.lexicon)
 		}

@@ -33,6 +33,17 @@ func Verdict(v policy.Verdict) *weirv1.Verdict {
 	return out
 }
 
+// Stage is where a rule looks as weir.v1 tells it.
+func Stage(s policy.Stage) weirv1.Stage {
+	if s == policy.Output {
+		return weirv1.Stage_STAGE_OUTPUT
+	}
+	return weirv1.Stage_STAGE_INPUT
+}
+
+// Action is what a rule does as weir.v1 tells it.
+func Action(a policy.Action) weirv1.Action { return actions[a] }
+
 // Verdicts are findings as weir.v1 tells them.
 func Verdicts(all []policy.Verdict) []*weirv1.Verdict {
 	out := make([]*weirv1.Verdict, len(all))
@@ -121,6 +132,9 @@ func Cost(c *accounting.Cost) *weirv1.Cost {
 	}
 	return out
 }
+
+// Meter is the name that a meter has in weir.v1.
+func Meter(m accounting.Meter) string { return meters[m] }
 
 // meters are the names that the fields of weir.v1.Usage have.
 var meters = map[accounting.Meter]string{

@@ -14,7 +14,9 @@ import (
 // A Target is one backend's model that can serve calls.
 type Target struct {
 	// Name is the backend's name in the configuration.
-	Name    string
+	Name string
+	// Kind is the kind of the backend in the configuration, such as "openai".
+	Kind    string
 	Backend backend.Backend
 	// Model is the name by which the backend knows the model.
 	Model string

@@ -78,6 +78,18 @@ func Register(server grpc.ServiceRegistrar, c Config) error {
 		Keys: c.Keys, Live: c.Live, Now: c.Now,
 		Away: func(err error) error { return c.away("the keys", err) },
 	})
+	weirv1.RegisterPolicyServiceServer(s, &Policies{
+		Snapshot: c.Live.Snapshot,
+		Delete: func(ctx context.Context, tenant, name string, revision int64) (int64, error) {
+			by, err := authorOf(ctx, c.Now)
+			if err != nil {
+				return 0, err
+			}
+			after, err := c.Admin.DeletePolicy(ctx, by, tenant, name, revision)
+			return after, c.away("the configuration", err)
+		},
+	})
+	weirv1.RegisterModelServiceServer(s, &Models{Router: c.Gateway.Router, Snapshot: c.Live.Snapshot, Now: c.Now})
 	return nil
 }
 
@@ -127,6 +139,8 @@ const (
 	projectType = "weir.v1/Project"
 	keyType     = "weir.v1/Key"
 	budgetType  = "weir.v1/Budget"
+	policyType  = "weir.v1/Policy"
+	modelType   = "weir.v1/Model"
 )
 
 // missing says that a resource is not there. A caller who may not see it gets
