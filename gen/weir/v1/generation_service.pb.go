@@ -23,6 +23,60 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// TokenCount is how tokens were counted.
+type TokenCount int32
+
+const (
+	// Not given.
+	TokenCount_TOKEN_COUNT_UNSPECIFIED TokenCount = 0
+	// By the target's own tokenizer and chat template: exact.
+	TokenCount_TOKEN_COUNT_TOKENIZER TokenCount = 1
+	// The tokenizer is not known here: at most so many, which is what a call
+	// holds money for.
+	TokenCount_TOKEN_COUNT_BOUND TokenCount = 2
+)
+
+// Enum value maps for TokenCount.
+var (
+	TokenCount_name = map[int32]string{
+		0: "TOKEN_COUNT_UNSPECIFIED",
+		1: "TOKEN_COUNT_TOKENIZER",
+		2: "TOKEN_COUNT_BOUND",
+	}
+	TokenCount_value = map[string]int32{
+		"TOKEN_COUNT_UNSPECIFIED": 0,
+		"TOKEN_COUNT_TOKENIZER":   1,
+		"TOKEN_COUNT_BOUND":       2,
+	}
+)
+
+func (x TokenCount) Enum() *TokenCount {
+	p := new(TokenCount)
+	*p = x
+	return p
+}
+
+func (x TokenCount) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TokenCount) Descriptor() protoreflect.EnumDescriptor {
+	return file_weir_v1_generation_service_proto_enumTypes[0].Descriptor()
+}
+
+func (TokenCount) Type() protoreflect.EnumType {
+	return &file_weir_v1_generation_service_proto_enumTypes[0]
+}
+
+func (x TokenCount) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TokenCount.Descriptor instead.
+func (TokenCount) EnumDescriptor() ([]byte, []int) {
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{0}
+}
+
 // GenerateRequest asks for an answer.
 type GenerateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -805,6 +859,355 @@ func (x *CompletedEvent) GetTiming() *Timing {
 	return nil
 }
 
+// CountTokensRequest holds an input.
+type CountTokensRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of a model.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// The conversation, oldest message first.
+	Messages []*Message `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"`
+	// What the model may call.
+	Tools []*Tool `protobuf:"bytes,3,rep,name=tools,proto3" json:"tools,omitempty"`
+	// The form of the answer.
+	ResponseFormat *ResponseFormat `protobuf:"bytes,4,opt,name=response_format,json=responseFormat,proto3" json:"response_format,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *CountTokensRequest) Reset() {
+	*x = CountTokensRequest{}
+	mi := &file_weir_v1_generation_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountTokensRequest) ProtoMessage() {}
+
+func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
+func (*CountTokensRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CountTokensRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CountTokensRequest) GetMessages() []*Message {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *CountTokensRequest) GetTools() []*Tool {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *CountTokensRequest) GetResponseFormat() *ResponseFormat {
+	if x != nil {
+		return x.ResponseFormat
+	}
+	return nil
+}
+
+// CountTokensResponse says how many tokens an input has.
+type CountTokensResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tokens of the input, or with TOKEN_COUNT_BOUND the most that it can have.
+	InputTokens int64 `protobuf:"varint,1,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
+	// How they were counted.
+	Count TokenCount `protobuf:"varint,2,opt,name=count,proto3,enum=weir.v1.TokenCount" json:"count,omitempty"`
+	// About how many there are. Absent where input_tokens is exact.
+	EstimatedInputTokens *int64 `protobuf:"varint,3,opt,name=estimated_input_tokens,json=estimatedInputTokens,proto3,oneof" json:"estimated_input_tokens,omitempty"`
+	// Backend of the target.
+	Backend string `protobuf:"bytes,4,opt,name=backend,proto3" json:"backend,omitempty"`
+	// Name by which the backend knows the model.
+	BackendModel  string `protobuf:"bytes,5,opt,name=backend_model,json=backendModel,proto3" json:"backend_model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountTokensResponse) Reset() {
+	*x = CountTokensResponse{}
+	mi := &file_weir_v1_generation_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountTokensResponse) ProtoMessage() {}
+
+func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
+func (*CountTokensResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CountTokensResponse) GetInputTokens() int64 {
+	if x != nil {
+		return x.InputTokens
+	}
+	return 0
+}
+
+func (x *CountTokensResponse) GetCount() TokenCount {
+	if x != nil {
+		return x.Count
+	}
+	return TokenCount_TOKEN_COUNT_UNSPECIFIED
+}
+
+func (x *CountTokensResponse) GetEstimatedInputTokens() int64 {
+	if x != nil && x.EstimatedInputTokens != nil {
+		return *x.EstimatedInputTokens
+	}
+	return 0
+}
+
+func (x *CountTokensResponse) GetBackend() string {
+	if x != nil {
+		return x.Backend
+	}
+	return ""
+}
+
+func (x *CountTokensResponse) GetBackendModel() string {
+	if x != nil {
+		return x.BackendModel
+	}
+	return ""
+}
+
+// ModerateRequest holds texts.
+type ModerateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The texts, as a user's messages would be.
+	Texts []string `protobuf:"bytes,1,rep,name=texts,proto3" json:"texts,omitempty"`
+	// Model for whose calls they are meant, for policies that match by it. Empty
+	// leaves those out that match some models alone.
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// What the gateway needs to know.
+	Context       *RequestContext `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModerateRequest) Reset() {
+	*x = ModerateRequest{}
+	mi := &file_weir_v1_generation_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModerateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModerateRequest) ProtoMessage() {}
+
+func (x *ModerateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModerateRequest.ProtoReflect.Descriptor instead.
+func (*ModerateRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ModerateRequest) GetTexts() []string {
+	if x != nil {
+		return x.Texts
+	}
+	return nil
+}
+
+func (x *ModerateRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ModerateRequest) GetContext() *RequestContext {
+	if x != nil {
+		return x.Context
+	}
+	return nil
+}
+
+// ModerateResponse is what the rules say.
+type ModerateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The gateway's id of the call, a UUID of version 7.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// One for each text, in their order.
+	Results       []*Moderation `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModerateResponse) Reset() {
+	*x = ModerateResponse{}
+	mi := &file_weir_v1_generation_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModerateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModerateResponse) ProtoMessage() {}
+
+func (x *ModerateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModerateResponse.ProtoReflect.Descriptor instead.
+func (*ModerateResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ModerateResponse) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ModerateResponse) GetResults() []*Moderation {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// Moderation is what became of a text.
+type Moderation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The strictest of the actions. Not given where nothing was found.
+	Action Action `protobuf:"varint,1,opt,name=action,proto3,enum=weir.v1.Action" json:"action,omitempty"`
+	// The text as a model would have got it, with placeholders for what was
+	// redacted. Absent where it is blocked.
+	Text *string `protobuf:"bytes,2,opt,name=text,proto3,oneof" json:"text,omitempty"`
+	// What was found. message_index is the place of the text in the request.
+	Verdicts []*Verdict `protobuf:"bytes,3,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	// Bytes that a rule let pass although nobody had judged them.
+	UnjudgedBytes int64 `protobuf:"varint,4,opt,name=unjudged_bytes,json=unjudgedBytes,proto3" json:"unjudged_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Moderation) Reset() {
+	*x = Moderation{}
+	mi := &file_weir_v1_generation_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Moderation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Moderation) ProtoMessage() {}
+
+func (x *Moderation) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Moderation.ProtoReflect.Descriptor instead.
+func (*Moderation) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Moderation) GetAction() Action {
+	if x != nil {
+		return x.Action
+	}
+	return Action_ACTION_UNSPECIFIED
+}
+
+func (x *Moderation) GetText() string {
+	if x != nil && x.Text != nil {
+		return *x.Text
+	}
+	return ""
+}
+
+func (x *Moderation) GetVerdicts() []*Verdict {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
+}
+
+func (x *Moderation) GetUnjudgedBytes() int64 {
+	if x != nil {
+		return x.UnjudgedBytes
+	}
+	return 0
+}
+
 var File_weir_v1_generation_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_generation_service_proto_rawDesc = "" +
@@ -864,10 +1267,44 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\x04cost\x18\x02 \x01(\v2\r.weir.v1.CostB\x03\xe0A\x03R\x04cost\x121\n" +
 	"\bverdicts\x18\x03 \x03(\v2\x10.weir.v1.VerdictB\x03\xe0A\x03R\bverdicts\x12,\n" +
 	"\x06target\x18\x04 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\x12,\n" +
-	"\x06timing\x18\x05 \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing2\xe5\x01\n" +
+	"\x06timing\x18\x05 \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing\"\xe9\x01\n" +
+	"\x12CountTokensRequest\x12#\n" +
+	"\x05model\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12<\n" +
+	"\bmessages\x18\x02 \x03(\v2\x10.weir.v1.MessageB\x0e\xe0A\x02\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x12.\n" +
+	"\x05tools\x18\x03 \x03(\v2\r.weir.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05tools\x12@\n" +
+	"\x0fresponse_format\x18\x04 \x01(\v2\x17.weir.v1.ResponseFormatR\x0eresponseFormat\"\x91\x02\n" +
+	"\x13CountTokensResponse\x12&\n" +
+	"\finput_tokens\x18\x01 \x01(\x03B\x03\xe0A\x03R\vinputTokens\x12.\n" +
+	"\x05count\x18\x02 \x01(\x0e2\x13.weir.v1.TokenCountB\x03\xe0A\x03R\x05count\x12>\n" +
+	"\x16estimated_input_tokens\x18\x03 \x01(\x03B\x03\xe0A\x03H\x00R\x14estimatedInputTokens\x88\x01\x01\x12\x1d\n" +
+	"\abackend\x18\x04 \x01(\tB\x03\xe0A\x03R\abackend\x12(\n" +
+	"\rbackend_model\x18\x05 \x01(\tB\x03\xe0A\x03R\fbackendModelB\x19\n" +
+	"\x17_estimated_input_tokens\"\x91\x01\n" +
+	"\x0fModerateRequest\x12+\n" +
+	"\x05texts\x18\x01 \x03(\tB\x15\xe0A\x02\xbaH\x0f\x92\x01\f\b\x01\x10@\"\x06r\x04(\x80\x80@R\x05texts\x12\x1e\n" +
+	"\x05model\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x121\n" +
+	"\acontext\x18\x03 \x01(\v2\x17.weir.v1.RequestContextR\acontext\"j\n" +
+	"\x10ModerateResponse\x12\"\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\x03\xe0A\x03R\trequestId\x122\n" +
+	"\aresults\x18\x02 \x03(\v2\x13.weir.v1.ModerationB\x03\xe0A\x03R\aresults\"\xc0\x01\n" +
+	"\n" +
+	"Moderation\x12,\n" +
+	"\x06action\x18\x01 \x01(\x0e2\x0f.weir.v1.ActionB\x03\xe0A\x03R\x06action\x12\x1c\n" +
+	"\x04text\x18\x02 \x01(\tB\x03\xe0A\x03H\x00R\x04text\x88\x01\x01\x121\n" +
+	"\bverdicts\x18\x03 \x03(\v2\x10.weir.v1.VerdictB\x03\xe0A\x03R\bverdicts\x12*\n" +
+	"\x0eunjudged_bytes\x18\x04 \x01(\x03B\x03\xe0A\x03R\runjudgedBytesB\a\n" +
+	"\x05_text*[\n" +
+	"\n" +
+	"TokenCount\x12\x1b\n" +
+	"\x17TOKEN_COUNT_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15TOKEN_COUNT_TOKENIZER\x10\x01\x12\x15\n" +
+	"\x11TOKEN_COUNT_BOUND\x10\x022\xcc\x03\n" +
 	"\x11GenerationService\x12n\n" +
 	"\bGenerate\x12\x18.weir.v1.GenerateRequest\x1a\x19.weir.v1.GenerateResponse\"-\xdaA\x0emodel,messages\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/weir/v1/generate\x12`\n" +
-	"\x0eStreamGenerate\x12\x18.weir.v1.GenerateRequest\x1a\x1f.weir.v1.StreamGenerateResponse\"\x11\xdaA\x0emodel,messages0\x01B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\x0eStreamGenerate\x12\x18.weir.v1.GenerateRequest\x1a\x1f.weir.v1.StreamGenerateResponse\"\x11\xdaA\x0emodel,messages0\x01\x12~\n" +
+	"\vCountTokens\x12\x1b.weir.v1.CountTokensRequest\x1a\x1c.weir.v1.CountTokensResponse\"4\xdaA\x0emodel,messages\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/weir/v1/tokens:count\x90\x02\x01\x12e\n" +
+	"\bModerate\x12\x18.weir.v1.ModerateRequest\x1a\x19.weir.v1.ModerateResponse\"$\xdaA\x05texts\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/weir/v1/moderateB1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_generation_service_proto_rawDescOnce sync.Once
@@ -881,64 +1318,85 @@ func file_weir_v1_generation_service_proto_rawDescGZIP() []byte {
 	return file_weir_v1_generation_service_proto_rawDescData
 }
 
-var file_weir_v1_generation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_weir_v1_generation_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_weir_v1_generation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_weir_v1_generation_service_proto_goTypes = []any{
-	(*GenerateRequest)(nil),        // 0: weir.v1.GenerateRequest
-	(*GenerateResponse)(nil),       // 1: weir.v1.GenerateResponse
-	(*StreamGenerateResponse)(nil), // 2: weir.v1.StreamGenerateResponse
-	(*StartedEvent)(nil),           // 3: weir.v1.StartedEvent
-	(*DeltaEvent)(nil),             // 4: weir.v1.DeltaEvent
-	(*ToolCallStart)(nil),          // 5: weir.v1.ToolCallStart
-	(*ToolArguments)(nil),          // 6: weir.v1.ToolArguments
-	(*CandidateDoneEvent)(nil),     // 7: weir.v1.CandidateDoneEvent
-	(*CompletedEvent)(nil),         // 8: weir.v1.CompletedEvent
-	(*Message)(nil),                // 9: weir.v1.Message
-	(*Tool)(nil),                   // 10: weir.v1.Tool
-	(*ToolChoice)(nil),             // 11: weir.v1.ToolChoice
-	(*GenerationConfig)(nil),       // 12: weir.v1.GenerationConfig
-	(*RequestContext)(nil),         // 13: weir.v1.RequestContext
-	(*Candidate)(nil),              // 14: weir.v1.Candidate
-	(*Usage)(nil),                  // 15: weir.v1.Usage
-	(*Cost)(nil),                   // 16: weir.v1.Cost
-	(*Verdict)(nil),                // 17: weir.v1.Verdict
-	(*Target)(nil),                 // 18: weir.v1.Target
-	(*Timing)(nil),                 // 19: weir.v1.Timing
-	(FinishReason)(0),              // 20: weir.v1.FinishReason
+	(TokenCount)(0),                // 0: weir.v1.TokenCount
+	(*GenerateRequest)(nil),        // 1: weir.v1.GenerateRequest
+	(*GenerateResponse)(nil),       // 2: weir.v1.GenerateResponse
+	(*StreamGenerateResponse)(nil), // 3: weir.v1.StreamGenerateResponse
+	(*StartedEvent)(nil),           // 4: weir.v1.StartedEvent
+	(*DeltaEvent)(nil),             // 5: weir.v1.DeltaEvent
+	(*ToolCallStart)(nil),          // 6: weir.v1.ToolCallStart
+	(*ToolArguments)(nil),          // 7: weir.v1.ToolArguments
+	(*CandidateDoneEvent)(nil),     // 8: weir.v1.CandidateDoneEvent
+	(*CompletedEvent)(nil),         // 9: weir.v1.CompletedEvent
+	(*CountTokensRequest)(nil),     // 10: weir.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),    // 11: weir.v1.CountTokensResponse
+	(*ModerateRequest)(nil),        // 12: weir.v1.ModerateRequest
+	(*ModerateResponse)(nil),       // 13: weir.v1.ModerateResponse
+	(*Moderation)(nil),             // 14: weir.v1.Moderation
+	(*Message)(nil),                // 15: weir.v1.Message
+	(*Tool)(nil),                   // 16: weir.v1.Tool
+	(*ToolChoice)(nil),             // 17: weir.v1.ToolChoice
+	(*GenerationConfig)(nil),       // 18: weir.v1.GenerationConfig
+	(*RequestContext)(nil),         // 19: weir.v1.RequestContext
+	(*Candidate)(nil),              // 20: weir.v1.Candidate
+	(*Usage)(nil),                  // 21: weir.v1.Usage
+	(*Cost)(nil),                   // 22: weir.v1.Cost
+	(*Verdict)(nil),                // 23: weir.v1.Verdict
+	(*Target)(nil),                 // 24: weir.v1.Target
+	(*Timing)(nil),                 // 25: weir.v1.Timing
+	(FinishReason)(0),              // 26: weir.v1.FinishReason
+	(*ResponseFormat)(nil),         // 27: weir.v1.ResponseFormat
+	(Action)(0),                    // 28: weir.v1.Action
 }
 var file_weir_v1_generation_service_proto_depIdxs = []int32{
-	9,  // 0: weir.v1.GenerateRequest.messages:type_name -> weir.v1.Message
-	10, // 1: weir.v1.GenerateRequest.tools:type_name -> weir.v1.Tool
-	11, // 2: weir.v1.GenerateRequest.tool_choice:type_name -> weir.v1.ToolChoice
-	12, // 3: weir.v1.GenerateRequest.config:type_name -> weir.v1.GenerationConfig
-	13, // 4: weir.v1.GenerateRequest.context:type_name -> weir.v1.RequestContext
-	14, // 5: weir.v1.GenerateResponse.candidates:type_name -> weir.v1.Candidate
-	15, // 6: weir.v1.GenerateResponse.usage:type_name -> weir.v1.Usage
-	16, // 7: weir.v1.GenerateResponse.cost:type_name -> weir.v1.Cost
-	17, // 8: weir.v1.GenerateResponse.verdicts:type_name -> weir.v1.Verdict
-	18, // 9: weir.v1.GenerateResponse.target:type_name -> weir.v1.Target
-	19, // 10: weir.v1.GenerateResponse.timing:type_name -> weir.v1.Timing
-	3,  // 11: weir.v1.StreamGenerateResponse.started:type_name -> weir.v1.StartedEvent
-	4,  // 12: weir.v1.StreamGenerateResponse.delta:type_name -> weir.v1.DeltaEvent
-	7,  // 13: weir.v1.StreamGenerateResponse.candidate_done:type_name -> weir.v1.CandidateDoneEvent
-	8,  // 14: weir.v1.StreamGenerateResponse.completed:type_name -> weir.v1.CompletedEvent
-	18, // 15: weir.v1.StartedEvent.target:type_name -> weir.v1.Target
-	5,  // 16: weir.v1.DeltaEvent.tool_call:type_name -> weir.v1.ToolCallStart
-	6,  // 17: weir.v1.DeltaEvent.tool_arguments:type_name -> weir.v1.ToolArguments
-	20, // 18: weir.v1.CandidateDoneEvent.finish_reason:type_name -> weir.v1.FinishReason
-	15, // 19: weir.v1.CompletedEvent.usage:type_name -> weir.v1.Usage
-	16, // 20: weir.v1.CompletedEvent.cost:type_name -> weir.v1.Cost
-	17, // 21: weir.v1.CompletedEvent.verdicts:type_name -> weir.v1.Verdict
-	18, // 22: weir.v1.CompletedEvent.target:type_name -> weir.v1.Target
-	19, // 23: weir.v1.CompletedEvent.timing:type_name -> weir.v1.Timing
-	0,  // 24: weir.v1.GenerationService.Generate:input_type -> weir.v1.GenerateRequest
-	0,  // 25: weir.v1.GenerationService.StreamGenerate:input_type -> weir.v1.GenerateRequest
-	1,  // 26: weir.v1.GenerationService.Generate:output_type -> weir.v1.GenerateResponse
-	2,  // 27: weir.v1.GenerationService.StreamGenerate:output_type -> weir.v1.StreamGenerateResponse
-	26, // [26:28] is the sub-list for method output_type
-	24, // [24:26] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	15, // 0: weir.v1.GenerateRequest.messages:type_name -> weir.v1.Message
+	16, // 1: weir.v1.GenerateRequest.tools:type_name -> weir.v1.Tool
+	17, // 2: weir.v1.GenerateRequest.tool_choice:type_name -> weir.v1.ToolChoice
+	18, // 3: weir.v1.GenerateRequest.config:type_name -> weir.v1.GenerationConfig
+	19, // 4: weir.v1.GenerateRequest.context:type_name -> weir.v1.RequestContext
+	20, // 5: weir.v1.GenerateResponse.candidates:type_name -> weir.v1.Candidate
+	21, // 6: weir.v1.GenerateResponse.usage:type_name -> weir.v1.Usage
+	22, // 7: weir.v1.GenerateResponse.cost:type_name -> weir.v1.Cost
+	23, // 8: weir.v1.GenerateResponse.verdicts:type_name -> weir.v1.Verdict
+	24, // 9: weir.v1.GenerateResponse.target:type_name -> weir.v1.Target
+	25, // 10: weir.v1.GenerateResponse.timing:type_name -> weir.v1.Timing
+	4,  // 11: weir.v1.StreamGenerateResponse.started:type_name -> weir.v1.StartedEvent
+	5,  // 12: weir.v1.StreamGenerateResponse.delta:type_name -> weir.v1.DeltaEvent
+	8,  // 13: weir.v1.StreamGenerateResponse.candidate_done:type_name -> weir.v1.CandidateDoneEvent
+	9,  // 14: weir.v1.StreamGenerateResponse.completed:type_name -> weir.v1.CompletedEvent
+	24, // 15: weir.v1.StartedEvent.target:type_name -> weir.v1.Target
+	6,  // 16: weir.v1.DeltaEvent.tool_call:type_name -> weir.v1.ToolCallStart
+	7,  // 17: weir.v1.DeltaEvent.tool_arguments:type_name -> weir.v1.ToolArguments
+	26, // 18: weir.v1.CandidateDoneEvent.finish_reason:type_name -> weir.v1.FinishReason
+	21, // 19: weir.v1.CompletedEvent.usage:type_name -> weir.v1.Usage
+	22, // 20: weir.v1.CompletedEvent.cost:type_name -> weir.v1.Cost
+	23, // 21: weir.v1.CompletedEvent.verdicts:type_name -> weir.v1.Verdict
+	24, // 22: weir.v1.CompletedEvent.target:type_name -> weir.v1.Target
+	25, // 23: weir.v1.CompletedEvent.timing:type_name -> weir.v1.Timing
+	15, // 24: weir.v1.CountTokensRequest.messages:type_name -> weir.v1.Message
+	16, // 25: weir.v1.CountTokensRequest.tools:type_name -> weir.v1.Tool
+	27, // 26: weir.v1.CountTokensRequest.response_format:type_name -> weir.v1.ResponseFormat
+	0,  // 27: weir.v1.CountTokensResponse.count:type_name -> weir.v1.TokenCount
+	19, // 28: weir.v1.ModerateRequest.context:type_name -> weir.v1.RequestContext
+	14, // 29: weir.v1.ModerateResponse.results:type_name -> weir.v1.Moderation
+	28, // 30: weir.v1.Moderation.action:type_name -> weir.v1.Action
+	23, // 31: weir.v1.Moderation.verdicts:type_name -> weir.v1.Verdict
+	1,  // 32: weir.v1.GenerationService.Generate:input_type -> weir.v1.GenerateRequest
+	1,  // 33: weir.v1.GenerationService.StreamGenerate:input_type -> weir.v1.GenerateRequest
+	10, // 34: weir.v1.GenerationService.CountTokens:input_type -> weir.v1.CountTokensRequest
+	12, // 35: weir.v1.GenerationService.Moderate:input_type -> weir.v1.ModerateRequest
+	2,  // 36: weir.v1.GenerationService.Generate:output_type -> weir.v1.GenerateResponse
+	3,  // 37: weir.v1.GenerationService.StreamGenerate:output_type -> weir.v1.StreamGenerateResponse
+	11, // 38: weir.v1.GenerationService.CountTokens:output_type -> weir.v1.CountTokensResponse
+	13, // 39: weir.v1.GenerationService.Moderate:output_type -> weir.v1.ModerateResponse
+	36, // [36:40] is the sub-list for method output_type
+	32, // [32:36] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_generation_service_proto_init() }
@@ -963,18 +1421,21 @@ func file_weir_v1_generation_service_proto_init() {
 		(*DeltaEvent_ToolCall)(nil),
 		(*DeltaEvent_ToolArguments)(nil),
 	}
+	file_weir_v1_generation_service_proto_msgTypes[10].OneofWrappers = []any{}
+	file_weir_v1_generation_service_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_generation_service_proto_rawDesc), len(file_weir_v1_generation_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   9,
+			NumEnums:      1,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_weir_v1_generation_service_proto_goTypes,
 		DependencyIndexes: file_weir_v1_generation_service_proto_depIdxs,
+		EnumInfos:         file_weir_v1_generation_service_proto_enumTypes,
 		MessageInfos:      file_weir_v1_generation_service_proto_msgTypes,
 	}.Build()
 	File_weir_v1_generation_service_proto = out.File

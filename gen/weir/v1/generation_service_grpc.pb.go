@@ -21,14 +21,16 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	GenerationService_Generate_FullMethodName       = "/weir.v1.GenerationService/Generate"
 	GenerationService_StreamGenerate_FullMethodName = "/weir.v1.GenerationService/StreamGenerate"
+	GenerationService_CountTokens_FullMethodName    = "/weir.v1.GenerationService/CountTokens"
+	GenerationService_Moderate_FullMethodName       = "/weir.v1.GenerationService/Moderate"
 )
 
 // GenerationServiceClient is the client API for GenerationService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// GenerationService is what services call models through. Every valid key may
-// call it, for the models its tenant may use. Both methods take the same
+// GenerationService is what services call models through. Keys of role admin and
+// member may call it, for the models its tenant may use. Generate and StreamGenerate take the same
 // request. The gRPC deadline bounds a call; without one the gateway sets its
 // maximum.
 //
@@ -53,6 +55,18 @@ type GenerationServiceClient interface {
 	// output ends with ABORTED and must not be tried again blindly: it was
 	// charged for what it generated.
 	StreamGenerate(ctx context.Context, in *GenerateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamGenerateResponse], error)
+	// Counts the tokens of an input for the first target of a model, and says how.
+	// Nothing is called, held or charged, and no policy changes the input.
+	//
+	// Errors: INVALID_ARGUMENT for a bad request; NOT_FOUND for the model.
+	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
+	// Judges texts by the input rules that hold for the key's calls, each text by
+	// itself, and calls no model but those that a rule asks. It counts as one
+	// request of the rates. What a policy blocks is told, and is no error.
+	//
+	// Errors: INVALID_ARGUMENT for a bad request; RESOURCE_EXHAUSTED for rates;
+	// DEADLINE_EXCEEDED.
+	Moderate(ctx context.Context, in *ModerateRequest, opts ...grpc.CallOption) (*ModerateResponse, error)
 }
 
 type generationServiceClient struct {
@@ -92,12 +106,32 @@ func (c *generationServiceClient) StreamGenerate(ctx context.Context, in *Genera
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type GenerationService_StreamGenerateClient = grpc.ServerStreamingClient[StreamGenerateResponse]
 
+func (c *generationServiceClient) CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountTokensResponse)
+	err := c.cc.Invoke(ctx, GenerationService_CountTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *generationServiceClient) Moderate(ctx context.Context, in *ModerateRequest, opts ...grpc.CallOption) (*ModerateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ModerateResponse)
+	err := c.cc.Invoke(ctx, GenerationService_Moderate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // GenerationServiceServer is the server API for GenerationService service.
 // All implementations must embed UnimplementedGenerationServiceServer
 // for forward compatibility.
 //
-// GenerationService is what services call models through. Every valid key may
-// call it, for the models its tenant may use. Both methods take the same
+// GenerationService is what services call models through. Keys of role admin and
+// member may call it, for the models its tenant may use. Generate and StreamGenerate take the same
 // request. The gRPC deadline bounds a call; without one the gateway sets its
 // maximum.
 //
@@ -122,6 +156,18 @@ type GenerationServiceServer interface {
 	// output ends with ABORTED and must not be tried again blindly: it was
 	// charged for what it generated.
 	StreamGenerate(*GenerateRequest, grpc.ServerStreamingServer[StreamGenerateResponse]) error
+	// Counts the tokens of an input for the first target of a model, and says how.
+	// Nothing is called, held or charged, and no policy changes the input.
+	//
+	// Errors: INVALID_ARGUMENT for a bad request; NOT_FOUND for the model.
+	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
+	// Judges texts by the input rules that hold for the key's calls, each text by
+	// itself, and calls no model but those that a rule asks. It counts as one
+	// request of the rates. What a policy blocks is told, and is no error.
+	//
+	// Errors: INVALID_ARGUMENT for a bad request; RESOURCE_EXHAUSTED for rates;
+	// DEADLINE_EXCEEDED.
+	Moderate(context.Context, *ModerateRequest) (*ModerateResponse, error)
 	mustEmbedUnimplementedGenerationServiceServer()
 }
 
@@ -137,6 +183,12 @@ func (UnimplementedGenerationServiceServer) Generate(context.Context, *GenerateR
 }
 func (UnimplementedGenerationServiceServer) StreamGenerate(*GenerateRequest, grpc.ServerStreamingServer[StreamGenerateResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamGenerate not implemented")
+}
+func (UnimplementedGenerationServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
+}
+func (UnimplementedGenerationServiceServer) Moderate(context.Context, *ModerateRequest) (*ModerateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Moderate not implemented")
 }
 func (UnimplementedGenerationServiceServer) mustEmbedUnimplementedGenerationServiceServer() {}
 func (UnimplementedGenerationServiceServer) testEmbeddedByValue()                           {}
@@ -188,6 +240,42 @@ func _GenerationService_StreamGenerate_Handler(srv interface{}, stream grpc.Serv
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type GenerationService_StreamGenerateServer = grpc.ServerStreamingServer[StreamGenerateResponse]
 
+func _GenerationService_CountTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GenerationServiceServer).CountTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GenerationService_CountTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GenerationServiceServer).CountTokens(ctx, req.(*CountTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GenerationService_Moderate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ModerateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GenerationServiceServer).Moderate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GenerationService_Moderate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GenerationServiceServer).Moderate(ctx, req.(*ModerateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // GenerationService_ServiceDesc is the grpc.ServiceDesc for GenerationService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -198,6 +286,14 @@ var GenerationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Generate",
 			Handler:    _GenerationService_Generate_Handler,
+		},
+		{
+			MethodName: "CountTokens",
+			Handler:    _GenerationService_CountTokens_Handler,
+		},
+		{
+			MethodName: "Moderate",
+			Handler:    _GenerationService_Moderate_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

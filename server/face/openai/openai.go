@@ -1,6 +1,6 @@
 // Package openai is the face that OpenAI's SDKs and everything built on them
-// can talk to unmodified: chat completions, streamed or whole, and the list of
-// models. It turns OpenAI's JSON into the neutral form and back. What it cannot
+// can talk to unmodified: chat completions, streamed or whole, moderations and the
+// list of models. It turns OpenAI's JSON into the neutral form and back. What it cannot
 // carry, such as images or audio, it refuses by name, since an answer to half
 // of a request is worse than none; what it does not know it ignores, since
 // clients add fields of their own.
@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/face"
 	"github.com/weir-gateway/weir/server/gateway"
 	"github.com/weir-gateway/weir/server/route"
@@ -54,6 +55,7 @@ func New(c Config) http.Handler {
 		handle       func(w http.ResponseWriter, r *http.Request) error
 	}{
 		{http.MethodPost, "/v1/chat/completions", s.chat},
+		{http.MethodPost, "/v1/moderations", s.moderate},
 		{http.MethodGet, "/v1/models", s.models},
 		{http.MethodGet, "/v1/models/{id...}", s.model},
 	} {
@@ -75,7 +77,7 @@ func New(c Config) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, &httpError{
 			status: http.StatusNotFound, code: "unknown_url",
-			error: face.Invalid("", "there is nothing at this path: this Weir has POST /v1/chat/completions, GET /v1/models and GET /v1/models/{id}; check the base URL, which ends in /v1"),
+			error: face.Invalid("", "there is nothing at this path: this Weir has POST /v1/chat/completions, POST /v1/moderations, GET /v1/models and GET /v1/models/{id}; check the base URL, which ends in /v1"),
 		})
 	})
 	return c.Chain.HTTP(writeError)(mux)
@@ -159,7 +161,10 @@ func (s *server) stream(w http.ResponseWriter, ctx context.Context, call *gatewa
 }
 
 // models answers GET /v1/models.
-func (s *server) models(w http.ResponseWriter, _ *http.Request) error {
+func (s *server) models(w http.ResponseWriter, r *http.Request) error {
+	if err := maySeeModels(r); err != nil {
+		return err
+	}
 	list := modelList{Object: "list", Data: []model{}}
 	for _, name := range s.Router().Models() {
 		list.Data = append(list.Data, modelOf(name))
@@ -169,11 +174,22 @@ func (s *server) models(w http.ResponseWriter, _ *http.Request) error {
 
 // model answers GET /v1/models/{id}.
 func (s *server) model(w http.ResponseWriter, r *http.Request) error {
+	if err := maySeeModels(r); err != nil {
+		return err
+	}
 	name := r.PathValue("id")
 	if _, known := s.Router().Plan(name); !known {
 		return &gateway.Error{Reason: gateway.ModelNotFound, Subject: name, Message: fmt.Sprintf("there is no model %q: GET /v1/models lists those that there are", name)}
 	}
 	return writeJSON(w, http.StatusOK, modelOf(name))
+}
+
+// maySeeModels refuses keys that see money alone.
+func maySeeModels(r *http.Request) error {
+	if caller, ok := auth.FromContext(r.Context()); ok && caller.Role == auth.Billing {
+		return &face.DeniedError{Why: fmt.Sprintf("key %q is of role %s and may not see models: use one of role member, viewer or admin", caller.Key, caller.Role)}
+	}
+	return nil
 }
 
 type modelList struct {
