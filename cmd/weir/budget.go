@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,8 +24,8 @@ type budgetCommand struct {
 
 type budgetListCommand struct {
 	connection
+	listOutput
 	Tenant string `required:"" help:"Tenant whose budgets they are." placeholder:"NAME"`
-	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
 }
 
 type budgetShowCommand struct {
@@ -55,30 +54,23 @@ func (c *budgetListCommand) Run(ctx context.Context, t terminal) error {
 	defer conn.Close()
 	client := weirv1.NewAccountingServiceClient(conn)
 	var budgets []*weirv1.Budget
-	for page := ""; ; {
-		answer, err := client.ListBudgets(ctx, &weirv1.ListBudgetsRequest{Parent: "tenants/" + c.Tenant, PageToken: page})
-		if err != nil {
-			return told(err)
-		}
-		budgets = append(budgets, answer.Budgets...)
-		if page = answer.NextPageToken; page == "" {
-			break
-		}
+	if err := everyPage(func(token string) (string, error) {
+		answer, err := client.ListBudgets(ctx, &weirv1.ListBudgetsRequest{Parent: "tenants/" + c.Tenant, PageToken: token})
+		budgets = append(budgets, answer.GetBudgets()...)
+		return answer.GetNextPageToken(), err
+	}); err != nil {
+		return err
 	}
-	if c.Output == "json" {
-		list := []budgetResult{}
-		for _, b := range budgets {
-			list = append(list, budgetResultOf(b))
-		}
-		return printJSON(t.out, struct {
+	results := []budgetResult{}
+	for _, b := range budgets {
+		results = append(results, budgetResultOf(b))
+	}
+	return c.print(t, list{
+		header: windowHeader, rows: windowRows(budgets), empty: fmt.Sprintf("tenant %q has no budgets", c.Tenant),
+		json: struct {
 			Budgets []budgetResult `json:"budgets"`
-		}{list})
-	}
-	if len(budgets) == 0 {
-		fmt.Fprintf(t.out, "tenant %q has no budgets\n", c.Tenant)
-		return nil
-	}
-	return printWindows(t.out, budgets)
+		}{results},
+	})
 }
 
 func (c *budgetShowCommand) Run(ctx context.Context, t terminal) error {
@@ -105,7 +97,7 @@ func (c *budgetShowCommand) Run(ctx context.Context, t terminal) error {
 		}
 		return printJSON(t.out, out)
 	}
-	if err := printWindows(t.out, []*weirv1.Budget{answer.Budget}); err != nil {
+	if err := printTable(t, windowHeader, windowRows([]*weirv1.Budget{answer.Budget})); err != nil {
 		return err
 	}
 	for _, a := range answer.Adjustments {
@@ -144,6 +136,9 @@ func (c *budgetAdjustCommand) Run(ctx context.Context, t terminal) error {
 }
 
 func budgetName(tenant, name string) string { return "tenants/" + tenant + "/budgets/" + name }
+
+// segmentOf returns the n-th segment of a resource name.
+func segmentOf(name string, n int) string { return strings.Split(name, "/")[n] }
 
 func lastSegment(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
 
@@ -190,11 +185,10 @@ func timeText(t *timestamppb.Timestamp) string {
 	return t.AsTime().Format(time.RFC3339)
 }
 
-// printWindows prints a line for each window, and one for a budget that has
-// none now.
-func printWindows(w io.Writer, budgets []*weirv1.Budget) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "BUDGET\tWINDOW\tSCOPE\tLIMIT\tADJUSTED\tSPENT\tUSED\tHELD\tOVERRUN\tREFUSED\tFORECAST\tENDS")
+var windowHeader = []string{"budget", "window", "scope", "limit", "adjusted", "spent", "used", "held", "overrun", "refused", "forecast", "ends"}
+
+// windowRows has a row for each window, and one for a budget that has none now.
+func windowRows(budgets []*weirv1.Budget) (rows [][]string) {
 	for _, b := range budgets {
 		name, window := lastSegment(b.Name), b.Window
 		if window == "" {
@@ -204,7 +198,7 @@ func printWindows(w io.Writer, budgets []*weirv1.Budget) error {
 			name += " (shadow)"
 		}
 		if len(b.Windows) == 0 {
-			fmt.Fprintf(table, "%s\t%s\t-\t%s\n", name, window, amountText(b.Limit))
+			rows = append(rows, []string{name, window, "-", amountText(b.Limit), "", "", "", "", "", "", "", ""})
 		}
 		for _, s := range b.Windows {
 			used, forecast := "", ""
@@ -214,11 +208,13 @@ func printWindows(w io.Writer, budgets []*weirv1.Budget) error {
 			if s.Forecast != nil {
 				forecast = fmt.Sprintf("%s (at %d%%)", amountText(s.Forecast), s.GetElapsedPercent())
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", name, window, s.Scope, amountText(s.Limit), amountText(s.Adjusted),
-				amountText(s.Spent), used, amountText(s.Held), amountText(s.Overrun), s.RefusedClaims, forecast, timeText(s.EndTime))
+			rows = append(rows, []string{
+				name, window, s.Scope, amountText(s.Limit), amountText(s.Adjusted), amountText(s.Spent), used, amountText(s.Held), amountText(s.Overrun),
+				strconv.FormatInt(s.RefusedClaims, 10), forecast, timeText(s.EndTime),
+			})
 		}
 	}
-	return table.Flush()
+	return rows
 }
 
 // The results are what -o json prints; amounts are texts such as "5.00 USD".

@@ -71,6 +71,7 @@ var mayImport = map[string][]string{
 		"server/store", "server/auth", "server/admin", "accounting", "accounting/lease", "accounting/lease/leasetest", "accounting/ledger", "accounting/report",
 	},
 
+	"proto":       {}, // the contract as text, for weir proto export
 	"gen/weir/v1": {},
 	"cmd/weir":    {"*"},
 }

@@ -31,12 +31,17 @@ type command struct {
 	Demo    demoCommand    `cmd:"" help:"Show the main job on this machine, from the first call to the bill, and end."`
 	Call    callCommand    `cmd:"" help:"Ask a model."`
 	Apply   applyCommand   `cmd:"" help:"Apply documents: tenants, prices, budgets, policies, lexicons."`
-	Policy  policyCommand  `cmd:"" help:"Try policies on texts, and tell what they do."`
-	Key     keyCommand     `cmd:"" help:"Make API keys."`
+	Policy  policyCommand  `cmd:"" help:"Try policies on texts, tell what they do, list and delete them."`
+	Model   modelCommand   `cmd:"" help:"Tell which models there are."`
+	Tenant  tenantCommand  `cmd:"" help:"Tell which tenants there are."`
+	Key     keyCommand     `cmd:"" help:"Make, list, rotate and revoke API keys."`
 	Budget  budgetCommand  `cmd:"" help:"Tell how budgets stand, and adjust them."`
 	Report  reportCommand  `cmd:"" help:"Tell what was spent."`
+	Audit   auditCommand   `cmd:"" help:"Tell who changed what."`
 	Proto   protoCommand   `cmd:"" help:"What gRPC clients need beside an address."`
 	Version versionCommand `cmd:"" help:"Tell the version."`
+
+	Completion completionCommand `cmd:"" help:"Print what makes a shell complete commands and flags."`
 }
 
 // terminal is what a command can reach of the world.

@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"go.yaml.in/yaml/v3"
 
@@ -21,7 +20,10 @@ import (
 
 type policyCommand struct {
 	Scan    policyScanCommand    `cmd:"" help:"Run the rules of a policy over texts, without a server."`
-	Explain policyExplainCommand `cmd:"" help:"Tell which rules hold for a caller and a model, and what they hold back."`
+	Explain policyExplainCommand `cmd:"" help:"Tell which rules hold for a caller and a model, and what they hold back: of files with -f, else of what is in force."`
+	List    policyListCommand    `cmd:"" help:"List the policies that are in force."`
+	Get     policyGetCommand     `cmd:"" help:"Print a policy that is in force, as a document."`
+	Delete  policyDeleteCommand  `cmd:"" help:"Delete a policy."`
 	Default policyDefaultCommand `cmd:"" help:"Print the policy that a Weir without a configuration begins with."`
 }
 
@@ -248,128 +250,4 @@ func eachDocument(s *weirv1.DocumentSource, do func(kind string, n *yaml.Node) e
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
 	}
-}
-
-type policyExplainCommand struct {
-	File    []string `short:"f" required:"" help:"YAML file, folder, or - for standard input: the documents as they are applied." placeholder:"FILE"`
-	Tenant  string   `help:"Tenant of the caller; the platform's floor alone where it is absent." placeholder:"NAME"`
-	Project string   `default:"default" help:"Project of the caller." placeholder:"NAME"`
-	Model   string   `short:"m" required:"" help:"Model that is called." placeholder:"NAME"`
-	Output  string   `short:"o" enum:"text,json" default:"text" help:"text or json."`
-}
-
-type explained struct {
-	Policies []string        `json:"policies"`
-	Rules    []explainedRule `json:"rules"`
-	Rates    []explainedRate `json:"rates"`
-	Outputs  string          `json:"outputs"`
-	// HoldBack is the most bytes of a channel that are held back, null where
-	// there is no bound.
-	HoldBack *int `json:"hold_back_bytes"`
-}
-
-type explainedRule struct {
-	Policy     string   `json:"policy"`
-	Rule       string   `json:"rule"`
-	Stage      string   `json:"stage"`
-	Guard      string   `json:"guard"`
-	Action     string   `json:"action"`
-	Categories []string `json:"categories"`
-	HoldBack   *int     `json:"hold_back_bytes"`
-}
-
-type explainedRate struct {
-	Policy     string `json:"policy"`
-	Rule       string `json:"rule"`
-	Per        string `json:"per"`
-	Requests   string `json:"requests,omitempty"`
-	Burst      *int64 `json:"burst,omitempty"`
-	Concurrent *int64 `json:"concurrent,omitempty"`
-}
-
-func (c *policyExplainCommand) Run(t terminal) error {
-	documents, lexicons, err := readPolicies(c.File, t.in)
-	if err != nil {
-		return usageError(err)
-	}
-	set, err := policy.Compile(0, documents, lexicons, guards())
-	if err != nil {
-		return usageError(err)
-	}
-	effective := set.Resolve(policy.Subject{Tenant: c.Tenant, Project: c.Project, Model: c.Model})
-	told := explained{Policies: append([]string{}, effective.Policies...), Rules: []explainedRule{}, Rates: []explainedRate{}, Outputs: effective.Outputs.Mode}
-	if n, bounded := effective.Gate("").Bound(); bounded {
-		told.HoldBack = &n
-	}
-	for _, r := range effective.Rules() {
-		rule := explainedRule{Policy: r.Policy, Rule: r.Rule, Stage: r.Stage.String(), Guard: r.Guard, Action: r.Action.String(), Categories: []string{}}
-		for _, k := range r.Kinds {
-			if k.Category != "" {
-				rule.Categories = append(rule.Categories, k.Category)
-			}
-		}
-		if r.Bounded {
-			rule.HoldBack = &r.Bound
-		}
-		told.Rules = append(told.Rules, rule)
-	}
-	for _, r := range effective.Rates {
-		rate := explainedRate{Policy: r.Policy, Rule: r.ID, Per: r.Per, Burst: r.Burst, Concurrent: r.Concurrent}
-		if r.Requests != nil {
-			rate.Requests = r.Requests.String()
-		}
-		told.Rates = append(told.Rates, rate)
-	}
-	if c.Output == "json" {
-		return printJSON(t.out, told)
-	}
-	return c.print(t.out, told)
-}
-
-func (c *policyExplainCommand) print(w io.Writer, e explained) error {
-	if len(e.Policies) == 0 {
-		fmt.Fprintf(w, "no policy applies to tenant %q, project %q, model %q\n", c.Tenant, c.Project, c.Model)
-		return nil
-	}
-	fmt.Fprintf(w, "policies: %s\n", strings.Join(e.Policies, ", "))
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if len(e.Rules) > 0 {
-		fmt.Fprintln(table, "STAGE\tRULE\tPOLICY\tGUARD\tACTION\tHOLDS BACK\tCATEGORIES")
-	}
-	for _, r := range e.Rules {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Stage, r.Rule, r.Policy, r.Guard, r.Action, bytesHeld(r.HoldBack), shortList(r.Categories))
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	for _, r := range e.Rates {
-		limits := ""
-		if r.Requests != "" {
-			limits += fmt.Sprintf(" %s, burst %d", r.Requests, *r.Burst)
-		}
-		if r.Concurrent != nil {
-			limits += fmt.Sprintf(" %d at a time", *r.Concurrent)
-		}
-		fmt.Fprintf(w, "rate %s of %s per %s:%s\n", r.Rule, r.Policy, r.Per, limits)
-	}
-	fmt.Fprintf(w, "an answer's channel is held back by at most %s\n", bytesHeld(e.HoldBack))
-	return nil
-}
-
-func bytesHeld(n *int) string {
-	switch {
-	case n == nil:
-		return "no bound"
-	case *n == 0:
-		return "nothing"
-	}
-	return fmt.Sprintf("%d bytes", *n)
-}
-
-func shortList(all []string) string {
-	const shown = 4
-	if len(all) > shown {
-		return strings.Join(all[:shown], ", ") + fmt.Sprintf(" and %d more", len(all)-shown)
-	}
-	return strings.Join(all, ", ")
 }

@@ -83,12 +83,11 @@ func (c *reportCommand) span(now time.Time) (from, to time.Time, err error) {
 	to = now.Add(time.Second) // what has just ended is in
 	from = now.Add(-c.Since)
 	read := func(s string) (time.Time, error) {
-		for _, layout := range []string{time.DateOnly, time.RFC3339} {
-			if at, err := time.Parse(layout, s); err == nil {
-				return at, nil
-			}
+		at, err := parseTime(s)
+		if err != nil {
+			err = fmt.Errorf("%q is not a time: write it as 2026-01-01 or 2026-01-01T08:00:00Z", s)
 		}
-		return time.Time{}, fmt.Errorf("%q is not a time: write it as 2026-01-01 or 2026-01-01T08:00:00Z", s)
+		return at, err
 	}
 	if c.From != "" {
 		if from, err = read(c.From); err != nil {
