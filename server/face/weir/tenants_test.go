@@ -2,6 +2,7 @@ package weir
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/server/admin"
 	"github.com/weir-gateway/weir/server/auth"
 )
 
@@ -304,6 +306,51 @@ func TestKeysAreReadAndEnded(t *testing.T) {
 	}
 	if _, err := client.ListKeys(h.as("admin"), &weirv1.ListKeysRequest{Parent: "tenants/acme"}); failure(err) != "InvalidArgument INVALID_REQUEST parent=KEYS_PARENT" {
 		t.Errorf("a bad parent: %v", err)
+	}
+}
+
+// Another replica goes by what it knows of a key until it sees the revision, for
+// which it asks twice a second.
+func TestARevokedKeyEndsElsewhereWithTheRevision(t *testing.T) {
+	h := withRoles(t, "")
+	elsewhere := &admin.Live{Store: h.Store, Keys: h.Store, Factories: h.Live.Factories, Log: h.Logger}
+	if err := elsewhere.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	keys := &auth.Keys{Lookup: elsewhere.Lookup, Now: time.Now}
+	if _, err := keys.Authenticate(t.Context(), h.secrets["member"]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := weirv1.NewTenantServiceClient(h.conn).RevokeKey(h.as("admin"), &weirv1.RevokeKeyRequest{Name: ownProject + "/keys/member"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := elsewhere.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var invalid *auth.InvalidError
+	if _, err := keys.Authenticate(t.Context(), h.secrets["member"]); !errors.As(err, &invalid) || !strings.Contains(invalid.Why, "revoked") {
+		t.Errorf("a key that was revoked elsewhere: %v", err)
+	}
+}
+
+// A key is refused from the moment on at which it ends.
+func TestAKeyExpires(t *testing.T) {
+	h := newHouse(t, "")
+	at := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
+	h.Clock = func() time.Time { return at }
+	made, err := weirv1.NewTenantServiceClient(h.conn).CreateKey(h.as("admin"), &weirv1.CreateKeyRequest{
+		Parent: ownProject, KeyId: "short", Key: &weirv1.Key{Role: weirv1.KeyRole_KEY_ROLE_MEMBER, ExpireTime: timestamppb.New(at.Add(time.Hour))},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := &auth.Keys{Lookup: h.Live.Lookup, Now: func() time.Time { return at }}
+	if _, err := keys.Authenticate(t.Context(), made.Secret); err != nil {
+		t.Errorf("before its end: %v", err)
+	}
+	at = at.Add(time.Hour)
+	if _, err := keys.Authenticate(t.Context(), made.Secret); err == nil || !strings.Contains(err.Error(), "expired") {
+		t.Errorf("at its end: %v", err)
 	}
 }
 

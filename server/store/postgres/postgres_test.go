@@ -15,6 +15,7 @@ import (
 
 	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/ledger"
+	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/store"
 	"github.com/weir-gateway/weir/server/store/storetest"
 )
@@ -26,6 +27,28 @@ func TestContract(t *testing.T) {
 		url := storetest.Postgres(t)
 		return func(ctx context.Context) (*store.Store, error) { return Open(ctx, url) }
 	})
+}
+
+func TestTheAuditLogIsAppendOnly(t *testing.T) {
+	url := storetest.Postgres(t)
+	s, err := Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown()
+	if _, err := s.FirstKey(t.Context(), auth.Key{Name: "admin", Role: auth.Platform}); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, change := range []string{`UPDATE audit SET author_key = 'x'`, `DELETE FROM audit`, `TRUNCATE audit`} {
+		if _, err := db.Exec(change); err == nil || !strings.Contains(err.Error(), "rows of audit never") {
+			t.Errorf("%s: %v", change, err)
+		}
+	}
 }
 
 func TestWhatCannotBeOpenedSaysWhyWithoutThePassword(t *testing.T) {

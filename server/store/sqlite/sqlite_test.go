@@ -17,6 +17,7 @@ import (
 
 	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/ledger"
+	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/store"
 	"github.com/weir-gateway/weir/server/store/storetest"
 )
@@ -37,6 +38,30 @@ func TestContract(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "data", "weir.db")
 		return func(ctx context.Context) (*store.Store, error) { return Open(ctx, path) }
 	})
+}
+
+func TestTheAuditLogIsAppendOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weir.db")
+	s, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.FirstKey(t.Context(), auth.Key{Name: "admin", Role: auth.Platform}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, change := range []string{`UPDATE audit SET author_key = 'x'`, `DELETE FROM audit`} {
+		if _, err := db.Exec(change); err == nil || !strings.Contains(err.Error(), "rows of audit never") {
+			t.Errorf("%s: %v", change, err)
+		}
+	}
 }
 
 var month = accounting.Window{ID: "acme/cap/tenant/2026-07", Budget: "cap", Tenant: "acme", Scope: "tenant", Unit: accounting.UnitRequests, Limit: 1 << 40}
