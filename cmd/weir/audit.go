@@ -17,7 +17,7 @@ type auditListCommand struct {
 	connection
 	listOutput
 	Tenant string `default:"-" help:"Tenant whose documents and keys they are; all that the key may see where it is absent." placeholder:"NAME"`
-	Limit  int32  `default:"50" help:"Most changes to tell, at most 1000." placeholder:"N"`
+	Limit  int32  `default:"50" help:"Most changes to tell, at most 100." placeholder:"N"`
 }
 
 type auditExportCommand struct {
@@ -92,8 +92,7 @@ func (c *auditExportCommand) Run(ctx context.Context, t terminal) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
 	if err := everyPage(func(token string) (string, error) {
-		// Texts may have 128 KiB together, so pages are small.
-		answer, err := client.ListAuditEvents(ctx, &weirv1.ListAuditEventsRequest{Parent: "tenants/" + c.Tenant, PageSize: 100, PageToken: token})
+		answer, err := client.ListAuditEvents(ctx, &weirv1.ListAuditEventsRequest{Parent: "tenants/" + c.Tenant, PageToken: token})
 		for _, e := range answer.GetEvents() {
 			if err := encoder.Encode(auditResultOf(e)); err != nil {
 				return "", err

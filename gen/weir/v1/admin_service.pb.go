@@ -343,7 +343,7 @@ type ListAuditEventsRequest struct {
 	// "tenants/{tenant}", or "tenants/-" for all that the key may see, for the
 	// platform also its own documents.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Most events in an answer. Zero means 100.
+	// Most events in an answer, which hold much text. Zero means 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with the same parent. Empty means the
 	// first page.
@@ -689,12 +689,11 @@ const file_weir_v1_admin_service_proto_rawDesc = "" +
 	"\x06tenant\x18\x02 \x01(\tB\x03\xe0A\x03R\x06tenant\x12\x17\n" +
 	"\x04name\x18\x03 \x01(\tB\x03\xe0A\x03R\x04name\x122\n" +
 	"\x06action\x18\x04 \x01(\x0e2\x15.weir.v1.ChangeActionB\x03\xe0A\x03R\x06action\x12\x17\n" +
-	"\x04diff\x18\x05 \x01(\tB\x03\xe0A\x03R\x04diff\"\x96\x02\n" +
+	"\x04diff\x18\x05 \x01(\tB\x03\xe0A\x03R\x04diff\"\x95\x02\n" +
 	"\x16ListAuditEventsRequest\x12\xa9\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\x90\x01\xe0A\x02\xbaH\x89\x01\xba\x01\x85\x01\n" +
-	"\x13audit_events.parent\x12,must be tenants/TENANT, or tenants/- for all\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12'\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\x13audit_events.parent\x12,must be tenants/TENANT, or tenants/- for all\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12&\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"x\n" +
 	"\x17ListAuditEventsResponse\x120\n" +
