@@ -89,3 +89,31 @@ func TestRoles(t *testing.T) {
 		t.Errorf("%v %v", r, err)
 	}
 }
+
+// The secret before a rotation ends with its overlap, and never after its key.
+func TestTheOldSecretEnds(t *testing.T) {
+	at := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct{ expires, want time.Time }{
+		{time.Time{}, at}, {at.Add(time.Hour), at}, {at.Add(-time.Hour), at.Add(-time.Hour)},
+	} {
+		k := Key{Hash: Hash("new"), OldHash: Hash("old"), OldUntil: at, Expires: c.expires}
+		if old := k.Old(); old.Hash != k.OldHash || !old.Expires.Equal(c.want) {
+			t.Errorf("of a key that ends at %s: %+v", c.expires, old)
+		}
+	}
+}
+
+func TestWhatRolesMay(t *testing.T) {
+	for role, want := range map[Role][4]bool{
+		Platform: {false, true, true, true},
+		Admin:    {true, true, true, true},
+		Member:   {true, false, false, false},
+		Viewer:   {false, false, true, true},
+		Billing:  {false, false, false, true},
+		"":       {},
+	} {
+		if got := [4]bool{role.Calls(), role.Configures(), role.Inspects(), role.Accounts()}; got != want {
+			t.Errorf("%q: %v, want %v", role, got, want)
+		}
+	}
+}
