@@ -106,9 +106,6 @@ func (g *Gateway) CountTokens(call *Call) (TokenCount, error) {
 	target := model.Targets[0]
 	request := call.Request
 	request.Model = target.Model
-	estimate, exact := tokens.Input(target.Backend, &request)
-	return TokenCount{
-		Backend: target.Name, BackendModel: target.Model,
-		Tokens: tokens.Bound(target.Backend, &request), Exact: exact, Estimate: estimate,
-	}, nil
+	prompt := tokens.Input(target.Backend, target.Tokenizer, &request)
+	return TokenCount{Backend: target.Name, BackendModel: target.Model, Tokens: prompt.Most, Exact: prompt.Exact, Estimate: prompt.Tokens}, nil
 }
