@@ -37,13 +37,34 @@ type lane struct {
 	pending []Span
 	settled int64 // the end of the last one that left pending
 
-	listed int   // findings of this lane in done
-	more   int64 // and those that are only counted
+	listed int    // findings of this lane in done
+	more   int64  // and those that are only counted
+	kinds  []bool // which kinds are listed, once some are only counted
 }
 
 // maxListed bounds the findings that are listed of one rule on one channel, so
-// that an answer of nothing but matches cannot fill the memory.
+// that an answer of nothing but matches cannot fill the memory. The first of
+// each kind is listed all the same: what is decided by kinds, such as where a
+// call may go, must not depend on how many came before.
 const maxListed = 256
+
+// lists tells whether a finding of a kind is listed, or only counted.
+func (l *lane) lists(kind int, done []finding) bool {
+	if l.listed < maxListed {
+		return true
+	}
+	if l.kinds == nil {
+		l.kinds = make([]bool, len(l.rule.kinds))
+		for _, f := range done {
+			if f.lane == l.order {
+				l.kinds[f.Kind] = true
+			}
+		}
+	}
+	first := !l.kinds[kind]
+	l.kinds[kind] = true
+	return first
+}
 
 type redaction struct {
 	start, end int64
@@ -267,7 +288,7 @@ func (ch *channel) settleBefore(i int, live int64) {
 	l := &ch.lanes[i]
 	n := 0
 	for n < len(l.pending) && l.pending[n].Start < live {
-		if l.listed < maxListed {
+		if l.lists(l.pending[n].Kind, ch.done) {
 			ch.done = append(ch.done, finding{i, l.pending[n]})
 			l.listed++
 		} else {
@@ -308,7 +329,7 @@ func (ch *channel) verdicts(candidate int) []Verdict {
 			v.Score = &f.Score
 		}
 		v.Candidate, v.Channel, v.Start, v.End = candidate, ch.name, f.Start, f.End
-		if left[f.lane]++; left[f.lane] == maxListed {
+		if left[f.lane]++; left[f.lane] == l.listed {
 			v.More = l.more
 		}
 		out[i] = v

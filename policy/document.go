@@ -17,7 +17,9 @@ type Document struct {
 	Tenant string // "" is the platform's floor, which every tenant stands on
 	Match  Match
 	Safety Safety
-	Rates  []Rate
+	// Routing narrows where calls may go by what was found in them.
+	Routing []Restriction
+	Rates   []Rate
 
 	// Outputs is what the output log may keep. The zero value (Mode "") says
 	// that this policy does not speak about it.
@@ -115,16 +117,13 @@ func ParseDocument(node *yaml.Node) (Document, error) {
 			Input  []*yaml.Node `yaml:"input"`
 			Output []*yaml.Node `yaml:"output"`
 		} `yaml:"safety"`
-		Routing *yaml.Node   `yaml:"routing"`
+		Routing []*yaml.Node `yaml:"routing"`
 		Rates   []*yaml.Node `yaml:"rates"`
 		Outputs *yaml.Node   `yaml:"outputs"`
 	}
 	node = content(node)
 	ps := Within("", node, Decode(node, &raw))
 	ps = append(ps, checkHead(node, "Policy", raw.Kind, raw.Name, raw.Tenant)...)
-	if raw.Routing != nil {
-		ps = append(ps, Fault(raw.Routing, "routing", "not supported yet: remove it, for a rule that is read but not followed would be worse"))
-	}
 	d := Document{Name: raw.Name, Tenant: raw.Tenant, Match: raw.Match}
 	for i, glob := range d.Match.Models {
 		ps = append(ps, checkGlob(node, fmt.Sprintf("match.models[%d]", i), glob)...)
@@ -147,6 +146,14 @@ func ParseDocument(node *yaml.Node) (Document, error) {
 	}
 	d.Safety.Input = rules(Input, raw.Safety.Input)
 	d.Safety.Output = rules(Output, raw.Safety.Output)
+	for i, n := range raw.Routing {
+		if n == nil {
+			continue
+		}
+		r, faults := parseRestriction(n, fmt.Sprintf("routing[%d]", i))
+		ps = append(ps, faults...)
+		d.Routing = append(d.Routing, r)
+	}
 	for i, n := range raw.Rates {
 		if n == nil {
 			continue

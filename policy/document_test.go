@@ -60,7 +60,7 @@ func TestParseDocumentProblems(t *testing.T) {
 		{"name", "kind: Policy", `line 1: name: a name is missing: what do verdicts and changes call this document?`},
 		{"slash", "kind: Policy\nname: a/b", `line 1: name: want at most 200 bytes without spaces and slashes, got "a/b"`},
 		{"glob", "kind: Policy\nname: a\nmatch: {models: ['']}", `line 1: match.models[0]: is empty and would match nothing: write "*" for everything, or remove it`},
-		{"routing", "kind: Policy\nname: a\nrouting:\n  - {only: private}", `line 4: routing: not supported yet: remove it, for a rule that is read but not followed would be worse`},
+		{"routing without a condition", "kind: Policy\nname: a\nrouting:\n  - {only: private}", `line 4: routing[0].when: is missing: when does this hold? Write true for always`},
 		{"tokens", "kind: Policy\nname: a\nrates:\n  - {per: key, tokens: 200k/min}", `line 4: rates[0].tokens: not supported yet: limit requests or concurrent, or remove it`},
 		{"no limit", "kind: Policy\nname: a\nrates:\n  - {per: key}", `line 4: rates[0]: limits nothing: say requests, concurrent or both`},
 		{"scope", "kind: Policy\nname: a\nrates:\n  - {per: enduser, requests: 1/s}", `line 4: rates[0].per: unknown scope "enduser", did you mean "end_user"? (known: tenant, project, key, end_user)`},

@@ -16,6 +16,9 @@ type Effective struct {
 	// Rates are all limits that apply; each counts on its own.
 	Rates []BoundRate
 
+	// Restrictions narrow where a call may go; see [Effective.Narrow].
+	Restrictions []BoundRestriction
+
 	// Outputs is the least that any policy allows to keep, field by field.
 	// Always filled, but for Keep, which is 0 where no policy sets a term.
 	Outputs Outputs
@@ -91,6 +94,9 @@ func (s *Set) effective(which []byte) *Effective {
 			}
 		}
 		e.output = append(e.output, p.output...)
+		for _, r := range p.doc.Routing {
+			e.Restrictions = append(e.Restrictions, BoundRestriction{Restriction: r, Policy: p.doc.FullName()})
+		}
 		for _, r := range p.doc.Rates {
 			e.Rates = append(e.Rates, BoundRate{Rate: r, Policy: p.doc.Name, Tenant: p.doc.Tenant})
 		}
