@@ -1,15 +1,25 @@
-// Package route turns the name of a model into a plan: the targets that may
-// serve the call, in order. It knows backends by their contract alone; what
-// they say and what they cost is not its business.
+// Package route decides which target serves a call: the targets of a model in
+// the order in which they are tried, chosen by tier, load, affinity and health.
+// It knows backends by their contract alone; what they say and what they cost
+// is not its business. It starts nothing and reads no clock: the time is given.
+//
+// A choice takes no lock and allocates nothing, unless conditions have to be
+// asked; locks are for failures.
 package route
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sort"
 
+	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/tokens/bpe"
 )
+
+// MaxTargets is the most targets of one model.
+const MaxTargets = 256
 
 // A Target is one backend's model that can serve calls.
 type Target struct {
@@ -24,43 +34,112 @@ type Target struct {
 	Tokenizer *bpe.Tokenizer
 	// Tags say what the backend is, for example "private".
 	Tags []string
+	// Region is where the backend is, "" where nobody has said.
+	Region string
+
+	// Priority is the tier of the target: those of a higher number are for when
+	// none of a lower one can be had.
+	Priority int
+	// Weight is its share of the calls of its tier, at least 1; 0 is 1.
+	Weight int
+	// When tells which calls it takes; nil is all.
+	When *policy.Condition
+
+	state *state
+	seed  uint64  // of its place in rendezvous hashing
+	share float64 // 1/Weight
 }
+
+// An Affinity says which calls go to the same target while it can serve them.
+type Affinity string
+
+// The affinities. Session is for calls of the same session, where they name
+// one, and Prefix for calls whose prompts begin alike, whose beginning a target
+// may have in its cache.
+const (
+	NoAffinity      Affinity = ""
+	SessionAffinity Affinity = "session"
+	PrefixAffinity  Affinity = "prefix"
+)
 
 // A Model is a name that callers use and the targets behind it.
 type Model struct {
-	Name string
-	// Targets are tried in order.
+	Name    string
 	Targets []Target
 	// MaxOutputTokens is what a call gets that asks for no limit, per candidate.
 	MaxOutputTokens int
+	Affinity        Affinity
+
+	tiers       []tier
+	conditional bool // a target has a condition
+	retries     *budget
+	random      func() uint64
 }
 
-// A Router knows all models. It is immutable and safe for concurrent use.
+// tier is a stretch of a model's targets, which are sorted by priority.
+type tier struct{ from, to int }
+
+// A Router knows all models. What it consists of is immutable; what it knows of
+// targets changes with every call. It is safe for concurrent use.
 type Router struct {
 	models map[string]*Model
 	names  []string
+	fleet  *fleet
+	random func() uint64
 }
 
 // New makes a router. It fails where a name is taken twice or a model has no
-// target.
+// target, or too many.
 func New(models []Model) (*Router, error) {
-	r := &Router{models: make(map[string]*Model, len(models))}
-	for i := range models {
-		m := &models[i]
-		if len(m.Targets) == 0 {
-			return nil, fmt.Errorf("model %q has no target: give it at least one backend", m.Name)
-		}
-		if _, taken := r.models[m.Name]; taken {
-			return nil, fmt.Errorf("model %q is there twice: give one of them another name", m.Name)
-		}
-		r.models[m.Name] = m
-		r.names = append(r.names, m.Name)
-	}
-	sort.Strings(r.names)
-	return r, nil
+	return (&Router{fleet: &fleet{}, random: rand.Uint64}).Renew(models)
 }
 
-// Plan returns the model of that name, whose targets are to be tried in order.
+// Renew makes a router of other models that goes on with what this one knows of
+// the targets that both have. Calls of this one may still run.
+func (r *Router) Renew(models []Model) (*Router, error) {
+	next := &Router{models: make(map[string]*Model, len(models)), fleet: r.fleet, random: r.random}
+	for i := range models {
+		given := &models[i]
+		// A model is known by its address, and its count of retries is its own.
+		m := &Model{
+			Name: given.Name, Targets: slices.Clone(given.Targets), MaxOutputTokens: given.MaxOutputTokens,
+			Affinity: given.Affinity, retries: newBudget(), random: r.random,
+		}
+		switch {
+		case len(m.Targets) == 0:
+			return nil, fmt.Errorf("model %q has no target: give it at least one backend", m.Name)
+		case len(m.Targets) > MaxTargets:
+			return nil, fmt.Errorf("model %q has %d targets: give it at most %d", m.Name, len(m.Targets), MaxTargets)
+		}
+		if _, taken := next.models[m.Name]; taken {
+			return nil, fmt.Errorf("model %q is there twice: give one of them another name", m.Name)
+		}
+		m.arrange()
+		next.models[m.Name] = m
+		next.names = append(next.names, m.Name)
+	}
+	sort.Strings(next.names)
+	r.fleet.join(next)
+	return next, nil
+}
+
+// arrange sorts the targets into tiers.
+func (m *Model) arrange() {
+	slices.SortStableFunc(m.Targets, func(a, b Target) int { return a.Priority - b.Priority })
+	for i := range m.Targets {
+		t := &m.Targets[i]
+		t.Weight = max(1, t.Weight)
+		t.share = 1 / float64(t.Weight)
+		t.seed = hash(hash(0, t.Name), t.Model)
+		m.conditional = m.conditional || t.When != nil
+		if i == 0 || t.Priority != m.Targets[i-1].Priority {
+			m.tiers = append(m.tiers, tier{from: i})
+		}
+		m.tiers[len(m.tiers)-1].to = i + 1
+	}
+}
+
+// Plan returns the model of that name; its Tries are the plan of a call.
 func (r *Router) Plan(model string) (*Model, bool) {
 	m, ok := r.models[model]
 	return m, ok
