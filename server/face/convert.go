@@ -151,7 +151,7 @@ var meters = map[accounting.Meter]string{
 func Target(a *gateway.Answer) *weirv1.Target {
 	t := a.Target
 	out := &weirv1.Target{
-		RequestedModel: t.Requested, Model: t.Model, Backend: t.Backend, BackendModel: t.BackendModel, Attempt: int32(a.Attempts),
+		RequestedModel: t.Requested, Model: t.Model, Backend: t.Backend, BackendModel: t.BackendModel, Attempt: int32(a.Attempts), Reason: t.Reason,
 	}
 	if t.InjectedMaxOutputTokens > 0 {
 		out.InjectedMaxOutputTokens = proto.Int32(int32(t.InjectedMaxOutputTokens))

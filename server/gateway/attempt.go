@@ -23,8 +23,9 @@ type attempt struct {
 	answer  *Answer
 	tally   *ledger.Tally
 	target  route.Target
+	try     *route.Try
+	tries   *route.Tries
 	number  int
-	last    bool // no other target is left
 
 	gate     *policy.Gate
 	asking   *asking                // nil where no rule asks
@@ -34,10 +35,15 @@ type attempt struct {
 	calls    []toolCalls            // by candidate
 	pieces   []policy.Piece         // released by the last event; reused
 	released bool                   // the sink has got something
+	asked    bool                   // the backend has been called
 	accepted bool                   // the backend has taken the request
 	received bool                   // the backend has said something
 	usage    accounting.Usage       // what the backend says was used
 	output   *tokens.Count          // what we counted of it
+
+	patience *patience // nil where no other target is left
+	decided  bool      // whether there is another attempt
+	another  bool      // and what was decided
 
 	structured bool          // the content is JSON
 	input      tokens.Prompt // what we counted of the prompt
@@ -45,6 +51,8 @@ type attempt struct {
 
 // run holds money, calls the target, relays its answer and settles.
 func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) error {
+	sign := errNotAsked // what the attempt tells of its target
+	defer func() { a.try.Done(a.gateway.Now(), sign) }()
 	if err := a.fit(&req, defaultMax); err != nil {
 		return err
 	}
@@ -65,7 +73,9 @@ func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) 
 	}
 
 	// 6 stream: from the backend through the gate and its screen to the caller.
+	a.asked = true
 	failure := a.relay(ctx, &req)
+	sign = failure
 	a.answer.Finish = a.finish
 
 	// 7 settle, before the caller hears that it is over.
@@ -142,7 +152,7 @@ func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold,
 	}
 	a.answer.Excesses = append(a.answer.Excesses, hold.Excesses()...)
 	a.answer.Attempts = a.number
-	a.answer.Target.Model, a.answer.Target.Backend = a.target.Model, a.target.Name
+	a.answer.Target.Model, a.answer.Target.Backend, a.answer.Target.Reason = a.target.Model, a.target.Name, a.try.Reason
 	a.output = tokens.NewCount(a.target.Backend, a.target.Tokenizer, req.Model)
 	a.gate = a.rules.Gate(lastPrompt(req))
 	a.structured = req.Format != nil
@@ -157,9 +167,11 @@ func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold,
 func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // whatever the backend still says, nobody wants
+	a.patience = a.wait(ctx, cancel)
+	defer a.patience.end()
 	stream, err := a.target.Backend.Generate(ctx, req)
 	if err != nil {
-		return err
+		return a.patience.blame(err)
 	}
 	defer stream.Close()
 	a.accepted = true
@@ -176,8 +188,9 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 			return err
 		}
 		if err != nil {
-			return a.flush(ctx, err)
+			return a.flush(ctx, a.patience.blame(err))
 		}
+		a.patience.heard()
 		c := event.Candidate
 		if c < 0 || c >= len(a.finish) {
 			return a.flush(ctx, &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("candidate %d of %d", c, len(a.finish))})
@@ -194,7 +207,7 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 			a.usage = event.Usage
 			continue
 		case backend.Called:
-			a.received = true
+			a.hears()
 			piece, err := a.called(event)
 			if err != nil {
 				return a.flush(ctx, err)
@@ -202,7 +215,7 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 			a.output.Add(c, backend.Channel(piece.Channel), event.Tool)
 			a.pieces = a.gate.Write(a.pieces[:0], piece)
 		case backend.Delta:
-			a.received = true
+			a.hears()
 			channel, err := a.channel(event)
 			if err != nil {
 				return a.flush(ctx, err)
@@ -210,7 +223,7 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 			a.output.Add(c, backend.Channel(channel), event.Text)
 			a.pieces = a.gate.Write(a.pieces[:0], policy.Piece{Candidate: c, Channel: channel, Text: event.Text})
 		case backend.Finished:
-			a.received = true
+			a.hears()
 			a.whole++
 			a.said[c] = event.Finish
 			a.pieces = a.gate.End(a.pieces[:0], c)
@@ -275,6 +288,7 @@ func (a *attempt) take(ctx context.Context, got answered) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	a.patience.heard() // it was not the backend that kept us waiting
 	a.pieces = a.gate.Answer(a.pieces[:0], got.id, got.judgement)
 	return a.release()
 }
@@ -290,6 +304,9 @@ func (a *attempt) release() error {
 		if !a.released {
 			a.released = true
 			a.answer.FirstOutput = a.gateway.Now()
+			if a.seen() {
+				a.patience.end()
+			}
 			if err := a.sink.Start(a.answer); err != nil {
 				return &sinkError{err}
 			}
@@ -320,7 +337,7 @@ func (a *attempt) seen() bool {
 // of the text. It is dropped where the caller is gone, and where another
 // target can answer since the caller has seen nothing of this one.
 func (a *attempt) flush(ctx context.Context, cause error) error {
-	if errors.Is(ctx.Err(), context.Canceled) || (!a.seen() && !a.last && elsewhereHelps(cause)) {
+	if errors.Is(ctx.Err(), context.Canceled) || (!a.seen() && elsewhereHelps(cause) && a.again()) {
 		return cause
 	}
 	for c := range a.finish {

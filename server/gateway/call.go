@@ -57,6 +57,7 @@ type Target struct {
 	Requested    string // the model that the caller asked for
 	Model        string // the backend's name for it
 	Backend      string
+	Reason       string // why this one, in words for people
 	BackendModel string // name and version as the backend says them, empty where it says nothing
 	// InjectedMaxOutputTokens is the limit that the gateway set since the
 	// caller set none; 0 where the caller did.

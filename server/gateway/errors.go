@@ -11,6 +11,7 @@ import (
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server/admit"
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/route"
 )
 
 // A Reason names a failure of a call, as ErrorReason of weir.v1 does.
@@ -74,6 +75,24 @@ func Logged(err error) string {
 
 func unknownModel(model string) error {
 	return &Error{Reason: ModelNotFound, Subject: model, Message: fmt.Sprintf("there is no model %q: list the models to see which there are", model)}
+}
+
+// noTarget tells why no target is there to be tried.
+func noTarget(err error, found []policy.Verdict) error {
+	var none *route.NoTargetError
+	var resting *route.RestingError
+	switch {
+	case errors.As(err, &none) && len(none.Narrowed) > 0:
+		return &Error{Reason: InputBlocked, Message: none.Error(), Verdicts: found}
+	case errors.As(err, &none):
+		return &Error{Reason: ModelNotFound, Subject: none.Model, Message: none.Error()}
+	case errors.As(err, &resting):
+		return &Error{
+			Reason: BackendOverloaded, RetryAfter: resting.After, Err: err,
+			Message: fmt.Sprintf("model %q has no free capacity at the moment", resting.Model),
+		}
+	}
+	return err
 }
 
 func unsupported(field, message string) error {

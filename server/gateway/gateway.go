@@ -6,9 +6,12 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/weir-gateway/weir/accounting/ledger"
@@ -107,10 +110,21 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	request := input.clean
 	tally := &ledger.Tally{MaxCost: call.MaxCost}
 
-	// 5 attempt: targets in order, each with a hold of its own, until one has
+	// What was found may narrow where the call may go.
+	tries, err := model.Tries(&route.Call{Subject: subject, Request: &request, Only: rules.Narrow(subject, input.verdicts)})
+	if err != nil {
+		return noTarget(err, input.verdicts)
+	}
+
+	// 5 attempt: target by target, each with a hold of its own, until one has
 	// answered. Nothing is tried again once the caller has seen a byte.
 	var failure error
-	for i, target := range model.Targets {
+	var before []string // the targets that have failed, and how
+	for {
+		try, err := tries.Next(g.Now())
+		if err != nil || try.Target == nil {
+			return cmp.Or(failure, noTarget(err, nil))
+		}
 		if failure != nil {
 			// What the failed one said is forgotten, and so is what was found in it.
 			answer.Verdicts, answer.UnjudgedBytes = nil, 0
@@ -118,13 +132,14 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 			if r, ok := sink.(Restarter); ok {
 				r.Restart()
 			}
-			g.Log.WarnContext(ctx, "target failed, trying the next", "request_id", call.RequestID, "next", target.Name, "error", Logged(failure))
+			try.Reason += ", after " + strings.Join(before, ", ")
+			g.Log.WarnContext(ctx, "target failed, trying the next", "request_id", call.RequestID, "next", try.Name, "error", Logged(failure))
 		}
 		a := attempt{
 			gateway: g, call: call, rules: rules, sink: sink, answer: answer, tally: tally,
-			target: target, number: answer.Attempts + 1, last: i == len(model.Targets)-1,
+			target: *try.Target, try: &try, tries: &tries, number: answer.Attempts + 1,
 		}
-		err := a.run(ctx, request, model.MaxOutputTokens)
+		err = a.run(ctx, request, model.MaxOutputTokens)
 		if err == nil {
 			return nil
 		}
@@ -132,9 +147,12 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 		if failure == nil || !errors.As(err, &e) || e.Reason != BudgetExhausted {
 			failure = err
 		}
-		if a.seen() || ctx.Err() != nil || !elsewhereHelps(err) {
-			break
+		if a.seen() || ctx.Err() != nil || !elsewhereHelps(err) || !a.again() {
+			return failure
+		}
+		before = append(before, fmt.Sprintf("%s (%s)", try.Name, howItFailed(err)))
+		if a.asked {
+			pause(ctx, len(before))
 		}
 	}
-	return failure
 }

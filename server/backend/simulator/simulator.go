@@ -46,6 +46,16 @@ const (
 	// FaultOverloaded sheds the call before the first event and asks to be
 	// called again after RetryAfter.
 	FaultOverloaded Fault = "overloaded"
+	// FaultRateLimited refuses the call as one too many, and asks to be called
+	// again after RetryAfter, where that is set.
+	FaultRateLimited Fault = "rate_limited"
+	// FaultRefused takes no connection.
+	FaultRefused Fault = "refused"
+	// FaultReset takes the call and drops the connection before the first token.
+	FaultReset Fault = "reset"
+	// FaultUsage answers well and reports a usage that is not true: twice the
+	// output, and of the input nothing.
+	FaultUsage Fault = "usage"
 	// FaultStall sends FaultAfter tokens and then nothing until the context ends.
 	FaultStall Fault = "stall"
 	// FaultCut breaks off after FaultAfter tokens in the middle of one more,
@@ -69,9 +79,13 @@ type Profile struct {
 	// CachedShare is the share of the input, from 0 to 1, that is reported as
 	// read from a cache.
 	CachedShare float64
+	// CacheTokens is the size of a cache of prompts: then what is reported as read
+	// from a cache is the beginning of a prompt that this model has seen lately,
+	// and CachedShare has no meaning. 0 is no such cache.
+	CacheTokens int
 
 	// Fault is how the model fails, FaultAfter the tokens before a stall or a
-	// cut, RetryAfter what an overloaded model asks for.
+	// cut, RetryAfter what an overloaded or limiting model asks for.
 	Fault      Fault
 	FaultAfter int
 	RetryAfter time.Duration
@@ -91,16 +105,18 @@ func (p Profile) Validate() error {
 		return fmt.Errorf("context tokens are %d: write a number above 0, or 0 for no bound", p.ContextTokens)
 	case !share(p.CachedShare):
 		return fmt.Errorf("cached share is %v: write a share from 0 to 1", p.CachedShare)
+	case p.CacheTokens < 0:
+		return fmt.Errorf("cache tokens are %d: write a number above 0, or 0 for no cache", p.CacheTokens)
 	case p.FaultAfter < 0:
 		return fmt.Errorf("fault after %d tokens: it must not be negative", p.FaultAfter)
 	case p.RetryAfter < 0:
 		return fmt.Errorf("retry after %v: it must not be negative", p.RetryAfter)
 	}
 	switch p.Fault {
-	case FaultNone, FaultError, FaultOverloaded, FaultStall, FaultCut:
+	case FaultNone, FaultError, FaultOverloaded, FaultRateLimited, FaultRefused, FaultReset, FaultUsage, FaultStall, FaultCut:
 		return nil
 	}
-	return fmt.Errorf("%q is not a fault: use error, overloaded, stall or cut", p.Fault)
+	return fmt.Errorf("%q is not a fault: use error, overloaded, rate_limited, refused, reset, usage, stall or cut", p.Fault)
 }
 
 // Config configures a simulator.
@@ -113,6 +129,9 @@ type Config struct {
 	// Ended, where set, is called once for each call when it has ended, for
 	// tests that wait for it. It must not block.
 	Ended func(requestID string, how Ending)
+	// Behave, where set, is asked for each call how the model behaves in it, and
+	// given its profile. It is called by many goroutines.
+	Behave func(model string, p Profile) Profile
 }
 
 // DefaultModels are the models that a simulator has where nothing else is
@@ -161,7 +180,9 @@ func (c Config) Validate() error {
 type Backend struct {
 	models map[string]Profile
 	ended  func(string, Ending)
+	behave func(string, Profile) Profile
 	book   book
+	caches map[string]*promptCache // of the models that have one
 }
 
 // New makes a Backend. It fails where Validate does.
@@ -175,9 +196,12 @@ func New(c Config) (*Backend, error) {
 	if c.AccountedCalls == 0 {
 		c.AccountedCalls = 4096
 	}
-	b := &Backend{models: make(map[string]Profile, len(c.Models)), ended: c.Ended}
+	b := &Backend{models: make(map[string]Profile, len(c.Models)), ended: c.Ended, behave: c.Behave, caches: map[string]*promptCache{}}
 	for name, p := range c.Models {
 		b.models[name] = p
+		if p.CacheTokens > 0 {
+			b.caches[name] = newPromptCache(p.CacheTokens)
+		}
 	}
 	b.book.keep = c.AccountedCalls
 	return b, nil
@@ -221,6 +245,12 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 	if !ok {
 		return nil, &backend.Error{Class: backend.ModelMissing, Status: 404, Detail: fmt.Sprintf("the simulator has no model %q", req.Model)}
 	}
+	if b.behave != nil {
+		p = b.behave(req.Model, p)
+	}
+	if p.Fault == FaultRefused {
+		return nil, &backend.Error{Class: backend.Unreachable, Detail: "simulated refusal of the connection"}
+	}
 	if err := check(req); err != nil {
 		return nil, &backend.Error{Class: backend.Rejected, Status: 400, Detail: err.Error()}
 	}
@@ -240,6 +270,9 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 	case FaultError:
 		b.book.open(req.RequestID).end(EndedFaulted, b.ended)
 		return nil, &backend.Error{Class: backend.Failed, Status: 500, Detail: "simulated failure before the first token"}
+	case FaultRateLimited:
+		b.book.open(req.RequestID).end(EndedFaulted, b.ended)
+		return nil, &backend.Error{Class: backend.RateLimited, Status: 429, Detail: "simulated rate limit", RetryAfter: p.RetryAfter}
 	case FaultOverloaded:
 		b.book.open(req.RequestID).end(EndedFaulted, b.ended)
 		return nil, &backend.Error{Class: backend.Overloaded, Status: 503, Detail: "simulated overload", RetryAfter: p.RetryAfter}

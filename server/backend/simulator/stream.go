@@ -57,11 +57,19 @@ func newStream(ctx context.Context, b *Backend, p Profile, req *backend.Request,
 		s.answers[i] = a
 	}
 	cached := int(float64(input) * p.CachedShare)
+	if cache := b.caches[req.Model]; cache != nil {
+		cached = min(input, cache.read(req))
+	}
 	s.usage.Set(accounting.Input, int64(input-cached))
 	s.usage.Set(accounting.CacheRead, int64(cached))
 	s.usage.Set(accounting.Output, int64(output))
 	s.usage.Set(accounting.Reasoning, int64(reasoning))
 	switch total := output + reasoning; p.Fault {
+	case FaultUsage:
+		s.usage = accounting.Usage{}
+		s.usage.Set(accounting.Output, int64(2*output))
+	case FaultReset:
+		s.faultAt = 0
 	case FaultStall:
 		s.faultAt = min(p.FaultAfter, total)
 	case FaultCut: // one token must be left to break off in
@@ -161,6 +169,9 @@ func (s *stream) fail() (backend.Event, error) {
 	}
 	if err := s.wait(); err != nil {
 		return s.stop(EndedCancelled, err)
+	}
+	if s.profile.Fault == FaultReset {
+		return s.stop(EndedFaulted, &backend.Error{Class: backend.Broken, Detail: "simulated reset of the connection"})
 	}
 	s.entry.token()
 	return s.stop(EndedFaulted, &backend.Error{Class: backend.Broken, Detail: "simulated break in the middle of a token"})

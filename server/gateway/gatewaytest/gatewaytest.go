@@ -82,7 +82,7 @@ func New(t testing.TB, documents string, models map[string][]simulator.Profile) 
 				known = fmt.Sprintf("%s-%d", name, i)
 			}
 			profiles[known] = targets[i]
-			model.Targets = append(model.Targets, route.Target{Name: fmt.Sprintf("b%d", i), Kind: "simulator", Model: known})
+			model.Targets = append(model.Targets, route.Target{Name: fmt.Sprintf("b%d", i), Kind: "simulator", Model: known, Priority: i})
 		}
 		routes = append(routes, model)
 	}
