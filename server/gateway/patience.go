@@ -26,9 +26,9 @@ const (
 // errNotAsked is what an attempt tells of a target that it has not called.
 var errNotAsked = errors.New("the backend was not called")
 
-// patience ends an attempt whose backend has been silent for its share of the
-// call's deadline while another target could still answer. Its methods do
-// nothing on nil.
+// patience ends an attempt whose backend has said nothing for its share of the
+// call's deadline, or nothing more for half of that, while another target could
+// still answer. Its methods do nothing on nil.
 type patience struct {
 	share  time.Duration
 	timer  *time.Timer
@@ -54,11 +54,11 @@ func (a *attempt) wait(ctx context.Context, cancel func()) *patience {
 	p := &patience{share: time.Until(deadline) / time.Duration(min(left+1, mostShares))}
 	var seen int64
 	p.timer = time.AfterFunc(p.share+time.Hour, func() { // it is wound once it is known to itself
-		// To wind the timer with every event would cost more than to look
-		// whether there were any; so a silence is noticed after two shares at most.
+		// To wind the timer with every event would cost more than to look now and
+		// then whether there were any.
 		if events := p.events.Load(); events != seen {
 			seen = events
-			p.timer.Reset(p.share)
+			p.timer.Reset(p.share / 2)
 			return
 		}
 		if p.state.CompareAndSwap(watching, gone) {
@@ -89,7 +89,7 @@ func (p *patience) blame(err error) error {
 	if p == nil || p.state.Load() != gone {
 		return err
 	}
-	silent := &backend.Error{Class: backend.Unreachable, Detail: fmt.Sprintf("it said nothing for %s, its share of the deadline", p.share.Round(time.Millisecond))}
+	silent := &backend.Error{Class: backend.Unreachable, Detail: fmt.Sprintf("it was silent; %s was its share of the deadline", p.share.Round(time.Millisecond))}
 	if p.share < longEnough {
 		silent.Err = context.DeadlineExceeded
 	}

@@ -40,6 +40,9 @@ type House struct {
 	Sim   *simulator.Backend
 	// Ended has how each call ended at the backend.
 	Ended chan simulator.Ending
+	// Behave, where a test has set it before the first call, says how a target
+	// behaves in a call, by its name for the model.
+	Behave func(model string, p simulator.Profile) simulator.Profile
 	// Lines is the log; Logger writes it.
 	Lines  *Logbook
 	Logger *slog.Logger
@@ -53,7 +56,8 @@ type House struct {
 }
 
 // New makes a house in which documents are applied. Models are told by how
-// their targets behave, in order; the targets are called b0, b1 and so on.
+// their targets behave, in order, each for where the one before fails; the
+// targets are called b0, b1 and so on.
 func New(t testing.TB, documents string, models map[string][]simulator.Profile) *House {
 	t.Helper()
 	h := &House{t: t, Ended: make(chan simulator.Ending, 1000), Lines: &Logbook{}, Clock: time.Now}
@@ -86,7 +90,15 @@ func New(t testing.TB, documents string, models map[string][]simulator.Profile) 
 		}
 		routes = append(routes, model)
 	}
-	h.Sim, err = simulator.New(simulator.Config{Models: profiles, Ended: func(_ string, how simulator.Ending) { h.Ended <- how }})
+	h.Sim, err = simulator.New(simulator.Config{
+		Models: profiles, Ended: func(_ string, how simulator.Ending) { h.Ended <- how },
+		Behave: func(model string, p simulator.Profile) simulator.Profile {
+			if h.Behave != nil {
+				p = h.Behave(model, p)
+			}
+			return p
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
