@@ -98,8 +98,8 @@ routing:
 func TestAWrongRestrictionNamesLineAndField(t *testing.T) {
 	for text, want := range map[string]string{
 		"kind: Policy\nname: a\nrouting:\n  - when: verdict.hass('pii')\n    only: private": "line 4: routing[0].when: character 13: undeclared reference to 'hass'",
-		"kind: Policy\nname: a\nrouting:\n  - {when: true}":                               "line 4: routing[0].only: is missing",
-		"kind: Policy\nname: a\nrouting:\n  - {when: true, only: a, region: b}":            "line 4: routing[0].region: unknown field",
+		"kind: Policy\nname: a\nrouting:\n  - {when: true}":                                 "line 4: routing[0].only: is missing",
+		"kind: Policy\nname: a\nrouting:\n  - {when: true, only: a, region: b}":             "line 4: routing[0].region: unknown field",
 	} {
 		if _, err := policy.ParseDocument(parse(t, text)); err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v\nwant %s", err, want)
