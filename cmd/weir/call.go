@@ -59,6 +59,7 @@ type targetResult struct {
 	Model                   string `json:"model"`
 	Backend                 string `json:"backend"`
 	BackendModel            string `json:"backend_model,omitempty"`
+	Reason                  string `json:"reason,omitempty"`
 	InjectedMaxOutputTokens *int32 `json:"injected_max_output_tokens,omitempty"`
 }
 
@@ -236,7 +237,7 @@ func (r *callResult) end(u *weirv1.Usage, cost *weirv1.Cost, verdicts []*weirv1.
 	}
 	r.Target = targetResult{
 		RequestedModel: target.GetRequestedModel(), Model: target.GetModel(), Backend: target.GetBackend(),
-		BackendModel: target.GetBackendModel(),
+		BackendModel: target.GetBackendModel(), Reason: target.GetReason(),
 	}
 	if target != nil {
 		r.Target.InjectedMaxOutputTokens = target.InjectedMaxOutputTokens

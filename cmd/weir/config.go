@@ -101,8 +101,11 @@ type BackendConfig struct {
 	URL string `yaml:"url"`
 	// Key is what it wants as a bearer token; empty for none.
 	Key string `yaml:"key"`
-	// Tags say what it is, for example private.
+	// Tags say what it is, for example private: policies and conditions ask for
+	// them.
 	Tags []string `yaml:"tags"`
+	// Region is where it is, for conditions.
+	Region string `yaml:"region"`
 	// Candidates is the most answers that it gives one call (kind openai); 1
 	// where nothing is said, since many servers ignore a wish for more.
 	Candidates int `yaml:"candidates"`
@@ -111,8 +114,10 @@ type BackendConfig struct {
 // ModelConfig is a name that callers use.
 type ModelConfig struct {
 	Name string `yaml:"name"`
-	// Targets are tried in order.
+	// Targets share the calls.
 	Targets []TargetConfig `yaml:"targets"`
+	// Affinity says which calls go to the same target: session, prefix or none.
+	Affinity string `yaml:"affinity"`
 	// MaxOutputTokens is what a candidate may have where the caller sets no limit.
 	MaxOutputTokens int `yaml:"max_output_tokens"`
 }
@@ -124,7 +129,26 @@ type TargetConfig struct {
 	// Tokenizer is the model's: cl100k, o200k, or a tokenizer.json; empty where it
 	// is not known.
 	Tokenizer string `yaml:"tokenizer"`
+	// Priority is its tier: those of a higher number are for where none of a
+	// lower one can be had.
+	Priority int `yaml:"priority"`
+	// Weight is its share within the tier; 1 where nothing is said.
+	Weight *int `yaml:"weight"`
+	// When tells which calls it takes.
+	When *Condition `yaml:"when"`
 }
+
+// Condition is a condition of a target, in CEL.
+type Condition struct{ *policy.Condition }
+
+// UnmarshalText compiles a condition.
+func (c *Condition) UnmarshalText(text []byte) (err error) {
+	c.Condition, err = policy.NewTargetCondition(string(text))
+	return err
+}
+
+// maxWeight keeps sums of weights small.
+const maxWeight = 1_000_000
 
 // Duration is a span of time as Go writes it, such as 30s or 10m.
 type Duration time.Duration
@@ -284,12 +308,24 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 		if m.MaxOutputTokens < 0 {
 			fault(at+".max_output_tokens", "%d is negative: leave it out for %d", m.MaxOutputTokens, defaultMaxOutputTokens)
 		}
+		switch m.Affinity {
+		case "", "none", string(route.SessionAffinity), string(route.PrefixAffinity):
+		default:
+			fault(at+".affinity", "unknown affinity %q: known are none, session and prefix", m.Affinity)
+		}
+		if len(m.Targets) > route.MaxTargets {
+			fault(at+".targets", "%d targets are too many: use at most %d", len(m.Targets), route.MaxTargets)
+		}
 		for j, t := range m.Targets {
+			at := fmt.Sprintf("%s.targets[%d]", at, j)
 			if !backends[t.Backend] {
-				fault(fmt.Sprintf("%s.targets[%d].backend", at, j), "there is no backend %q: add it under backends, or correct the name", t.Backend)
+				fault(at+".backend", "there is no backend %q: add it under backends, or correct the name", t.Backend)
+			}
+			if t.Weight != nil && (*t.Weight < 1 || *t.Weight > maxWeight) {
+				fault(at+".weight", "want a whole number from 1 to %d, got %d: to send it no calls, remove the target", maxWeight, *t.Weight)
 			}
 			if k := t.Tokenizer; k != "" && k != "cl100k" && k != "o200k" && filepath.Ext(k) != ".json" {
-				fault(fmt.Sprintf("%s.targets[%d].tokenizer", at, j), "unknown tokenizer %q: known are cl100k, o200k and the path of a tokenizer.json", k)
+				fault(at+".tokenizer", "unknown tokenizer %q: known are cl100k, o200k and the path of a tokenizer.json", k)
 			}
 		}
 	}
@@ -354,10 +390,10 @@ func nodeAt(n *yaml.Node, path string) *yaml.Node {
 }
 
 // router makes the drivers and the models. It is the only place that knows
-// which drivers there are.
-func (c *Config) router() (*route.Router, error) {
+// which drivers there are. What old knows of targets goes on; it may be nil.
+func (c *Config) router(old *route.Router) (*route.Router, error) {
 	backends := map[string]backend.Backend{}
-	tags, kinds := map[string][]string{}, map[string]string{}
+	configs := map[string]BackendConfig{}
 	for _, b := range c.Backends {
 		var made backend.Backend
 		var err error
@@ -370,12 +406,15 @@ func (c *Config) router() (*route.Router, error) {
 		if err != nil {
 			return nil, err
 		}
-		backends[b.Name], tags[b.Name], kinds[b.Name] = made, b.Tags, b.Kind
+		backends[b.Name], configs[b.Name] = made, b
 	}
 	var models []route.Model
 	tokenizers := map[string]*bpe.Tokenizer{"": nil}
 	for i, m := range c.Models {
-		model := route.Model{Name: m.Name, MaxOutputTokens: m.MaxOutputTokens}
+		model := route.Model{Name: m.Name, MaxOutputTokens: m.MaxOutputTokens, Affinity: route.Affinity(m.Affinity)}
+		if m.Affinity == "none" {
+			model.Affinity = route.NoAffinity
+		}
 		if model.MaxOutputTokens == 0 {
 			model.MaxOutputTokens = defaultMaxOutputTokens
 		}
@@ -392,9 +431,22 @@ func (c *Config) router() (*route.Router, error) {
 				}
 				tokenizers[t.Tokenizer] = tokenizer
 			}
-			model.Targets = append(model.Targets, route.Target{Name: t.Backend, Kind: kinds[t.Backend], Backend: backends[t.Backend], Model: name, Tokenizer: tokenizer, Tags: tags[t.Backend]})
+			target := route.Target{
+				Name: t.Backend, Kind: configs[t.Backend].Kind, Backend: backends[t.Backend], Model: name, Tokenizer: tokenizer, Priority: t.Priority,
+				Tags: configs[t.Backend].Tags, Region: configs[t.Backend].Region,
+			}
+			if t.Weight != nil {
+				target.Weight = *t.Weight
+			}
+			if t.When != nil {
+				target.When = t.When.Condition
+			}
+			model.Targets = append(model.Targets, target)
 		}
 		models = append(models, model)
+	}
+	if old != nil {
+		return old.Renew(models)
 	}
 	return route.New(models)
 }

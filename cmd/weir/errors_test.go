@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/weir-gateway/weir/server/route"
 )
 
 // fails runs weir as a process that must end by itself with one clear line.
@@ -52,6 +54,9 @@ func TestWrongConfigurations(t *testing.T) {
 		"unknown kind":    {"backends:\n  - {name: local, kind: openia, url: \"http://x/v1\"}\n" + model, []string{"line 2", "backends[0].kind", "openia", "openai"}},
 		"bad URL":         {"backends:\n  - {name: local, kind: openai, url: \"127.0.0.1:9901\"}\n" + model, []string{"backends[0].url", "http://"}},
 		"unset variable":  {"backends:\n  - {name: local, kind: openai, url: \"${NO_SUCH_URL}\"}\n" + model, []string{"line 2", "NO_SUCH_URL", "not set"}},
+		"wrong condition": {backend + "models:\n  - name: m1\n    targets:\n      - {backend: local, when: \"caller.tenat == 'a'\"}\n", []string{"line 6", "models[0].targets[0].when", "character 1", "caller.tenant"}},
+		"wrong weight":    {backend + "models:\n  - {name: m1, targets: [{backend: local, weight: 0}]}\n", []string{"line 4", "models[0].targets[0].weight", "remove the target"}},
+		"wrong affinity":  {backend + "models:\n  - {name: m1, affinity: sticky, targets: [{backend: local}]}\n", []string{"line 4", "models[0].affinity", "session"}},
 		"bad duration":    {"grace: soon\n" + backend + model, []string{"line 1", "grace", "30s"}},
 		"no tokenizer":    {backend + "models:\n  - {name: m1, targets: [{backend: local, tokenizer: p50k}]}\n", []string{"line 4", "models[0].targets[0].tokenizer", `"p50k"`, "o200k", "tokenizer.json"}},
 		"no such file":    {backend + "models:\n  - {name: m1, targets: [{backend: local, tokenizer: nowhere/tokenizer.json}]}\n", []string{"models[0].targets[0].tokenizer", "nowhere/tokenizer.json"}},
@@ -67,15 +72,20 @@ func TestWrongConfigurations(t *testing.T) {
 func TestAConfigurationAsTheReadmeHasIt(t *testing.T) {
 	c, warnings, err := loadConfig(file(t, "weir.yaml", `
 backends:
-  - {name: local, kind: openai, url: "http://127.0.0.1:9901/v1", key: "${LOCAL_KEY}", tags: [private]}
+  - {name: local, kind: openai, url: "http://127.0.0.1:9901/v1", key: "${LOCAL_KEY}", tags: [private], region: eu}
 models:
-  - {name: m1, targets: [{backend: local, model: m1}]}
+  - {name: m1, affinity: prefix, targets: [{backend: local, model: m1, priority: 1, weight: 3, when: "labels.region == region"}]}
 `), func(name string) (string, bool) { return "sk-" + name, name == "LOCAL_KEY" })
 	if err != nil || len(warnings) != 0 || c.Backends[0].Key != "sk-LOCAL_KEY" || c.Backends[0].Tags[0] != "private" || c.Models[0].Targets[0].Model != "m1" {
 		t.Errorf("%+v %v %v", c, warnings, err)
 	}
-	if _, err := c.router(); err != nil {
-		t.Error(err)
+	router, err := c.router(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _ := router.Plan("m1")
+	if x := m.Targets[0]; m.Affinity != route.PrefixAffinity || x.Priority != 1 || x.Weight != 3 || x.Region != "eu" || x.When.String() != "labels.region == region" {
+		t.Errorf("%+v", m)
 	}
 }
 

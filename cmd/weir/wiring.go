@@ -128,7 +128,7 @@ func (w *weir) close() {
 // route makes the backends, models and guard services of a configuration those
 // of the calls that come.
 func (w *weir) route(config Config) error {
-	router, err := config.router()
+	router, err := config.router(w.router.Load())
 	if err != nil {
 		return err
 	}
