@@ -24,7 +24,9 @@ type explained struct {
 	Policies []string        `json:"policies"`
 	Rules    []explainedRule `json:"rules"`
 	Rates    []explainedRate `json:"rates"`
-	Outputs  string          `json:"outputs"`
+	// Routing says where calls may go, by what is found in them.
+	Routing []explainedRestriction `json:"routing"`
+	Outputs string                 `json:"outputs"`
 	// HoldBack is the most bytes of a channel that are held back, null where
 	// there is no bound.
 	HoldBack *int `json:"hold_back_bytes"`
@@ -38,6 +40,12 @@ type explainedRule struct {
 	Action     string   `json:"action"`
 	Categories []string `json:"categories"`
 	HoldBack   *int     `json:"hold_back_bytes"`
+}
+
+type explainedRestriction struct {
+	Policy string `json:"policy"`
+	When   string `json:"when"`
+	Only   string `json:"only"`
 }
 
 type explainedRate struct {
@@ -77,7 +85,7 @@ func (c *policyExplainCommand) explain(ctx context.Context, t terminal) (explain
 	if err != nil {
 		return explained{}, told(err)
 	}
-	e := explained{Policies: []string{}, Rules: []explainedRule{}, Rates: []explainedRate{}, Outputs: answer.OutputsMode, HoldBack: wide(answer.HoldBackBytes)}
+	e := explained{Policies: []string{}, Rules: []explainedRule{}, Rates: []explainedRate{}, Routing: []explainedRestriction{}, Outputs: answer.OutputsMode, HoldBack: wide(answer.HoldBackBytes)}
 	for _, name := range answer.Policies {
 		e.Policies = append(e.Policies, shortPolicy(name))
 	}
@@ -88,6 +96,9 @@ func (c *policyExplainCommand) explain(ctx context.Context, t terminal) (explain
 	}
 	for _, r := range answer.Rates {
 		e.Rates = append(e.Rates, explainedRate{shortPolicy(r.Policy), r.Rule, r.Per, r.Requests, r.Burst, r.Concurrent})
+	}
+	for _, r := range answer.Restrictions {
+		e.Routing = append(e.Routing, explainedRestriction{shortPolicy(r.Policy), r.When, r.Only})
 	}
 	return e, nil
 }
@@ -111,7 +122,7 @@ func (c *policyExplainCommand) explainFiles(t terminal) (explained, error) {
 		return explained{}, usageError(err)
 	}
 	effective := set.Resolve(policy.Subject{Tenant: c.Tenant, Project: c.Project, Model: c.Model})
-	told := explained{Policies: append([]string{}, effective.Policies...), Rules: []explainedRule{}, Rates: []explainedRate{}, Outputs: effective.Outputs.Mode}
+	told := explained{Policies: append([]string{}, effective.Policies...), Rules: []explainedRule{}, Rates: []explainedRate{}, Routing: []explainedRestriction{}, Outputs: effective.Outputs.Mode}
 	if n, bounded := effective.Gate("").Bound(); bounded {
 		told.HoldBack = &n
 	}
@@ -133,6 +144,9 @@ func (c *policyExplainCommand) explainFiles(t terminal) (explained, error) {
 			rate.Requests = r.Requests.String()
 		}
 		told.Rates = append(told.Rates, rate)
+	}
+	for _, r := range effective.Restrictions {
+		told.Routing = append(told.Routing, explainedRestriction{r.Policy, r.When.String(), r.Only})
 	}
 	return told, nil
 }
@@ -162,6 +176,9 @@ func (c *policyExplainCommand) print(w io.Writer, e explained) error {
 			limits += fmt.Sprintf(" %d at a time", *r.Concurrent)
 		}
 		fmt.Fprintf(w, "rate %s of %s per %s:%s\n", r.Rule, r.Policy, r.Per, limits)
+	}
+	for _, r := range e.Routing {
+		fmt.Fprintf(w, "routing of %s: only to backends with the tag %q when %s\n", r.Policy, r.Only, r.When)
 	}
 	fmt.Fprintf(w, "an answer's channel is held back by at most %s\n", bytesHeld(e.HoldBack))
 	return nil

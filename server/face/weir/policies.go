@@ -159,6 +159,9 @@ func (p *Policies) ExplainPolicy(ctx context.Context, req *weirv1.ExplainPolicyR
 		}
 		out.Rates = append(out.Rates, rate)
 	}
+	for _, r := range effective.Restrictions {
+		out.Restrictions = append(out.Restrictions, &weirv1.EffectiveRestriction{Policy: policyName(r.Policy), When: r.When.String(), Only: r.Only})
+	}
 	return out, nil
 }
 
