@@ -35,6 +35,7 @@ type command struct {
 	Model   modelCommand   `cmd:"" help:"Tell which models there are."`
 	Tenant  tenantCommand  `cmd:"" help:"Tell which tenants there are."`
 	Key     keyCommand     `cmd:"" help:"Make, list, rotate and revoke API keys."`
+	Backend backendCommand `cmd:"" help:"Tell how the backends are doing."`
 	Budget  budgetCommand  `cmd:"" help:"Tell how budgets stand, and adjust them."`
 	Report  reportCommand  `cmd:"" help:"Tell what was spent."`
 	Audit   auditCommand   `cmd:"" help:"Tell who changed what."`

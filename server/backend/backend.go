@@ -248,6 +248,13 @@ type Stream interface {
 	Close() error
 }
 
+// A Lister is a Backend that can tell its models; a failure is an *Error or the
+// context's. The interface is optional: ask for it by a type assertion.
+type Lister interface {
+	// Models returns the names by which the backend knows its models, sorted.
+	Models(ctx context.Context) ([]string, error)
+}
+
 // A Counter is a Backend that knows its models' tokenizer; its counts are
 // exact. The interface is optional: ask for it by a type assertion.
 type Counter interface {

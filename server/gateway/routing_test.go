@@ -32,7 +32,7 @@ func (h *house) reroute(targets ...route.Target) {
 func TestTheAnswerTellsWhyItsTarget(t *testing.T) {
 	h := newHouse(t, "", simulator.Profile{Fault: simulator.FaultRefused}, simulator.Profile{Fault: simulator.FaultError}, simulator.Profile{})
 	_, answer, err := h.ask(context.Background(), newCall("say: hello"))
-	if want := "the only target that can be had, after b0 (unreachable), b1 (failed)"; err != nil || answer.Target.Reason != want {
+	if want := "the only one of its tier that can be had, after b0 (unreachable), b1 (failed)"; err != nil || answer.Target.Reason != want {
 		t.Errorf("reason %q, want %q, %v", answer.Target.Reason, want, err)
 	}
 }

@@ -163,7 +163,7 @@ func (t *Tries) Next(now time.Time) (Try, error) {
 
 // Reasons.
 const (
-	reasonOnly    = "the only target that can be had"
+	reasonOnly    = "the only one of its tier that can be had"
 	reasonBusy    = "least busy of two drawn by weight"
 	reasonSession = "serves this session"
 	reasonPrefix  = "serves prompts that begin like this"
@@ -279,7 +279,7 @@ func (t *Tries) resting(at int64) error {
 	if first == 0 {
 		return nil
 	}
-	return &RestingError{Model: t.model.Name, After: time.Duration(max(0, first-at))}
+	return &RestingError{Model: t.model.Name, After: max(time.Millisecond, time.Duration(first-at))}
 }
 
 // set is a set of targets, by place.

@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -669,11 +670,335 @@ func (x *AuditAuthor) GetRole() string {
 	return ""
 }
 
+// ListBackendsRequest asks for all backends.
+type ListBackendsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ask each backend for its models, and so whether it can be reached. That
+	// takes up to five seconds.
+	Check         bool `protobuf:"varint,1,opt,name=check,proto3" json:"check,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBackendsRequest) Reset() {
+	*x = ListBackendsRequest{}
+	mi := &file_weir_v1_admin_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBackendsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBackendsRequest) ProtoMessage() {}
+
+func (x *ListBackendsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBackendsRequest.ProtoReflect.Descriptor instead.
+func (*ListBackendsRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListBackendsRequest) GetCheck() bool {
+	if x != nil {
+		return x.Check
+	}
+	return false
+}
+
+// ListBackendsResponse holds backends.
+type ListBackendsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The backends that serve models, by name.
+	Backends      []*Backend `protobuf:"bytes,1,rep,name=backends,proto3" json:"backends,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBackendsResponse) Reset() {
+	*x = ListBackendsResponse{}
+	mi := &file_weir_v1_admin_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBackendsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBackendsResponse) ProtoMessage() {}
+
+func (x *ListBackendsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBackendsResponse.ProtoReflect.Descriptor instead.
+func (*ListBackendsResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListBackendsResponse) GetBackends() []*Backend {
+	if x != nil {
+		return x.Backends
+	}
+	return nil
+}
+
+// Backend is a server of models.
+type Backend struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name in the gateway's configuration.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Tags in the gateway's configuration, for example "private".
+	Tags []string `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Region in the gateway's configuration. Empty where it says none.
+	Region string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
+	// Whether it has told its models. Absent where it was not asked, or is of a
+	// kind that cannot tell.
+	Reachable *bool `protobuf:"varint,4,opt,name=reachable,proto3,oneof" json:"reachable,omitempty"`
+	// Why it has not, in a word, for example "unreachable" or "credentials".
+	Problem string `protobuf:"bytes,5,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Names of the models that it says it has.
+	Models []string `protobuf:"bytes,6,rep,name=models,proto3" json:"models,omitempty"`
+	// What calls are sent to on it.
+	Targets       []*BackendTarget `protobuf:"bytes,7,rep,name=targets,proto3" json:"targets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Backend) Reset() {
+	*x = Backend{}
+	mi := &file_weir_v1_admin_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Backend) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Backend) ProtoMessage() {}
+
+func (x *Backend) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Backend.ProtoReflect.Descriptor instead.
+func (*Backend) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Backend) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Backend) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *Backend) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *Backend) GetReachable() bool {
+	if x != nil && x.Reachable != nil {
+		return *x.Reachable
+	}
+	return false
+}
+
+func (x *Backend) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *Backend) GetModels() []string {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+func (x *Backend) GetTargets() []*BackendTarget {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+// BackendTarget is a model of a backend that calls are sent to.
+type BackendTarget struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name by which the backend knows the model.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// Models of the gateway that it serves.
+	Serves []string `protobuf:"bytes,2,rep,name=serves,proto3" json:"serves,omitempty"`
+	// What it can do beside text, for example "tools", "json", "schema", "seed"
+	// and "top_k".
+	Capabilities []string `protobuf:"bytes,3,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
+	// Calls in flight from this replica.
+	OutstandingCalls int64 `protobuf:"varint,4,opt,name=outstanding_calls,json=outstandingCalls,proto3" json:"outstanding_calls,omitempty"`
+	// How many of its last calls are remembered, 63 at most.
+	RecentCalls int32 `protobuf:"varint,5,opt,name=recent_calls,json=recentCalls,proto3" json:"recent_calls,omitempty"`
+	// How many of these have failed.
+	RecentFailures int32 `protobuf:"varint,6,opt,name=recent_failures,json=recentFailures,proto3" json:"recent_failures,omitempty"`
+	// Time until a first sign of an answer, smoothed over calls. Absent where it
+	// has not answered yet.
+	Latency *durationpb.Duration `protobuf:"bytes,7,opt,name=latency,proto3" json:"latency,omitempty"`
+	// Until when it gets no calls since they failed; then one tests it. Absent
+	// where it is not ejected.
+	EjectedUntilTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=ejected_until_time,json=ejectedUntilTime,proto3" json:"ejected_until_time,omitempty"`
+	// How the last of the calls failed for which it was ejected, in a word.
+	EjectedReason string `protobuf:"bytes,9,opt,name=ejected_reason,json=ejectedReason,proto3" json:"ejected_reason,omitempty"`
+	// Until when it has asked to be sent nothing. Absent where it has not.
+	RestingUntilTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=resting_until_time,json=restingUntilTime,proto3" json:"resting_until_time,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *BackendTarget) Reset() {
+	*x = BackendTarget{}
+	mi := &file_weir_v1_admin_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackendTarget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackendTarget) ProtoMessage() {}
+
+func (x *BackendTarget) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackendTarget.ProtoReflect.Descriptor instead.
+func (*BackendTarget) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *BackendTarget) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *BackendTarget) GetServes() []string {
+	if x != nil {
+		return x.Serves
+	}
+	return nil
+}
+
+func (x *BackendTarget) GetCapabilities() []string {
+	if x != nil {
+		return x.Capabilities
+	}
+	return nil
+}
+
+func (x *BackendTarget) GetOutstandingCalls() int64 {
+	if x != nil {
+		return x.OutstandingCalls
+	}
+	return 0
+}
+
+func (x *BackendTarget) GetRecentCalls() int32 {
+	if x != nil {
+		return x.RecentCalls
+	}
+	return 0
+}
+
+func (x *BackendTarget) GetRecentFailures() int32 {
+	if x != nil {
+		return x.RecentFailures
+	}
+	return 0
+}
+
+func (x *BackendTarget) GetLatency() *durationpb.Duration {
+	if x != nil {
+		return x.Latency
+	}
+	return nil
+}
+
+func (x *BackendTarget) GetEjectedUntilTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EjectedUntilTime
+	}
+	return nil
+}
+
+func (x *BackendTarget) GetEjectedReason() string {
+	if x != nil {
+		return x.EjectedReason
+	}
+	return ""
+}
+
+func (x *BackendTarget) GetRestingUntilTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RestingUntilTime
+	}
+	return nil
+}
+
 var File_weir_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1bweir/v1/admin_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x7f\n" +
+	"\x1bweir/v1/admin_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x7f\n" +
 	"\x15ApplyDocumentsRequest\x12A\n" +
 	"\asources\x18\x01 \x03(\v2\x17.weir.v1.DocumentSourceB\x0e\xe0A\x02\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\asources\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"^\n" +
@@ -719,15 +1044,42 @@ const file_weir_v1_admin_service_proto_rawDesc = "" +
 	"\x06tenant\x18\x01 \x01(\tB\x03\xe0A\x03R\x06tenant\x12\x1d\n" +
 	"\aproject\x18\x02 \x01(\tB\x03\xe0A\x03R\aproject\x12\x15\n" +
 	"\x03key\x18\x03 \x01(\tB\x03\xe0A\x03R\x03key\x12\x17\n" +
-	"\x04role\x18\x04 \x01(\tB\x03\xe0A\x03R\x04role*\x80\x01\n" +
+	"\x04role\x18\x04 \x01(\tB\x03\xe0A\x03R\x04role\"+\n" +
+	"\x13ListBackendsRequest\x12\x14\n" +
+	"\x05check\x18\x01 \x01(\bR\x05check\"I\n" +
+	"\x14ListBackendsResponse\x121\n" +
+	"\bbackends\x18\x01 \x03(\v2\x10.weir.v1.BackendB\x03\xe0A\x03R\bbackends\"\x81\x02\n" +
+	"\aBackend\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x03R\x04name\x12\x17\n" +
+	"\x04tags\x18\x02 \x03(\tB\x03\xe0A\x03R\x04tags\x12\x1b\n" +
+	"\x06region\x18\x03 \x01(\tB\x03\xe0A\x03R\x06region\x12&\n" +
+	"\treachable\x18\x04 \x01(\bB\x03\xe0A\x03H\x00R\treachable\x88\x01\x01\x12\x1d\n" +
+	"\aproblem\x18\x05 \x01(\tB\x03\xe0A\x03R\aproblem\x12\x1b\n" +
+	"\x06models\x18\x06 \x03(\tB\x03\xe0A\x03R\x06models\x125\n" +
+	"\atargets\x18\a \x03(\v2\x16.weir.v1.BackendTargetB\x03\xe0A\x03R\atargetsB\f\n" +
+	"\n" +
+	"_reachable\"\xfc\x03\n" +
+	"\rBackendTarget\x12\x19\n" +
+	"\x05model\x18\x01 \x01(\tB\x03\xe0A\x03R\x05model\x12\x1b\n" +
+	"\x06serves\x18\x02 \x03(\tB\x03\xe0A\x03R\x06serves\x12'\n" +
+	"\fcapabilities\x18\x03 \x03(\tB\x03\xe0A\x03R\fcapabilities\x120\n" +
+	"\x11outstanding_calls\x18\x04 \x01(\x03B\x03\xe0A\x03R\x10outstandingCalls\x12&\n" +
+	"\frecent_calls\x18\x05 \x01(\x05B\x03\xe0A\x03R\vrecentCalls\x12,\n" +
+	"\x0frecent_failures\x18\x06 \x01(\x05B\x03\xe0A\x03R\x0erecentFailures\x128\n" +
+	"\alatency\x18\a \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\alatency\x12M\n" +
+	"\x12ejected_until_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x10ejectedUntilTime\x12*\n" +
+	"\x0eejected_reason\x18\t \x01(\tB\x03\xe0A\x03R\rejectedReason\x12M\n" +
+	"\x12resting_until_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x10restingUntilTime*\x80\x01\n" +
 	"\fChangeAction\x12\x1d\n" +
 	"\x19CHANGE_ACTION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CHANGE_ACTION_CREATED\x10\x01\x12\x19\n" +
 	"\x15CHANGE_ACTION_UPDATED\x10\x02\x12\x1b\n" +
-	"\x17CHANGE_ACTION_UNCHANGED\x10\x032\xa5\x02\n" +
+	"\x17CHANGE_ACTION_UNCHANGED\x10\x032\x8d\x03\n" +
 	"\fAdminService\x12\x80\x01\n" +
 	"\x0eApplyDocuments\x12\x1e.weir.v1.ApplyDocumentsRequest\x1a\x1f.weir.v1.ApplyDocumentsResponse\"-\xdaA\asources\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/weir/v1/documents:apply\x12\x91\x01\n" +
-	"\x0fListAuditEvents\x12\x1f.weir.v1.ListAuditEventsRequest\x1a .weir.v1.ListAuditEventsResponse\";\xdaA\x06parent\x82\xd3\xe4\x93\x02)\x12'/weir/v1/{parent=tenants/*}/auditEvents\x90\x02\x01B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\x0fListAuditEvents\x12\x1f.weir.v1.ListAuditEventsRequest\x1a .weir.v1.ListAuditEventsResponse\";\xdaA\x06parent\x82\xd3\xe4\x93\x02)\x12'/weir/v1/{parent=tenants/*}/auditEvents\x90\x02\x01\x12f\n" +
+	"\fListBackends\x12\x1c.weir.v1.ListBackendsRequest\x1a\x1d.weir.v1.ListBackendsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/weir/v1/backendsB1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_admin_service_proto_rawDescOnce sync.Once
@@ -742,7 +1094,7 @@ func file_weir_v1_admin_service_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_weir_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_weir_v1_admin_service_proto_goTypes = []any{
 	(ChangeAction)(0),               // 0: weir.v1.ChangeAction
 	(*ApplyDocumentsRequest)(nil),   // 1: weir.v1.ApplyDocumentsRequest
@@ -753,24 +1105,36 @@ var file_weir_v1_admin_service_proto_goTypes = []any{
 	(*ListAuditEventsResponse)(nil), // 6: weir.v1.ListAuditEventsResponse
 	(*AuditEvent)(nil),              // 7: weir.v1.AuditEvent
 	(*AuditAuthor)(nil),             // 8: weir.v1.AuditAuthor
-	(*timestamppb.Timestamp)(nil),   // 9: google.protobuf.Timestamp
+	(*ListBackendsRequest)(nil),     // 9: weir.v1.ListBackendsRequest
+	(*ListBackendsResponse)(nil),    // 10: weir.v1.ListBackendsResponse
+	(*Backend)(nil),                 // 11: weir.v1.Backend
+	(*BackendTarget)(nil),           // 12: weir.v1.BackendTarget
+	(*timestamppb.Timestamp)(nil),   // 13: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 14: google.protobuf.Duration
 }
 var file_weir_v1_admin_service_proto_depIdxs = []int32{
-	2, // 0: weir.v1.ApplyDocumentsRequest.sources:type_name -> weir.v1.DocumentSource
-	4, // 1: weir.v1.ApplyDocumentsResponse.changes:type_name -> weir.v1.DocumentChange
-	0, // 2: weir.v1.DocumentChange.action:type_name -> weir.v1.ChangeAction
-	7, // 3: weir.v1.ListAuditEventsResponse.events:type_name -> weir.v1.AuditEvent
-	9, // 4: weir.v1.AuditEvent.create_time:type_name -> google.protobuf.Timestamp
-	8, // 5: weir.v1.AuditEvent.author:type_name -> weir.v1.AuditAuthor
-	1, // 6: weir.v1.AdminService.ApplyDocuments:input_type -> weir.v1.ApplyDocumentsRequest
-	5, // 7: weir.v1.AdminService.ListAuditEvents:input_type -> weir.v1.ListAuditEventsRequest
-	3, // 8: weir.v1.AdminService.ApplyDocuments:output_type -> weir.v1.ApplyDocumentsResponse
-	6, // 9: weir.v1.AdminService.ListAuditEvents:output_type -> weir.v1.ListAuditEventsResponse
-	8, // [8:10] is the sub-list for method output_type
-	6, // [6:8] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	2,  // 0: weir.v1.ApplyDocumentsRequest.sources:type_name -> weir.v1.DocumentSource
+	4,  // 1: weir.v1.ApplyDocumentsResponse.changes:type_name -> weir.v1.DocumentChange
+	0,  // 2: weir.v1.DocumentChange.action:type_name -> weir.v1.ChangeAction
+	7,  // 3: weir.v1.ListAuditEventsResponse.events:type_name -> weir.v1.AuditEvent
+	13, // 4: weir.v1.AuditEvent.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 5: weir.v1.AuditEvent.author:type_name -> weir.v1.AuditAuthor
+	11, // 6: weir.v1.ListBackendsResponse.backends:type_name -> weir.v1.Backend
+	12, // 7: weir.v1.Backend.targets:type_name -> weir.v1.BackendTarget
+	14, // 8: weir.v1.BackendTarget.latency:type_name -> google.protobuf.Duration
+	13, // 9: weir.v1.BackendTarget.ejected_until_time:type_name -> google.protobuf.Timestamp
+	13, // 10: weir.v1.BackendTarget.resting_until_time:type_name -> google.protobuf.Timestamp
+	1,  // 11: weir.v1.AdminService.ApplyDocuments:input_type -> weir.v1.ApplyDocumentsRequest
+	5,  // 12: weir.v1.AdminService.ListAuditEvents:input_type -> weir.v1.ListAuditEventsRequest
+	9,  // 13: weir.v1.AdminService.ListBackends:input_type -> weir.v1.ListBackendsRequest
+	3,  // 14: weir.v1.AdminService.ApplyDocuments:output_type -> weir.v1.ApplyDocumentsResponse
+	6,  // 15: weir.v1.AdminService.ListAuditEvents:output_type -> weir.v1.ListAuditEventsResponse
+	10, // 16: weir.v1.AdminService.ListBackends:output_type -> weir.v1.ListBackendsResponse
+	14, // [14:17] is the sub-list for method output_type
+	11, // [11:14] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_admin_service_proto_init() }
@@ -778,13 +1142,14 @@ func file_weir_v1_admin_service_proto_init() {
 	if File_weir_v1_admin_service_proto != nil {
 		return
 	}
+	file_weir_v1_admin_service_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_admin_service_proto_rawDesc), len(file_weir_v1_admin_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -485,7 +485,9 @@ type ExplainPolicyResponse struct {
 	// is no such bound.
 	HoldBackBytes *int64 `protobuf:"varint,5,opt,name=hold_back_bytes,json=holdBackBytes,proto3,oneof" json:"hold_back_bytes,omitempty"`
 	// Revision of the configuration that was asked.
-	Revision      int64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision int64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Their restrictions on where a call may go; all hold together.
+	Restrictions  []*EffectiveRestriction `protobuf:"bytes,7,rep,name=restrictions,proto3" json:"restrictions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -562,6 +564,77 @@ func (x *ExplainPolicyResponse) GetRevision() int64 {
 	return 0
 }
 
+func (x *ExplainPolicyResponse) GetRestrictions() []*EffectiveRestriction {
+	if x != nil {
+		return x.Restrictions
+	}
+	return nil
+}
+
+// EffectiveRestriction says where a call may go by what is found in it.
+type EffectiveRestriction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of its policy.
+	Policy string `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// Which calls it is about, in CEL.
+	When string `protobuf:"bytes,2,opt,name=when,proto3" json:"when,omitempty"`
+	// Tag of the backends to which they may go.
+	Only          string `protobuf:"bytes,3,opt,name=only,proto3" json:"only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EffectiveRestriction) Reset() {
+	*x = EffectiveRestriction{}
+	mi := &file_weir_v1_policy_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EffectiveRestriction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EffectiveRestriction) ProtoMessage() {}
+
+func (x *EffectiveRestriction) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_policy_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EffectiveRestriction.ProtoReflect.Descriptor instead.
+func (*EffectiveRestriction) Descriptor() ([]byte, []int) {
+	return file_weir_v1_policy_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *EffectiveRestriction) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *EffectiveRestriction) GetWhen() string {
+	if x != nil {
+		return x.When
+	}
+	return ""
+}
+
+func (x *EffectiveRestriction) GetOnly() string {
+	if x != nil {
+		return x.Only
+	}
+	return ""
+}
+
 // EffectiveRule is a rule that applies. What it looks for is not told.
 type EffectiveRule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -586,7 +659,7 @@ type EffectiveRule struct {
 
 func (x *EffectiveRule) Reset() {
 	*x = EffectiveRule{}
-	mi := &file_weir_v1_policy_service_proto_msgTypes[9]
+	mi := &file_weir_v1_policy_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +671,7 @@ func (x *EffectiveRule) String() string {
 func (*EffectiveRule) ProtoMessage() {}
 
 func (x *EffectiveRule) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_policy_service_proto_msgTypes[9]
+	mi := &file_weir_v1_policy_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +684,7 @@ func (x *EffectiveRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectiveRule.ProtoReflect.Descriptor instead.
 func (*EffectiveRule) Descriptor() ([]byte, []int) {
-	return file_weir_v1_policy_service_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_policy_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EffectiveRule) GetPolicy() string {
@@ -685,7 +758,7 @@ type EffectiveRate struct {
 
 func (x *EffectiveRate) Reset() {
 	*x = EffectiveRate{}
-	mi := &file_weir_v1_policy_service_proto_msgTypes[10]
+	mi := &file_weir_v1_policy_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +770,7 @@ func (x *EffectiveRate) String() string {
 func (*EffectiveRate) ProtoMessage() {}
 
 func (x *EffectiveRate) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_policy_service_proto_msgTypes[10]
+	mi := &file_weir_v1_policy_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +783,7 @@ func (x *EffectiveRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectiveRate.ProtoReflect.Descriptor instead.
 func (*EffectiveRate) Descriptor() ([]byte, []int) {
-	return file_weir_v1_policy_service_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_policy_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EffectiveRate) GetPolicy() string {
@@ -791,15 +864,20 @@ const file_weir_v1_policy_service_proto_rawDesc = "" +
 	"\x14ExplainPolicyRequest\x12\xf7\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\xde\x01\xbaH\xda\x01\xba\x01\xd6\x01\n" +
 	"\x0eexplain.parent\x12Lmust be tenants/TENANT/projects/PROJECT, or empty for the project of the key\x1avthis == '' || this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x06parent\x12#\n" +
-	"\x05model\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\"\xad\x02\n" +
+	"\x05model\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\"\xf5\x02\n" +
 	"\x15ExplainPolicyResponse\x12\x1f\n" +
 	"\bpolicies\x18\x01 \x03(\tB\x03\xe0A\x03R\bpolicies\x121\n" +
 	"\x05rules\x18\x02 \x03(\v2\x16.weir.v1.EffectiveRuleB\x03\xe0A\x03R\x05rules\x121\n" +
 	"\x05rates\x18\x03 \x03(\v2\x16.weir.v1.EffectiveRateB\x03\xe0A\x03R\x05rates\x12&\n" +
 	"\foutputs_mode\x18\x04 \x01(\tB\x03\xe0A\x03R\voutputsMode\x120\n" +
 	"\x0fhold_back_bytes\x18\x05 \x01(\x03B\x03\xe0A\x03H\x00R\rholdBackBytes\x88\x01\x01\x12\x1f\n" +
-	"\brevision\x18\x06 \x01(\x03B\x03\xe0A\x03R\brevisionB\x12\n" +
-	"\x10_hold_back_bytes\"\xa4\x02\n" +
+	"\brevision\x18\x06 \x01(\x03B\x03\xe0A\x03R\brevision\x12F\n" +
+	"\frestrictions\x18\a \x03(\v2\x1d.weir.v1.EffectiveRestrictionB\x03\xe0A\x03R\frestrictionsB\x12\n" +
+	"\x10_hold_back_bytes\"e\n" +
+	"\x14EffectiveRestriction\x12\x1b\n" +
+	"\x06policy\x18\x01 \x01(\tB\x03\xe0A\x03R\x06policy\x12\x17\n" +
+	"\x04when\x18\x02 \x01(\tB\x03\xe0A\x03R\x04when\x12\x17\n" +
+	"\x04only\x18\x03 \x01(\tB\x03\xe0A\x03R\x04only\"\xa4\x02\n" +
 	"\rEffectiveRule\x12\x1b\n" +
 	"\x06policy\x18\x01 \x01(\tB\x03\xe0A\x03R\x06policy\x12\x17\n" +
 	"\x04rule\x18\x02 \x01(\tB\x03\xe0A\x03R\x04rule\x12)\n" +
@@ -840,7 +918,7 @@ func file_weir_v1_policy_service_proto_rawDescGZIP() []byte {
 	return file_weir_v1_policy_service_proto_rawDescData
 }
 
-var file_weir_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_weir_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_weir_v1_policy_service_proto_goTypes = []any{
 	(*Policy)(nil),                // 0: weir.v1.Policy
 	(*GetPolicyRequest)(nil),      // 1: weir.v1.GetPolicyRequest
@@ -851,31 +929,33 @@ var file_weir_v1_policy_service_proto_goTypes = []any{
 	(*DeletePolicyResponse)(nil),  // 6: weir.v1.DeletePolicyResponse
 	(*ExplainPolicyRequest)(nil),  // 7: weir.v1.ExplainPolicyRequest
 	(*ExplainPolicyResponse)(nil), // 8: weir.v1.ExplainPolicyResponse
-	(*EffectiveRule)(nil),         // 9: weir.v1.EffectiveRule
-	(*EffectiveRate)(nil),         // 10: weir.v1.EffectiveRate
-	(Stage)(0),                    // 11: weir.v1.Stage
-	(Action)(0),                   // 12: weir.v1.Action
+	(*EffectiveRestriction)(nil),  // 9: weir.v1.EffectiveRestriction
+	(*EffectiveRule)(nil),         // 10: weir.v1.EffectiveRule
+	(*EffectiveRate)(nil),         // 11: weir.v1.EffectiveRate
+	(Stage)(0),                    // 12: weir.v1.Stage
+	(Action)(0),                   // 13: weir.v1.Action
 }
 var file_weir_v1_policy_service_proto_depIdxs = []int32{
 	0,  // 0: weir.v1.GetPolicyResponse.policy:type_name -> weir.v1.Policy
 	0,  // 1: weir.v1.ListPoliciesResponse.policies:type_name -> weir.v1.Policy
-	9,  // 2: weir.v1.ExplainPolicyResponse.rules:type_name -> weir.v1.EffectiveRule
-	10, // 3: weir.v1.ExplainPolicyResponse.rates:type_name -> weir.v1.EffectiveRate
-	11, // 4: weir.v1.EffectiveRule.stage:type_name -> weir.v1.Stage
-	12, // 5: weir.v1.EffectiveRule.action:type_name -> weir.v1.Action
-	1,  // 6: weir.v1.PolicyService.GetPolicy:input_type -> weir.v1.GetPolicyRequest
-	3,  // 7: weir.v1.PolicyService.ListPolicies:input_type -> weir.v1.ListPoliciesRequest
-	5,  // 8: weir.v1.PolicyService.DeletePolicy:input_type -> weir.v1.DeletePolicyRequest
-	7,  // 9: weir.v1.PolicyService.ExplainPolicy:input_type -> weir.v1.ExplainPolicyRequest
-	2,  // 10: weir.v1.PolicyService.GetPolicy:output_type -> weir.v1.GetPolicyResponse
-	4,  // 11: weir.v1.PolicyService.ListPolicies:output_type -> weir.v1.ListPoliciesResponse
-	6,  // 12: weir.v1.PolicyService.DeletePolicy:output_type -> weir.v1.DeletePolicyResponse
-	8,  // 13: weir.v1.PolicyService.ExplainPolicy:output_type -> weir.v1.ExplainPolicyResponse
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	10, // 2: weir.v1.ExplainPolicyResponse.rules:type_name -> weir.v1.EffectiveRule
+	11, // 3: weir.v1.ExplainPolicyResponse.rates:type_name -> weir.v1.EffectiveRate
+	9,  // 4: weir.v1.ExplainPolicyResponse.restrictions:type_name -> weir.v1.EffectiveRestriction
+	12, // 5: weir.v1.EffectiveRule.stage:type_name -> weir.v1.Stage
+	13, // 6: weir.v1.EffectiveRule.action:type_name -> weir.v1.Action
+	1,  // 7: weir.v1.PolicyService.GetPolicy:input_type -> weir.v1.GetPolicyRequest
+	3,  // 8: weir.v1.PolicyService.ListPolicies:input_type -> weir.v1.ListPoliciesRequest
+	5,  // 9: weir.v1.PolicyService.DeletePolicy:input_type -> weir.v1.DeletePolicyRequest
+	7,  // 10: weir.v1.PolicyService.ExplainPolicy:input_type -> weir.v1.ExplainPolicyRequest
+	2,  // 11: weir.v1.PolicyService.GetPolicy:output_type -> weir.v1.GetPolicyResponse
+	4,  // 12: weir.v1.PolicyService.ListPolicies:output_type -> weir.v1.ListPoliciesResponse
+	6,  // 13: weir.v1.PolicyService.DeletePolicy:output_type -> weir.v1.DeletePolicyResponse
+	8,  // 14: weir.v1.PolicyService.ExplainPolicy:output_type -> weir.v1.ExplainPolicyResponse
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_policy_service_proto_init() }
@@ -885,15 +965,15 @@ func file_weir_v1_policy_service_proto_init() {
 	}
 	file_weir_v1_safety_proto_init()
 	file_weir_v1_policy_service_proto_msgTypes[8].OneofWrappers = []any{}
-	file_weir_v1_policy_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_weir_v1_policy_service_proto_msgTypes[10].OneofWrappers = []any{}
+	file_weir_v1_policy_service_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_policy_service_proto_rawDesc), len(file_weir_v1_policy_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

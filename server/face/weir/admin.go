@@ -13,6 +13,7 @@ import (
 	"github.com/weir-gateway/weir/server/admin"
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/face"
+	"github.com/weir-gateway/weir/server/route"
 )
 
 // Admin answers weir.v1.AdminService.
@@ -25,7 +26,9 @@ type Admin struct {
 	Events func(context.Context, admin.EventQuery) ([]admin.Event, error)
 	// HasTenant tells whether there is a tenant of that name.
 	HasTenant func(name string) bool
-	Now       func() time.Time
+	// Router returns the router in force, whose backends are listed.
+	Router func() *route.Router
+	Now    func() time.Time
 }
 
 // ApplyDocuments applies documents. Who may apply which is asked of package

@@ -23,6 +23,7 @@ import (
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/face"
 	"github.com/weir-gateway/weir/server/gateway"
+	"github.com/weir-gateway/weir/server/route"
 )
 
 // Config is what stands behind the services.
@@ -61,7 +62,7 @@ func Register(server grpc.ServiceRegistrar, c Config) error {
 			events, err := c.Admin.Store.Events(ctx, q)
 			return events, c.away("the audit log", err)
 		},
-		HasTenant: c.hasTenant, Now: c.Now,
+		HasTenant: c.hasTenant, Router: func() *route.Router { return c.Gateway.Router() }, Now: c.Now,
 	})
 	weirv1.RegisterAccountingServiceServer(s, &Accounting{
 		Settled: c.Gateway.Settled,

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+)
+
+type backendCommand struct {
+	List  backendListCommand  `cmd:"" help:"Tell how the targets of calls stand: load, latency, failures, ejection."`
+	Check backendCheckCommand `cmd:"" help:"Ask every backend for its models; fail where one gives none."`
+}
+
+type backendListCommand struct {
+	connection
+	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
+}
+
+type backendCheckCommand struct {
+	connection
+	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
+}
+
+func (c *connection) backends(ctx context.Context, t terminal, check bool) ([]*weirv1.Backend, error) {
+	ctx, conn, err := c.dial(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	answer, err := weirv1.NewAdminServiceClient(conn).ListBackends(ctx, &weirv1.ListBackendsRequest{Check: check})
+	if err != nil {
+		return nil, told(err)
+	}
+	return answer.Backends, nil
+}
+
+func (c *backendListCommand) Run(ctx context.Context, t terminal) error {
+	all, err := c.backends(ctx, t, false)
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		return printBackends(t.out, all)
+	}
+	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "BACKEND\tMODEL\tSERVES\tIN FLIGHT\tFAILED\tLATENCY\tCAN\tSTATE")
+	for _, b := range all {
+		for _, x := range b.Targets {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d of %d\t%s\t%s\t%s\n", b.Name, x.Model, strings.Join(x.Serves, ","), x.OutstandingCalls,
+				x.RecentFailures, x.RecentCalls, latencyText(x), strings.Join(x.Capabilities, ","), stateText(x))
+		}
+	}
+	return table.Flush()
+}
+
+func (c *backendCheckCommand) Run(ctx context.Context, t terminal) error {
+	all, err := c.backends(ctx, t, true)
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		err = printBackends(t.out, all)
+	} else {
+		table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "BACKEND\tREACHABLE\tMODELS")
+		for _, b := range all {
+			reachable := "unknown"
+			switch {
+			case b.GetReachable():
+				reachable = "yes"
+			case b.Reachable != nil:
+				reachable = "no: " + b.Problem
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\n", b.Name, reachable, shortList(b.Models))
+		}
+		err = table.Flush()
+	}
+	if err != nil {
+		return err
+	}
+	var away []string
+	for _, b := range all {
+		if b.Reachable != nil && !*b.Reachable {
+			away = append(away, fmt.Sprintf("%s (%s)", b.Name, b.Problem))
+		}
+	}
+	if len(away) > 0 {
+		return &codedError{exitUnavailable, fmt.Errorf("no models from %s: see that it runs, and check its url and key in weir.yaml", strings.Join(away, ", "))}
+	}
+	return nil
+}
+
+func latencyText(x *weirv1.BackendTarget) string {
+	if x.Latency == nil {
+		return "-"
+	}
+	return x.Latency.AsDuration().Round(time.Millisecond).String()
+}
+
+func stateText(x *weirv1.BackendTarget) string {
+	switch {
+	case x.EjectedUntilTime != nil:
+		return fmt.Sprintf("ejected until %s: %s", timeText(x.EjectedUntilTime), x.EjectedReason)
+	case x.RestingUntilTime != nil:
+		return "asked for a rest until " + timeText(x.RestingUntilTime)
+	}
+	return "serving"
+}
+
+type backendResult struct {
+	Name      string                `json:"name"`
+	Tags      []string              `json:"tags"`
+	Region    string                `json:"region,omitempty"`
+	Reachable *bool                 `json:"reachable"` // null where it was not asked
+	Problem   string                `json:"problem,omitempty"`
+	Models    []string              `json:"models,omitempty"`
+	Targets   []backendTargetResult `json:"targets"`
+}
+
+type backendTargetResult struct {
+	Model         string   `json:"model"`
+	Serves        []string `json:"serves"`
+	Capabilities  []string `json:"capabilities"`
+	InFlight      int64    `json:"in_flight"`
+	Calls         int32    `json:"recent_calls"`
+	Failures      int32    `json:"recent_failures"`
+	LatencyMS     *float64 `json:"latency_ms"` // null where it has not answered yet
+	EjectedUntil  string   `json:"ejected_until,omitempty"`
+	EjectedReason string   `json:"ejected_reason,omitempty"`
+	RestingUntil  string   `json:"resting_until,omitempty"`
+}
+
+func printBackends(w io.Writer, all []*weirv1.Backend) error {
+	out := struct {
+		Backends []backendResult `json:"backends"`
+	}{[]backendResult{}}
+	for _, b := range all {
+		r := backendResult{Name: b.Name, Tags: append([]string{}, b.Tags...), Region: b.Region, Reachable: b.Reachable, Problem: b.Problem, Models: b.Models}
+		for _, x := range b.Targets {
+			target := backendTargetResult{
+				Model: x.Model, Serves: x.Serves, Capabilities: append([]string{}, x.Capabilities...), InFlight: x.OutstandingCalls,
+				Calls: x.RecentCalls, Failures: x.RecentFailures,
+				EjectedUntil: timeText(x.EjectedUntilTime), EjectedReason: x.EjectedReason, RestingUntil: timeText(x.RestingUntilTime),
+			}
+			if x.Latency != nil {
+				ms := float64(x.Latency.AsDuration()) / float64(time.Millisecond)
+				target.LatencyMS = &ms
+			}
+			r.Targets = append(r.Targets, target)
+		}
+		out.Backends = append(out.Backends, r)
+	}
+	return printJSON(w, out)
+}

@@ -1,0 +1,96 @@
+package weir
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/face"
+	"github.com/weir-gateway/weir/server/route"
+)
+
+// checkTime bounds how long a backend has to tell its models.
+const checkTime = 5 * time.Second
+
+// ListBackends tells how the backends are doing. They belong to the platform.
+func (a *Admin) ListBackends(ctx context.Context, req *weirv1.ListBackendsRequest) (*weirv1.ListBackendsResponse, error) {
+	caller, err := callerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !caller.IsPlatform() {
+		return nil, &face.DeniedError{Why: "backends are the platform's: use the platform's key"}
+	}
+	out := &weirv1.ListBackendsResponse{}
+	var servers []backend.Backend // of out, in its order
+	for _, s := range a.Router().Standings(a.Now()) {
+		last := len(out.Backends) - 1
+		if last < 0 || out.Backends[last].Name != s.Name {
+			last++
+			out.Backends = append(out.Backends, &weirv1.Backend{Name: s.Name, Tags: s.Tags, Region: s.Region})
+			servers = append(servers, s.Backend)
+		}
+		out.Backends[last].Targets = append(out.Backends[last].Targets, backendTarget(&s))
+	}
+	if req.GetCheck() {
+		check(ctx, servers, out.Backends)
+	}
+	return out, nil
+}
+
+func backendTarget(s *route.Standing) *weirv1.BackendTarget {
+	t := &weirv1.BackendTarget{
+		Model: s.Model, Serves: s.Serves, OutstandingCalls: s.Outstanding,
+		RecentCalls: int32(s.Calls), RecentFailures: int32(s.Failures), EjectedReason: s.Why,
+	}
+	can := s.Backend.Capabilities(s.Model)
+	for _, c := range []struct {
+		name string
+		can  bool
+	}{{"tools", can.Tools}, {"json", can.JSON}, {"schema", can.Schema}, {"seed", can.Seed}, {"top_k", can.TopK}, {"candidates", can.Candidates > 1}} {
+		if c.can {
+			t.Capabilities = append(t.Capabilities, c.name)
+		}
+	}
+	if s.Latency > 0 {
+		t.Latency = durationpb.New(s.Latency)
+	}
+	if !s.EjectedUntil.IsZero() {
+		t.EjectedUntilTime = timestamppb.New(s.EjectedUntil)
+	}
+	if !s.RestsUntil.IsZero() {
+		t.RestingUntilTime = timestamppb.New(s.RestsUntil)
+	}
+	return t
+}
+
+// check asks all backends at once for their models. What a backend says of its
+// failure stays with it; its class is told.
+func check(ctx context.Context, servers []backend.Backend, out []*weirv1.Backend) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	var asking sync.WaitGroup
+	for i, server := range servers {
+		lister, can := server.(backend.Lister)
+		if !can {
+			continue
+		}
+		asking.Go(func() {
+			models, err := lister.Models(ctx)
+			out[i].Models, out[i].Reachable = models, proto.Bool(err == nil)
+			switch {
+			case ctx.Err() != nil:
+				out[i].Problem = "no answer in time"
+			case err != nil:
+				out[i].Problem = string(backend.ClassOf(err))
+			}
+		})
+	}
+	asking.Wait()
+}
