@@ -59,8 +59,8 @@ func TestChaos(t *testing.T) {
 					}
 					return now[i]
 				}
-				well, before := 0, 1 // the one that has been well stays so while a rest of the next can last
-				broken, retried := 0, 0
+				// The one that has been well stays so while a rest of the next can last.
+				var well, before, broken, retried int
 				for n := range calls {
 					if n%spell == 0 {
 						before, well = well, (well+1+chance.IntN(nodes-1))%nodes

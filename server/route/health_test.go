@@ -2,6 +2,8 @@ package route
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -151,6 +153,59 @@ func TestRejectionsSayThatABackendIsWell(t *testing.T) {
 	for i := range m.Targets {
 		if s := m.Targets[i].state; s.until.Load() != 0 || s.outstanding.Load() != 0 {
 			t.Errorf("t%d is ejected or has work: %d", i, s.outstanding.Load())
+		}
+	}
+}
+
+// Many calls at once leave nothing behind: no work that nobody does, no test that
+// never ends.
+func TestManyCallsAtOnce(t *testing.T) {
+	r, err := New([]Model{{Name: "m", Targets: targets(8, nil)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _ := r.Plan("m")
+	var clock atomic.Int64
+	now := func() time.Time { return begin.Add(time.Duration(clock.Add(int64(50 * time.Millisecond)))) }
+	outcomes := []error{nil, nil, nil, broken, broken, context.Canceled, &backend.Error{Class: backend.Overloaded, RetryAfter: time.Second}, &backend.Error{Class: backend.Rejected}}
+	var running sync.WaitGroup
+	for worker := range 8 {
+		running.Go(func() {
+			for i := range 500 {
+				all, err := m.Tries(&Call{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for {
+					try, err := all.Next(now())
+					if err != nil || try.Target == nil {
+						break
+					}
+					if (i+worker)%3 == 0 {
+						try.Answered(now())
+					}
+					outcome := outcomes[(i*7+worker*3+all.Left())%len(outcomes)]
+					try.Done(now(), outcome)
+					if outcome == nil || !all.Again(now()) {
+						break
+					}
+				}
+				if i%100 == 0 {
+					r.Standings(now())
+				}
+			}
+		})
+	}
+	running.Wait()
+	later := now().Add(time.Hour)
+	for range 100 {
+		try := next(t, tries(t, m, Call{}), later)
+		try.Done(later, nil)
+	}
+	for _, s := range r.Standings(later) {
+		if s.Outstanding != 0 || !s.EjectedUntil.IsZero() {
+			t.Errorf("%s: %d in flight, ejected until %v", s.Name, s.Outstanding, s.EjectedUntil)
 		}
 	}
 }
