@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"maps"
 	"net/url"
@@ -434,6 +435,7 @@ func (c *Config) router(old *route.Router) (*route.Router, error) {
 			target := route.Target{
 				Name: t.Backend, Kind: configs[t.Backend].Kind, Backend: backends[t.Backend], Model: name, Tokenizer: tokenizer, Priority: t.Priority,
 				Tags: configs[t.Backend].Tags, Region: configs[t.Backend].Region,
+				Edition: configs[t.Backend].edition(),
 			}
 			if t.Weight != nil {
 				target.Weight = *t.Weight
@@ -457,6 +459,13 @@ func loadTokenizer(name string) (*bpe.Tokenizer, error) {
 		return bpe.Load(name)
 	}
 	return bpe.Named(name)
+}
+
+// edition is another number where anything of the backend is different.
+func (b BackendConfig) edition() uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%q", []any{b.Kind, b.URL, b.Key, b.Tags, b.Candidates})
+	return h.Sum64()
 }
 
 // adminSecret is the key in WEIR_ADMIN_KEY, checked, or "".

@@ -48,7 +48,10 @@ type fleet struct {
 	states map[place]*state
 }
 
-type place struct{ backend, model string }
+type place struct {
+	backend, model string
+	edition        uint64
+}
 
 // join gives the targets of a router their states, and forgets those that it
 // does not have.
@@ -62,7 +65,7 @@ func (f *fleet) join(r *Router) {
 		group := make([]*state, len(m.Targets))
 		for i := range m.Targets {
 			t := &m.Targets[i]
-			at := place{t.Name, t.Model}
+			at := place{t.Name, t.Model, t.Edition}
 			s := f.states[at]
 			if s == nil {
 				if s = old[at]; s == nil {

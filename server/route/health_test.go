@@ -139,6 +139,14 @@ func TestWhatIsKnownSurvivesANewConfiguration(t *testing.T) {
 	if n := chosen(t, m, 100, begin)["t0"]; n != 0 {
 		t.Errorf("an ejected target got %d calls after a new configuration", n)
 	}
+	r, err = r.Renew([]Model{{Name: "m", Targets: targets(2, func(_ int, x *Target) { x.Edition = 2 })}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _ = r.Plan("m")
+	if chosen(t, m, 100, begin)["t0"] == 0 {
+		t.Error("a target whose backend was configured anew is still ejected")
+	}
 }
 
 func TestRejectionsSayThatABackendIsWell(t *testing.T) {

@@ -37,6 +37,10 @@ type Target struct {
 	// Region is where the backend is, "" where nobody has said.
 	Region string
 
+	// Edition is of the backend's configuration: with another one, what is known
+	// of the target is forgotten.
+	Edition uint64
+
 	// Priority is the tier of the target: those of a higher number are for when
 	// none of a lower one can be had.
 	Priority int
