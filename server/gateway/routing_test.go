@@ -142,3 +142,27 @@ func targets(h *house, n int) (all []route.Target) {
 	}
 	return all
 }
+
+// Where a call may go can hang on a rule that changes nothing else, so the call
+// waits for its answer.
+func TestARuleThatOnlyFlagsIsWaitedFor(t *testing.T) {
+	h := newJudged(t, remotePolicy("input", "{guard: remote, kind: guard_model, model: llama-guard, action: flag}")+
+		`routing: [{when: "verdict.has('hazard') || verdict.has('remote/unjudged')", only: private}]`+"\n")
+	judges, _ := h.House.Router().Plan("llama-guard")
+	router, err := route.New([]route.Model{*judges, {Name: "sim", MaxOutputTokens: 100, Targets: []route.Target{
+		{Name: "public", Backend: h.Sim, Model: "sim"}, {Name: "home", Backend: h.Sim, Model: "sim", Tags: []string{"private"}, Priority: 1},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.House.Router = func() *route.Router { return router }
+	for _, c := range []struct{ prompt, mode, want string }{
+		{"say: a calm river.", "", "public"}, {"say: a zorb.", "", "home"}, {"say: a calm river.", "die", "home"},
+	} {
+		h.judge.set(c.mode)
+		_, answer, err := h.ask(context.Background(), newCall(c.prompt))
+		if err != nil || answer.Target.Backend != c.want {
+			t.Errorf("%s went to %q, want %q, %v", c.prompt, answer.Target.Backend, c.want, err)
+		}
+	}
+}
