@@ -196,6 +196,11 @@ func TestExplainPolicy(t *testing.T) {
 	if got := failure(explain(h.as("admin"), "tenants/acme/projects/none")); got != absent {
 		t.Errorf("a project that is not there: %s", got)
 	}
+	h.Apply("{kind: Policy, name: far, tenant: acme, routing: [{when: \"verdict.has('pii')\", only: private}]}")
+	own, err = client.ExplainPolicy(h.as("viewer"), &weirv1.ExplainPolicyRequest{Model: "sim"})
+	if err != nil || len(own.Restrictions) != 1 || own.Restrictions[0].Policy != "tenants/acme/policies/far" || own.Restrictions[0].Only != "private" || own.Restrictions[0].When == "" {
+		t.Errorf("restrictions are %v, %v", own.GetRestrictions(), err)
+	}
 }
 
 func TestModelService(t *testing.T) {
