@@ -32,6 +32,8 @@ var mayImport = map[string][]string{
 	"accounting/ledger":          {"accounting", "accounting/price", "accounting/lease", "accounting/spool"},
 	"accounting/report":          {"accounting", "accounting/price", "accounting/lease"},
 
+	"accounting/outputlog": {"accounting", "policy"}, // policy: verdicts, modes, and the rules that redact
+
 	"server/auth":                    {},
 	"server/backend":                 {"accounting"}, // Usage only
 	"server/backend/*":               {"server/backend", "accounting"},
@@ -42,7 +44,7 @@ var mayImport = map[string][]string{
 	"server/admit":                   {"accounting/lease", "policy", "server/auth"},
 	"server/gateway": {
 		"server/backend", "server/tokens", "server/route", "server/admit", "server/auth",
-		"policy", "accounting", "accounting/ledger",
+		"policy", "accounting", "accounting/ledger", "accounting/outputlog",
 	},
 	"server/gateway/gatewaytest": { // a whole gateway for tests
 		"server/gateway", "server/backend/simulator", "server/route", "server/admit", "server/auth", "server/admin",
@@ -54,7 +56,7 @@ var mayImport = map[string][]string{
 	},
 	"server/face/weir": {
 		"gen/weir/v1", "server/face", "server/gateway", "server/backend", "server/auth", "server/route",
-		"policy", "accounting", "server/admin", "accounting/report", "accounting/price", "accounting/lease",
+		"policy", "accounting", "server/admin", "accounting/report", "accounting/outputlog", "accounting/price", "accounting/lease",
 	},
 	"server/face/openai": {
 		"server/face", "server/gateway", "server/backend", "server/auth", "server/route", "policy", "accounting",
@@ -63,12 +65,13 @@ var mayImport = map[string][]string{
 	"server":           {"server/intercept"},
 	"server/store": {
 		"server/auth", "server/admin", "policy", "accounting", "accounting/price", "accounting/lease",
-		"accounting/ledger", "accounting/report",
+		"accounting/ledger", "accounting/report", "accounting/outputlog",
 	},
 	"server/store/sqlite":   {"server/store", "accounting"}, // accounting: what an overflow is called
 	"server/store/postgres": {"server/store", "accounting"},
 	"server/store/storetest": {
 		"server/store", "server/auth", "server/admin", "accounting", "accounting/lease", "accounting/lease/leasetest", "accounting/ledger", "accounting/report",
+		"accounting/outputlog", "policy", "policy/guard",
 	},
 
 	"proto":       {}, // the contract as text, for weir proto export

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weir-gateway/weir/accounting/ledger"
+	"github.com/weir-gateway/weir/accounting/outputlog"
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server/admit"
 	"github.com/weir-gateway/weir/server/route"
@@ -38,8 +39,11 @@ type Gateway struct {
 	MaxDuration time.Duration
 	// Observe is told of every call that has ended, refused ones too.
 	Observe func(*Call, *Answer, error)
-	Log     *slog.Logger
-	Now     func() time.Time
+	// Record takes what the output log may keep of a call that has ended. It must
+	// not wait. Nil keeps nothing.
+	Record func(outputlog.Record)
+	Log    *slog.Logger
+	Now    func() time.Time
 }
 
 // settleTime bounds the one write that a caller cannot cancel.
@@ -51,9 +55,15 @@ const settleTime = 10 * time.Second
 // an *Error, and the Answer is what is known all the same.
 func (g *Gateway) Generate(ctx context.Context, call *Call, sink Sink) (*Answer, error) {
 	answer := &Answer{RequestID: call.RequestID, Target: Target{Requested: call.Model}, Start: g.Now()}
-	err := g.generate(ctx, call, sink, answer)
+	var kept keeping
+	err := g.generate(ctx, call, sink, answer, &kept)
 	answer.End = g.Now()
 	g.Observe(call, answer, err)
+
+	// 8 record: what the policies let the output log keep.
+	if kept.some() {
+		g.Record(kept.record(call, answer, err))
+	}
 	return answer, err
 }
 
@@ -68,7 +78,7 @@ func (g *Gateway) Settled(ctx context.Context) {
 	_ = g.Ledger.Sync(ctx)
 }
 
-func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *Answer) error {
+func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *Answer, kept *keeping) error {
 	ctx, cancel := context.WithTimeout(ctx, g.MaxDuration)
 	defer cancel()
 
@@ -91,6 +101,9 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 		}
 		defer leave()
 	}
+	if g.Record != nil {
+		sink = kept.begin(call, rules.Outputs, sink)
+	}
 
 	// 3 guard in: what the caller says may be redacted, or blocked; by local
 	// rules first, then by those that have to ask somebody.
@@ -108,6 +121,7 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 		}
 	}
 	request := input.clean
+	kept.sent(request.Messages)
 	tally := &ledger.Tally{MaxCost: call.MaxCost}
 
 	// What was found may narrow where the call may go.

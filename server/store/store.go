@@ -1,9 +1,10 @@
 // Package store keeps what Weir must not forget, in SQL that SQLite and
-// PostgreSQL both speak: the ledger with its budget windows, documents and
-// keys. It implements the Store interfaces of accounting/ledger,
-// accounting/lease, accounting/report, server/auth and server/admin on one
-// database. It knows no engine by name, makes no prices and decides no policy;
-// the packages below it open an engine and say what its errors mean.
+// PostgreSQL both speak: the ledger with its budget windows, the output log,
+// documents and keys. It implements the Store interfaces of accounting/ledger,
+// accounting/lease, accounting/report, accounting/outputlog, server/auth and
+// server/admin on one database. It knows no engine by name, makes no prices and
+// decides no policy; the packages below it open an engine and say what its
+// errors mean.
 //
 // Of the ledger it keeps these promises, and Audit looks them over:
 //
@@ -27,6 +28,7 @@ import (
 
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/ledger"
+	"github.com/weir-gateway/weir/accounting/outputlog"
 	"github.com/weir-gateway/weir/accounting/report"
 	"github.com/weir-gateway/weir/server/admin"
 	"github.com/weir-gateway/weir/server/auth"
@@ -79,6 +81,7 @@ var (
 	_ report.Store     = (*Store)(nil)
 	_ auth.Store       = (*Store)(nil)
 	_ admin.Store      = (*Store)(nil)
+	_ outputlog.Store  = (*Store)(nil)
 )
 
 // New returns a store on an engine, which it owns from then on.
