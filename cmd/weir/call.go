@@ -220,21 +220,11 @@ func (c *callCommand) stream(ctx context.Context, client weirv1.GenerationServic
 
 // end fills in what comes with the end of an answer.
 func (r *callResult) end(u *weirv1.Usage, cost *weirv1.Cost, verdicts []*weirv1.Verdict, target *weirv1.Target) {
-	r.Usage = usageResult{
-		InputTokens: u.InputTokens, OutputTokens: u.OutputTokens, CacheReadTokens: u.CacheReadTokens, ReasoningTokens: u.ReasoningTokens,
-		Source: enumWord(u.GetSource().String(), "QUANTITY_SOURCE_"),
-	}
+	r.Usage = usageResultOf(u)
 	if cost != nil {
 		r.Cost = &moneyResult{moneyOf(cost.Total).Decimal(), cost.Total.GetCurrencyCode()}
 	}
-	r.Verdicts = make([]verdictInfo, len(verdicts))
-	for i, v := range verdicts {
-		r.Verdicts[i] = verdictInfo{
-			Guard: v.Guard, Rule: v.Rule, Policy: v.Policy, Revision: v.PolicyRevision, Category: v.Category,
-			Severity: enumWord(v.Severity.String(), "SEVERITY_"), Action: enumWord(v.Action.String(), "ACTION_"),
-			Stage: enumWord(v.Stage.String(), "STAGE_"), Channel: v.Channel, Start: v.Start, End: v.End,
-		}
-	}
+	r.Verdicts = verdictInfos(verdicts)
 	r.Target = targetResult{
 		RequestedModel: target.GetRequestedModel(), Model: target.GetModel(), Backend: target.GetBackend(),
 		BackendModel: target.GetBackendModel(), Reason: target.GetReason(),
@@ -268,4 +258,23 @@ func printJSON(w io.Writer, v any) error {
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(v)
+}
+
+func usageResultOf(u *weirv1.Usage) usageResult {
+	return usageResult{
+		InputTokens: u.InputTokens, OutputTokens: u.OutputTokens, CacheReadTokens: u.CacheReadTokens, ReasoningTokens: u.ReasoningTokens,
+		Source: enumWord(u.GetSource().String(), "QUANTITY_SOURCE_"),
+	}
+}
+
+func verdictInfos(verdicts []*weirv1.Verdict) []verdictInfo {
+	list := make([]verdictInfo, len(verdicts))
+	for i, v := range verdicts {
+		list[i] = verdictInfo{
+			Guard: v.Guard, Rule: v.Rule, Policy: v.Policy, Revision: v.PolicyRevision, Category: v.Category,
+			Severity: enumWord(v.Severity.String(), "SEVERITY_"), Action: enumWord(v.Action.String(), "ACTION_"),
+			Stage: enumWord(v.Stage.String(), "STAGE_"), Channel: v.Channel, Start: v.Start, End: v.End,
+		}
+	}
+	return list
 }

@@ -38,6 +38,7 @@ type command struct {
 	Backend backendCommand `cmd:"" help:"Tell how the backends are doing."`
 	Budget  budgetCommand  `cmd:"" help:"Tell how budgets stand, and adjust them."`
 	Report  reportCommand  `cmd:"" help:"Tell what was spent."`
+	Outputs outputsCommand `cmd:"" help:"Tell what calls said, and rate it."`
 	Audit   auditCommand   `cmd:"" help:"Tell who changed what."`
 	Proto   protoCommand   `cmd:"" help:"What gRPC clients need beside an address."`
 	Version versionCommand `cmd:"" help:"Tell the version."`

@@ -19,12 +19,17 @@ import (
 
 type reportCommand struct {
 	connection
-	By     []string      `default:"tenant,model" help:"Dimensions: tenant, project, key, model, backend, outcome, end_user, session, labels.KEY." placeholder:"DIMENSION,…"`
-	Since  time.Duration `default:"24h" help:"How far back, such as 1h; days are 24h." placeholder:"DURATION"`
-	From   string        `help:"Instead of --since: from when on, such as 2026-01-01 or 2026-01-01T08:00:00Z." placeholder:"TIME"`
-	To     string        `help:"Until when, exclusive; now where it is absent." placeholder:"TIME"`
-	Tenant string        `help:"One tenant; all that the key may see where it is absent." placeholder:"NAME"`
-	Output string        `short:"o" enum:"table,json,csv" default:"table" help:"table, json or csv."`
+	span
+	By     []string `default:"tenant,model" help:"Dimensions: tenant, project, key, model, backend, outcome, end_user, session, labels.KEY." placeholder:"DIMENSION,…"`
+	Tenant string   `help:"One tenant; all that the key may see where it is absent." placeholder:"NAME"`
+	Output string   `short:"o" enum:"table,json,csv" default:"table" help:"table, json or csv."`
+}
+
+// span is the time that a command asks about.
+type span struct {
+	Since time.Duration `default:"24h" help:"How far back, such as 1h; days are 24h." placeholder:"DURATION"`
+	From  string        `help:"Instead of --since: from when on, such as 2026-01-01 or 2026-01-01T08:00:00Z." placeholder:"TIME"`
+	To    string        `help:"Until when, exclusive; now where it is absent." placeholder:"TIME"`
 }
 
 // reportRow is a row in one currency. Cost is "" where no price is known.
@@ -37,7 +42,7 @@ type reportRow struct {
 }
 
 func (c *reportCommand) Run(ctx context.Context, t terminal) error {
-	from, to, err := c.span(time.Now())
+	from, to, err := c.bounds(time.Now())
 	if err != nil {
 		return usageError(err)
 	}
@@ -79,28 +84,28 @@ func (c *reportCommand) Run(ctx context.Context, t terminal) error {
 	return c.printTable(t.out, rows, totals)
 }
 
-func (c *reportCommand) span(now time.Time) (from, to time.Time, err error) {
+func (s *span) bounds(now time.Time) (from, to time.Time, err error) {
 	to = now.Add(time.Second) // what has just ended is in
-	from = now.Add(-c.Since)
-	read := func(s string) (time.Time, error) {
-		at, err := parseTime(s)
+	from = now.Add(-s.Since)
+	read := func(text string) (time.Time, error) {
+		at, err := parseTime(text)
 		if err != nil {
-			err = fmt.Errorf("%q is not a time: write it as 2026-01-01 or 2026-01-01T08:00:00Z", s)
+			err = fmt.Errorf("%q is not a time: write it as 2026-01-01 or 2026-01-01T08:00:00Z", text)
 		}
 		return at, err
 	}
-	if c.From != "" {
-		if from, err = read(c.From); err != nil {
+	if s.From != "" {
+		if from, err = read(s.From); err != nil {
 			return from, to, err
 		}
 	}
-	if c.To != "" {
-		if to, err = read(c.To); err != nil {
+	if s.To != "" {
+		if to, err = read(s.To); err != nil {
 			return from, to, err
 		}
 	}
 	if !from.Before(to) {
-		return from, to, errors.New("the report would cover no time: --from must be before --to")
+		return from, to, errors.New("that covers no time: --from must be before --to")
 	}
 	return from, to, nil
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/ledger"
+	"github.com/weir-gateway/weir/accounting/outputlog"
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server"
 	"github.com/weir-gateway/weir/server/admin"
@@ -52,6 +53,7 @@ type weir struct {
 	admin  *admin.Admin
 	ledger *ledger.Ledger
 	leases *lease.Holder
+	output *outputlog.Log
 	router atomic.Pointer[route.Router]
 	judges *judges
 	log    *slog.Logger
@@ -174,13 +176,18 @@ func (w *weir) build(config Config) error {
 		Metrics: metrics, Log: w.log, Now: time.Now,
 		MaxDuration: config.longest(), StallTimeout: time.Duration(config.StallTimeout),
 	}
+	redactor, err := outputlog.NewRedactor(guards())
+	if err != nil {
+		return err
+	}
+	w.output = outputlog.New(w.store, redactor, newOutputMetrics(registry), w.log, time.Now)
 	g := &gateway.Gateway{
 		Policies: func() *policy.Set { return w.live.Snapshot().Policies },
 		Router:   w.router.Load,
 		Limiter:  admit.New(time.Now),
 		Ledger:   w.ledger, MaxDuration: time.Duration(config.MaxDuration),
 		Observe: newCallMetrics(registry).observe, Log: w.log, Now: time.Now,
-		Judge: w.judges.ask,
+		Judge: w.judges.ask, Record: w.output.Record,
 	}
 	w.judges.gateway = g
 
@@ -193,6 +200,7 @@ func (w *weir) build(config Config) error {
 	for _, s := range []*grpc.Server{calls, web} {
 		err = faceweir.Register(s, faceweir.Config{
 			Gateway: g, Admin: w.admin, Reports: w.store, Budgets: w.store, Keys: w.store, Live: w.live, Now: time.Now,
+			Outputs: w.store, Log: w.output, Redactor: redactor,
 			Away:  func(err error) bool { return errors.Is(err, store.ErrUnavailable) },
 			Taken: func(err error) bool { return errors.Is(err, store.ErrAdjusted) },
 		})
@@ -279,6 +287,8 @@ func (w *weir) serve(ctx context.Context, ready func()) error {
 	w.running.Go(func() { w.live.Poll(background, pollEvery) })
 	w.running.Go(func() { w.tellHealth(background) })
 	w.running.Go(func() { w.watch(background) })
+	w.running.Go(func() { w.output.Run(background) })
+	w.running.Go(func() { w.output.Sweep(background) })
 	if w.certificates != nil {
 		w.running.Go(func() { w.certificates.Watch(background, certsEvery, w.renew, w.log) })
 	}

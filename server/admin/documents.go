@@ -188,9 +188,6 @@ func parseOne(n *yaml.Node) (parsed, error) {
 	case kindPolicy:
 		p.policy, err = policy.ParseDocument(n)
 		p.Tenant, p.Name = p.policy.Tenant, p.policy.Name
-		if has(n, "outputs") {
-			p.warnings = append(p.warnings, fmt.Sprintf("policy %q: `outputs` is kept, but this version has no output log yet: nothing of a call is stored but its ledger lines", p.Name))
-		}
 	case kindLexicon:
 		p.lexicon, err = policy.ParseLexicon(n)
 		p.Tenant, p.Name = p.lexicon.Tenant, p.lexicon.Name
@@ -214,11 +211,6 @@ func parseOne(n *yaml.Node) (parsed, error) {
 	}
 	p.Body, err = canonical(n)
 	return p, err
-}
-
-func has(n *yaml.Node, field string) bool {
-	_, ok := valueOf(n, field)
-	return ok
 }
 
 func valueOf(n *yaml.Node, field string) (*yaml.Node, bool) {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/weir-gateway/weir/accounting/lease"
+	"github.com/weir-gateway/weir/accounting/outputlog"
 	"github.com/weir-gateway/weir/accounting/report"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/admin"
@@ -35,6 +36,10 @@ type Config struct {
 	Keys    auth.Store
 	Live    *admin.Live
 	Now     func() time.Time
+	// Outputs keeps what Log writes; Redactor makes ratings fit to be written.
+	Outputs  outputlog.Store
+	Log      *outputlog.Log
+	Redactor *outputlog.Redactor
 	// Away tells whether an error means that the store cannot be asked. It is
 	// a func since only cmd knows which store there is; nil is never.
 	Away func(error) bool
@@ -91,6 +96,11 @@ func Register(server grpc.ServiceRegistrar, c Config) error {
 		},
 	})
 	weirv1.RegisterModelServiceServer(s, &Models{Router: c.Gateway.Router, Snapshot: c.Live.Snapshot, Now: c.Now})
+	weirv1.RegisterEvaluationServiceServer(s, &Evaluation{
+		Outputs: c.Outputs, Redactor: c.Redactor, Flush: c.Log.Flush, Now: c.Now,
+		HasTenant: c.hasTenant,
+		Away:      func(err error) error { return c.away("the output log", err) },
+	})
 	return nil
 }
 
@@ -142,6 +152,8 @@ const (
 	budgetType  = "weir.v1/Budget"
 	policyType  = "weir.v1/Policy"
 	modelType   = "weir.v1/Model"
+	outputType  = "weir.v1/Output"
+	ratingType  = "weir.v1/Rating"
 )
 
 // missing says that a resource is not there. A caller who may not see it gets
