@@ -69,6 +69,10 @@ func Run(t *testing.T, fresh func(testing.TB) Opener) {
 		{"AReportSumThatDoesNotFitIsAnError", reportOverflow},
 		{"ReportsSortByBytes", reportOrder},
 		{"AnEmptyLedgerHasAnEmptyReport", reportEmpty},
+		{"AnOutputComesBackAsItWasWritten", outputComesBack},
+		{"QueriesOfOutputsAgreeWithAModel", outputModel},
+		{"ARatingIsKeptOnce", ratings},
+		{"OutputsGoWhenTheyExpire", sweep},
 		{"ManyOpenADatabaseAtOnce", manyOpen},
 		{"WhatIsWrittenIsThereAfterARestart", restart},
 	}
