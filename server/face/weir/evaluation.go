@@ -137,7 +137,10 @@ func (e *Evaluation) query(ctx context.Context, parent string, f *weirv1.OutputF
 		return q, err
 	}
 	e.flush(ctx)
-	q.Model, q.Project, q.Finish, q.Verdicts = f.GetModel(), f.GetProject(), finishWords[f.GetFinishReason()], f.HasVerdict
+	if f == nil {
+		return q, nil
+	}
+	q.Model, q.Project, q.Finish, q.Verdicts = f.Model, f.Project, finishWords[f.FinishReason], f.HasVerdict
 	if f.GetStartTime() != nil {
 		q.From = f.GetStartTime().AsTime()
 	}

@@ -19,7 +19,9 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/weir-gateway/weir/accounting/outputlog"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/policy/guard"
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/backend/simulator"
 	"github.com/weir-gateway/weir/server/gateway/gatewaytest"
@@ -91,11 +93,22 @@ func newHouse(t *testing.T, documents string) *house {
 		t.Fatal(err)
 	}
 	chain := &intercept.Chain{Keys: &auth.Keys{Lookup: h.Live.Lookup, Now: time.Now}, Metrics: metrics, Log: h.Logger, Now: time.Now, StallTimeout: 100 * time.Millisecond}
+	redactor, err := outputlog.NewRedactor(guard.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	outputs := outputlog.New(h.Store, redactor, func(outputlog.Fate, int) {}, h.Logger, time.Now)
+	h.Record = outputs.Record
+	running, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { outputs.Run(running); close(ended) }()
+	t.Cleanup(func() { stop(); <-ended })
 	server := grpc.NewServer(append(chain.ServerOptions(), grpc.WaitForHandlers(true))...)
 	web := grpc.NewServer(append(chain.ServerOptions(), grpc.WaitForHandlers(true))...)
 	for _, s := range []*grpc.Server{server, web} {
 		if err := Register(s, Config{
 			Gateway: h.Gateway, Admin: h.Admin, Reports: h.Store, Budgets: h.Store, Keys: h.Store, Live: h.Live, Now: func() time.Time { return h.Clock() },
+			Outputs: h.Store, Log: outputs, Redactor: redactor,
 			Taken: func(err error) bool { return errors.Is(err, store.ErrAdjusted) },
 		}); err != nil {
 			t.Fatal(err)
