@@ -24,7 +24,8 @@ const (
 	Platform Role = "platform"
 	// Admin may change and read what belongs to its tenant, and call models.
 	Admin Role = "admin"
-	// Member may call models and read its own tenant's costs.
+	// Member may call models, read its own tenant's costs, and read and rate its
+	// outputs.
 	Member Role = "member"
 	// Viewer may read what its tenant has and what it costs, and call nothing.
 	Viewer Role = "viewer"
