@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/weir-gateway/weir/accounting"
-	"github.com/weir-gateway/weir/accounting/outputlog"
 	"github.com/weir-gateway/weir/server"
 	"github.com/weir-gateway/weir/server/gateway"
 )
@@ -83,17 +82,6 @@ func (m *callMetrics) observe(call *gateway.Call, answer *gateway.Answer, err er
 	if !answer.FirstOutput.IsZero() {
 		m.firstOutput.WithLabelValues(model, backend).Observe(answer.FirstOutput.Sub(answer.Start).Seconds())
 	}
-}
-
-// newOutputMetrics counts what becomes of records of the output log.
-func newOutputMetrics(r prometheus.Registerer) func(outputlog.Fate, int) {
-	records := promauto.With(r).NewCounterVec(prometheus.CounterOpts{
-		Name: "weir_output_records_total", Help: "Records of the output log, by fate: written; dropped_queue, since too many waited to be written; dropped_store, since the store was away when this Weir ended.",
-	}, []string{"fate"})
-	for _, fate := range []outputlog.Fate{outputlog.Written, outputlog.DroppedQueue, outputlog.DroppedStore} {
-		records.WithLabelValues(string(fate))
-	}
-	return func(fate outputlog.Fate, n int) { records.WithLabelValues(string(fate)).Add(float64(n)) }
 }
 
 // certificateExpiry warns of the day on which nobody can call any more.

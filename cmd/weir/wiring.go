@@ -53,10 +53,10 @@ type weir struct {
 	admin  *admin.Admin
 	ledger *ledger.Ledger
 	leases *lease.Holder
-	output *outputlog.Log
 	router atomic.Pointer[route.Router]
 	judges *judges
 	log    *slog.Logger
+	output *outputlog.Log
 	// certificates are nil where the ports are plain. What is sent to renew has
 	// them read again at once.
 	certificates *server.Certificates

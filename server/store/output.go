@@ -14,6 +14,8 @@ import (
 	"github.com/weir-gateway/weir/accounting/outputlog"
 )
 
+var _ outputlog.Store = (*Store)(nil)
+
 // WriteOutputs implements outputlog.Store.
 func (s *Store) WriteOutputs(ctx context.Context, records []outputlog.Redacted) error {
 	bodies := make([]string, len(records))

@@ -28,7 +28,6 @@ import (
 
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/ledger"
-	"github.com/weir-gateway/weir/accounting/outputlog"
 	"github.com/weir-gateway/weir/accounting/report"
 	"github.com/weir-gateway/weir/server/admin"
 	"github.com/weir-gateway/weir/server/auth"
@@ -81,7 +80,6 @@ var (
 	_ report.Store     = (*Store)(nil)
 	_ auth.Store       = (*Store)(nil)
 	_ admin.Store      = (*Store)(nil)
-	_ outputlog.Store  = (*Store)(nil)
 )
 
 // New returns a store on an engine, which it owns from then on.
