@@ -66,6 +66,12 @@ func (c Caller) IsPlatform() bool { return c.Role == Platform }
 // Accounts tells whether a role may read budgets.
 func (r Role) Accounts() bool { return r.Inspects() || r == Billing }
 
+// Reads tells whether a role may read what calls said.
+func (r Role) Reads() bool { return r.Inspects() || r == Member }
+
+// Judges tells whether a role may rate what calls said.
+func (r Role) Judges() bool { return r.Configures() || r == Member }
+
 // An Author is who changes what is kept, for the audit log.
 type Author struct {
 	Caller    // the zero Caller is Weir itself

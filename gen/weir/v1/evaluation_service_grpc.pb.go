@@ -30,8 +30,9 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // EvaluationService tells what calls said and keeps what people think of it.
-// Every key of a tenant may read and rate the outputs of its tenant, the
-// platform's those of each tenant that it names. What is kept of a call is the
+// Keys of a tenant may read and rate the outputs of their tenant: of role viewer
+// read only, of role billing neither. The platform's may those of each tenant
+// that it names. What is kept of a call is the
 // policies' to say (`outputs`).
 //
 // In names "tenants/-" is the tenant of the key.
@@ -120,8 +121,9 @@ func (c *evaluationServiceClient) CreateRating(ctx context.Context, in *CreateRa
 // for forward compatibility.
 //
 // EvaluationService tells what calls said and keeps what people think of it.
-// Every key of a tenant may read and rate the outputs of its tenant, the
-// platform's those of each tenant that it names. What is kept of a call is the
+// Keys of a tenant may read and rate the outputs of their tenant: of role viewer
+// read only, of role billing neither. The platform's may those of each tenant
+// that it names. What is kept of a call is the
 // policies' to say (`outputs`).
 //
 // In names "tenants/-" is the tenant of the key.

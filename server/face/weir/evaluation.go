@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-gateway/weir/accounting/outputlog"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/face"
 )
 
@@ -69,7 +70,7 @@ func (e *Evaluation) ListOutputs(ctx context.Context, req *weirv1.ListOutputsReq
 
 // GetOutput returns an output.
 func (e *Evaluation) GetOutput(ctx context.Context, req *weirv1.GetOutputRequest) (*weirv1.GetOutputResponse, error) {
-	o, err := e.find(ctx, "name", req.GetName())
+	o, err := e.find(ctx, "name", req.GetName(), reading)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ func (e *Evaluation) CreateRating(ctx context.Context, req *weirv1.CreateRatingR
 	if err != nil {
 		return nil, err
 	}
-	o, err := e.find(ctx, "parent", req.GetParent())
+	o, err := e.find(ctx, "parent", req.GetParent(), judging)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +134,7 @@ func (e *Evaluation) CreateRating(ctx context.Context, req *weirv1.CreateRatingR
 
 // query is what a filter means for a caller.
 func (e *Evaluation) query(ctx context.Context, parent string, f *weirv1.OutputFilter) (q outputlog.Query, err error) {
-	if q.Tenant, err = e.tenant(ctx, "parent", parent, tenantType); err != nil {
+	if q.Tenant, err = e.tenant(ctx, "parent", parent, tenantType, reading); err != nil {
 		return q, err
 	}
 	e.flush(ctx)
@@ -151,8 +152,8 @@ func (e *Evaluation) query(ctx context.Context, parent string, f *weirv1.OutputF
 }
 
 // find returns the output of a name, if the caller may see it.
-func (e *Evaluation) find(ctx context.Context, field, name string) (outputlog.Output, error) {
-	tenant, err := e.tenant(ctx, field, name, outputType)
+func (e *Evaluation) find(ctx context.Context, field, name string, to right) (outputlog.Output, error) {
+	tenant, err := e.tenant(ctx, field, name, outputType, to)
 	if err != nil {
 		return outputlog.Output{}, err
 	}
@@ -164,9 +165,20 @@ func (e *Evaluation) find(ctx context.Context, field, name string) (outputlog.Ou
 	return o, e.Away(err)
 }
 
+// A right is what only keys of some roles may do.
+type right struct {
+	has     func(auth.Role) bool
+	do, who string
+}
+
+var (
+	reading = right{auth.Role.Reads, "read what calls said", "admin, member or viewer"}
+	judging = right{auth.Role.Judges, "rate what calls said", "admin or member"}
+)
+
 // tenant is whose outputs a caller asks for, by the name in a field of its
 // request. Another tenant looks as if it were not there.
-func (e *Evaluation) tenant(ctx context.Context, field, name, kind string) (string, error) {
+func (e *Evaluation) tenant(ctx context.Context, field, name, kind string, to right) (string, error) {
 	caller, err := callerOf(ctx)
 	asked := segment(name, 1)
 	switch {
@@ -175,11 +187,9 @@ func (e *Evaluation) tenant(ctx context.Context, field, name, kind string) (stri
 	case asked == everyTenant && caller.IsPlatform():
 		return "", face.Invalid(field, "the platform's key belongs to no tenant: name the one whose outputs are meant")
 	case asked == everyTenant:
-		return caller.Tenant, nil
-	case !caller.IsPlatform() && caller.Tenant != asked || !e.HasTenant(asked):
-		return "", missing(kind, name)
+		asked = caller.Tenant
 	}
-	return asked, nil
+	return asked, allowed(caller, e.HasTenant, asked, kind, name, to.has, to.do, to.who)
 }
 
 // flush waits a little for what was just recorded here. Where it cannot be

@@ -179,10 +179,17 @@ func TestOutputsArePagedAndFiltered(t *testing.T) {
 func TestWhoMaySeeAndRateOutputs(t *testing.T) {
 	h := newHouse(t, kept)
 	h.key("neighbour", "other", auth.Admin)
+	h.key("viewer", "acme", auth.Viewer)
+	h.key("billing", "acme", auth.Billing)
 	client := weirv1.NewEvaluationServiceClient(h.conn)
 	ours, theirs := h.said("member", "sim", "say: ours"), h.said("neighbour", "sim", "say: theirs")
-	const none, nobody = "NotFound RESOURCE_NOT_FOUND", "Unauthenticated CREDENTIALS_INVALID"
+	const none, nobody, denied = "NotFound RESOURCE_NOT_FOUND", "Unauthenticated CREDENTIALS_INVALID", "PermissionDenied PERMISSION_DENIED"
 	for _, c := range []struct{ who, tenant, id, list, one string }{
+		{"viewer", "acme", ours, "OK", "OK"},
+		{"viewer", "-", theirs, "OK", none},
+		{"billing", "acme", ours, denied, denied},
+		{"billing", "-", ours, denied, denied},
+		{"billing", "other", theirs, none, none},
 		{"platform", "acme", ours, "OK", "OK"},
 		{"platform", "acme", theirs, "OK", none}, // it is not that tenant's
 		{"platform", "none", ours, none, none},
@@ -207,7 +214,11 @@ func TestWhoMaySeeAndRateOutputs(t *testing.T) {
 		if failure(listed) != c.list || failure(exported) != c.list {
 			t.Errorf("%s lists those of %s: %v; exports: %v", c.who, c.tenant, listed, exported)
 		}
-		if got, rated := strings.TrimSuffix(failure(got), " name="), strings.TrimSuffix(failure(rated), " parent="); got != c.one || rated != c.one {
+		rates := c.one
+		if c.who == "viewer" {
+			rates = denied // it changes nothing
+		}
+		if got, rated := strings.TrimSuffix(failure(got), " name="), strings.TrimSuffix(failure(rated), " parent="); got != c.one || rated != rates {
 			t.Errorf("%s gets %s: %s; rates: %s", c.who, name, got, rated)
 		}
 	}
