@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
 
 // callDelta is a piece of a call of a tool. Its id and name come with the first
@@ -23,7 +24,7 @@ type callDelta struct {
 type toolCall struct {
 	index     int // the server's
 	id        string
-	arguments joiner
+	arguments httpstream.Joiner
 }
 
 // call appends the events of one piece.
@@ -35,7 +36,7 @@ func (d *decoder) call(index int, c *callDelta) error {
 	if a.finished {
 		return broken("it came after the candidate's end")
 	}
-	id, name := stringOf(c.ID), stringOf(c.Function.Name)
+	id, name := httpstream.StringOf(c.ID), httpstream.StringOf(c.Function.Name)
 	n := a.find(c, id)
 	if n == len(a.calls) {
 		if name == "" {
@@ -49,13 +50,13 @@ func (d *decoder) call(index int, c *callDelta) error {
 		d.events = append(d.events, backend.Event{Kind: backend.Called, Candidate: index, Call: n, CallID: id, Tool: name})
 	}
 	raw := c.Function.Arguments
-	if !present(raw) {
+	if !httpstream.Present(raw) {
 		return nil
 	}
 	text := string(raw) // a server that sends the object itself sends all of it
 	switch raw[0] {
 	case '"':
-		text = a.calls[n].arguments.add(raw)
+		text = a.calls[n].arguments.Add(raw)
 	case '{':
 	default:
 		return broken("its arguments are neither a string nor an object")
@@ -89,7 +90,7 @@ func (a *candidate) find(c *callDelta, id string) int {
 func (d *decoder) flushCalls(index int) {
 	calls := d.candidates[index].calls
 	for i := range calls {
-		if text := calls[i].arguments.flush(); text != "" {
+		if text := calls[i].arguments.Flush(); text != "" {
 			d.events = append(d.events, backend.Event{Kind: backend.Delta, Candidate: index, Channel: backend.Arguments, Call: i, Text: text})
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
 
 // A chunk is what is read of one event. Strings that reach a caller stay raw:
@@ -36,12 +37,9 @@ type delta struct {
 	ToolCalls        []callDelta     `json:"tool_calls"`
 }
 
-// present tells a JSON value from one that is absent or null.
-func present(raw json.RawMessage) bool { return len(raw) > 0 && !bytes.Equal(raw, []byte("null")) }
-
 // failed returns the error that a chunk tells of, or nil.
 func (c *chunk) failed() json.RawMessage {
-	if present(c.Error) {
+	if httpstream.Present(c.Error) {
 		return c.Error
 	}
 	return nil
@@ -58,7 +56,7 @@ type decoder struct {
 }
 
 type candidate struct {
-	content, reasoning, refusal joiner
+	content, reasoning, refusal httpstream.Joiner
 	calls                       []toolCall
 
 	seen     bool // the server has named it
@@ -70,24 +68,47 @@ func newDecoder(candidates int, secrets *strings.Replacer) *decoder {
 	return &decoder{candidates: make([]candidate, candidates), unfinished: candidates, secrets: secrets}
 }
 
+// Decode implements httpstream.Decoder.
+func (d *decoder) Decode(name, data []byte) (done bool, err error) {
+	switch {
+	case bytes.HasPrefix(data, []byte("[DONE]")):
+		return true, nil
+	case string(name) == "error":
+		return false, httpstream.StreamFailure(data, d.secrets)
+	case len(bytes.TrimSpace(data)) == 0:
+		return false, nil
+	}
+	return false, d.decode(data)
+}
+
+// Finished implements httpstream.Decoder.
+func (d *decoder) Finished() bool { return d.unfinished == 0 }
+
+// Take implements httpstream.Decoder.
+func (d *decoder) Take() []backend.Event {
+	events := d.events
+	d.events = d.events[:0]
+	return events
+}
+
 // decode appends the events of one chunk to d.events. The error is a
 // *backend.Error; what it says of the chunk is its shape, never its text.
 func (d *decoder) decode(data []byte) error {
 	var c chunk
 	if err := json.Unmarshal(data, &c); err != nil {
-		return &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("chunk of %d bytes cannot be read: %s", len(data), shapeOf(err))}
+		return &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("chunk of %d bytes cannot be read: %s", len(data), httpstream.ShapeOf(err))}
 	}
 	if raw := c.failed(); raw != nil {
-		return classify(0, parseFailure(data, d.secrets))
+		return httpstream.StreamFailure(data, d.secrets)
 	}
 	if string(c.Object) == `"error"` {
-		return classify(0, parseFailure(data, d.secrets))
+		return httpstream.StreamFailure(data, d.secrets)
 	}
 	if !d.started {
 		d.started = true
-		d.events = append(d.events, backend.Event{Kind: backend.Started, BackendModel: stringOf(c.Model)})
+		d.events = append(d.events, backend.Event{Kind: backend.Started, BackendModel: httpstream.StringOf(c.Model)})
 	}
-	if present(c.Usage) {
+	if httpstream.Present(c.Usage) {
 		if u, ok := parseUsage(c.Usage); ok {
 			d.usage = u
 		}
@@ -107,25 +128,25 @@ func (d *decoder) choose(c *choice) error {
 	a := &d.candidates[c.Index]
 	a.seen = true
 	reasoning := c.Delta.ReasoningContent
-	if !present(reasoning) {
+	if !httpstream.Present(reasoning) {
 		reasoning = c.Delta.Reasoning
 	}
 	for _, s := range []struct {
 		raw     json.RawMessage
 		channel backend.Channel
-		join    *joiner
+		join    *httpstream.Joiner
 	}{
 		{reasoning, backend.Reasoning, &a.reasoning},
 		{c.Delta.Content, backend.Content, &a.content},
 		{c.Delta.Refusal, backend.Refusal, &a.refusal},
 	} {
-		if !present(s.raw) {
+		if !httpstream.Present(s.raw) {
 			continue
 		}
 		if s.raw[0] != '"' {
 			return &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("%s of a delta is no string", s.channel)}
 		}
-		text := s.join.add(s.raw)
+		text := s.join.Add(s.raw)
 		if text == "" {
 			continue
 		}
@@ -141,7 +162,7 @@ func (d *decoder) choose(c *choice) error {
 		}
 	}
 	// Some servers write "" for null in every chunk.
-	if reason := stringOf(c.FinishReason); reason != "" {
+	if reason := httpstream.StringOf(c.FinishReason); reason != "" {
 		d.finish(c.Index, finishOf(reason))
 	}
 	return nil
@@ -157,9 +178,9 @@ func (d *decoder) finish(index int, reason backend.FinishReason) {
 	d.unfinished--
 	for _, s := range []struct {
 		channel backend.Channel
-		join    *joiner
+		join    *httpstream.Joiner
 	}{{backend.Reasoning, &a.reasoning}, {backend.Content, &a.content}, {backend.Refusal, &a.refusal}} {
-		if text := s.join.flush(); text != "" {
+		if text := s.join.Flush(); text != "" {
 			d.events = append(d.events, backend.Event{Kind: backend.Delta, Candidate: index, Channel: s.channel, Text: text})
 		}
 	}
@@ -173,10 +194,9 @@ func (d *decoder) finish(index int, reason backend.FinishReason) {
 	d.events = append(d.events, backend.Event{Kind: backend.Finished, Candidate: index, Finish: reason})
 }
 
-// close appends the last events. done tells that the server has said so by
-// [DONE]: then a candidate that has spoken needs no finish reason of its own.
-// It fails where the answer is not whole.
-func (d *decoder) close(done bool) error {
+// End implements httpstream.Decoder. A server that has said [DONE] need not have
+// given a candidate that has spoken a finish reason of its own.
+func (d *decoder) End(done bool) error {
 	if done {
 		for i := range d.candidates {
 			if d.candidates[i].seen {
@@ -210,24 +230,4 @@ func finishOf(reason string) backend.FinishReason {
 		return backend.FinishRefusal
 	}
 	return backend.FinishUnknown
-}
-
-// stringOf returns a JSON string's text, and "" for everything else.
-func stringOf(raw json.RawMessage) string {
-	var s string
-	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
-		return ""
-	}
-	return s
-}
-
-// shapeOf says what is wrong with JSON without repeating any of it.
-func shapeOf(err error) string {
-	switch e := err.(type) {
-	case *json.SyntaxError:
-		return fmt.Sprintf("no JSON from byte %d on", e.Offset)
-	case *json.UnmarshalTypeError:
-		return fmt.Sprintf("field %s is of the wrong type", e.Field)
-	}
-	return "no JSON"
 }

@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"slices"
-	"strings"
 	"time"
+
+	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
 
 // Config configures one server.
@@ -56,49 +55,21 @@ type Quirks struct {
 	TopK bool
 }
 
-const defaultDialTimeout = 10 * time.Second
-
-// reserved are the headers that the driver sets itself.
-var reserved = []string{"Accept", "Authorization", "Content-Length", "Content-Type", "Host"}
-
 // Validate names the first field that makes no sense.
 func (c Config) Validate() error {
 	if c.Name == "" {
 		return errors.New("backend of kind openai has no name: name it")
 	}
 	bad := func(format string, args ...any) error {
-		return fmt.Errorf("backend %q: %s", c.Name, fmt.Sprintf(format, args...))
+		return fmt.Errorf("backend %q: %w", c.Name, fmt.Errorf(format, args...))
 	}
-	const example = "write it like http://127.0.0.1:8000/v1"
-	u, err := url.Parse(c.URL)
-	switch {
-	case c.URL == "":
-		return bad("url is empty: %s", example)
-	case err != nil:
-		// The parser's error repeats the text, which may hold a password.
-		return bad("url cannot be read: %s", example)
-	case u.User != nil:
-		return bad("url holds a user: put the secret into key")
-	case u.Scheme != "http" && u.Scheme != "https":
-		return bad("url %q does not start with http:// or https://: %s", c.URL, example)
-	case u.Host == "":
-		return bad("url %q has no host: %s", c.URL, example)
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return bad("url of host %s has a query or a fragment, which the API does not: %s", u.Host, example)
-	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/chat/completions"):
-		return bad("url %q names one method: leave out /chat/completions", c.URL)
-	}
-	if strings.ContainsFunc(c.Key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return bad("key has a space, a line break or a letter that a header cannot hold: copy it again")
-	}
-	names := make([]string, 0, len(c.Header))
-	for name := range c.Header {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if slices.Contains(reserved, http.CanonicalHeaderKey(name)) {
-			return bad("header %s is set by the driver: use key for a credential", http.CanonicalHeaderKey(name))
+	for _, err := range []error{
+		httpstream.CheckURL(c.URL, "http://127.0.0.1:8000/v1", "/chat/completions"),
+		httpstream.CheckKey(c.Key),
+		httpstream.CheckHeader(c.Header, "Authorization"),
+	} {
+		if err != nil {
+			return bad("%w", err)
 		}
 	}
 	switch {

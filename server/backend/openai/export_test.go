@@ -7,5 +7,5 @@ import (
 
 // Trust makes a test's own certificate good for a backend.
 func Trust(b *Backend, roots *x509.CertPool) {
-	b.client.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots
+	b.client.HTTP.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots
 }

@@ -9,10 +9,6 @@
 // Only fields that are known here are read. What a server adds in fields of
 // its own never reaches a caller.
 //
-// Text is cut between runes. A rune that the server splits over two deltas, as
-// two JSON surrogates or as two parts of its UTF-8, is put together again;
-// what is no rune becomes U+FFFD.
-//
 // Usage keeps the server's totals: the meters of a call sum to prompt_tokens
 // and completion_tokens. Where a detail contradicts its total (more cached
 // tokens than prompt tokens), the detail is dropped and its meter absent.
@@ -21,38 +17,27 @@
 package openai
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"mime"
-	"net"
 	"net/http"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
 
 // maxCandidates is the most that the API allows.
 const maxCandidates = 128
 
-// The most that is read of an answer that is no stream.
-const (
-	maxErrorBody  = 64 << 10
-	maxModelsBody = 8 << 20
-)
+// maxModelsBody is the most that is read of a list of models.
+const maxModelsBody = 8 << 20
 
 // A Backend is one server. It is a backend.Backend.
 type Backend struct {
-	config  Config
-	base    string // the URL without a slash at its end
-	client  *http.Client
-	secrets *strings.Replacer
+	config Config
+	client *httpstream.Client
 }
 
 // New makes a Backend. It fails where Validate does and connects to nothing.
@@ -60,60 +45,18 @@ func New(c Config) (*Backend, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if c.DialTimeout == 0 {
-		c.DialTimeout = defaultDialTimeout
-	}
 	c.Candidates = max(1, c.Candidates)
-	c.Header = c.Header.Clone()
-	dialer := &net.Dialer{Timeout: c.DialTimeout, KeepAlive: 30 * time.Second}
-	transport := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           dialer.DialContext,
-		TLSHandshakeTimeout:   c.DialTimeout,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
-		ForceAttemptHTTP2:     true,
-		ResponseHeaderTimeout: c.HeaderTimeout,
-		MaxIdleConns:          512,
-		MaxIdleConnsPerHost:   256,
-		IdleConnTimeout:       90 * time.Second,
-		// A stream that is compressed arrives in lumps.
-		DisableCompression: true,
-		// A connection that has died in silence would hold its calls until
-		// their deadlines.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
+	header, secrets := http.Header{}, []string{c.Key}
+	for name, values := range c.Header {
+		header[http.CanonicalHeaderKey(name)] = values
+		secrets = append(secrets, values...)
 	}
-	return &Backend{
-		config: c,
-		base:   strings.TrimRight(c.URL, "/"),
-		client: &http.Client{
-			Transport: transport,
-			// A redirect would carry the key and the prompt to wherever the
-			// server says.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		secrets: secretsOf(c),
-	}, nil
-}
-
-// secretsOf replaces what must not stand in an error: a server may repeat the
-// key that it refuses.
-func secretsOf(c Config) *strings.Replacer {
-	var pairs []string
-	hide := func(s string) {
-		if len(s) >= 4 { // anything shorter is no secret and would garble the text
-			pairs = append(pairs, s, "[secret]")
-		}
+	if c.Key != "" {
+		header.Set("Authorization", "Bearer "+c.Key)
 	}
-	hide(c.Key)
-	for _, values := range c.Header {
-		for _, v := range values {
-			hide(v)
-			if _, token, ok := strings.Cut(v, " "); ok { // "Bearer …"
-				hide(token)
-			}
-		}
-	}
-	return strings.NewReplacer(pairs...)
+	return &Backend{config: c, client: httpstream.New(httpstream.Config{
+		Name: c.Name, URL: c.URL, Header: header, Secrets: secrets, DialTimeout: c.DialTimeout, HeaderTimeout: c.HeaderTimeout,
+	})}, nil
 }
 
 // String names the server and nothing that is secret.
@@ -121,7 +64,7 @@ func (b *Backend) String() string { return b.config.String() }
 
 // Close drops the connections that no call uses.
 func (b *Backend) Close() error {
-	b.client.CloseIdleConnections()
+	b.client.Close()
 	return nil
 }
 
@@ -152,26 +95,18 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 	if err != nil {
 		return nil, &backend.Error{Class: backend.Rejected, Detail: b.config.Name + ": request cannot be written as JSON", Err: err}
 	}
-	own, cancel := context.WithCancel(ctx)
-	resp, err := b.send(own, http.MethodPost, "/chat/completions", body, req.RequestID)
-	if err == nil {
-		err = b.refusal(resp)
+	header := http.Header{}
+	if req.RequestID != "" {
+		header.Set("X-Request-Id", req.RequestID)
 	}
-	if err != nil {
-		cancel()
-		if ended := ctx.Err(); ended != nil {
-			return nil, ended
-		}
-		return nil, err
-	}
-	return newStream(ctx, cancel, resp.Body, max(1, req.Candidates), b), nil
+	return b.client.Stream(ctx, "/chat/completions", body, header, newDecoder(max(1, req.Candidates), b.client.Secrets))
 }
 
 // Models lists the names of the server's models, sorted.
 func (b *Backend) Models(ctx context.Context) ([]string, error) {
-	resp, err := b.send(ctx, http.MethodGet, "/models", nil, "")
+	resp, err := b.client.Send(ctx, http.MethodGet, "/models", nil, nil)
 	if err == nil && resp.StatusCode != http.StatusOK {
-		err = b.failure(resp)
+		err = b.client.Failure(resp)
 	}
 	if err != nil {
 		if ended := ctx.Err(); ended != nil {
@@ -199,74 +134,4 @@ func (b *Backend) Models(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
-}
-
-func (b *Backend) send(ctx context.Context, method, path string, body []byte, requestID string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, b.base+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, &backend.Error{Class: backend.Rejected, Detail: b.config.Name + ": request cannot be made"}
-	}
-	for name, values := range b.config.Header {
-		req.Header[http.CanonicalHeaderKey(name)] = values
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("Accept", "text/event-stream")
-	}
-	if b.config.Key != "" {
-		req.Header.Set("Authorization", "Bearer "+b.config.Key)
-	}
-	if requestID != "" {
-		req.Header.Set("X-Request-Id", requestID)
-	}
-	// A server may close a connection just as it is used again; llama.cpp does
-	// so for some calls in a hundred. With this mark, which is not sent, the
-	// transport tries such a call on another connection, if no byte of an
-	// answer has come. What a new connection does is never tried again.
-	req.Header["Idempotency-Key"] = nil
-	resp, err := b.client.Do(req)
-	if err != nil {
-		return nil, b.unanswered(err)
-	}
-	return resp, nil
-}
-
-// unanswered classifies a call that got no answer at all.
-func (b *Backend) unanswered(err error) error {
-	// The outer error repeats the URL.
-	if outer := errors.Unwrap(err); outer != nil {
-		err = outer
-	}
-	e := &backend.Error{Class: backend.Broken, Detail: b.config.Name + ": no answer", Err: b.hidden(err)}
-	var op *net.OpError
-	var dns *net.DNSError
-	var cert *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	var timeout net.Error
-	switch {
-	case errors.As(err, &op) && op.Op == "dial", errors.As(err, &dns), errors.As(err, &cert), errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch),
-		strings.Contains(err.Error(), "TLS handshake"), strings.Contains(err.Error(), "proxyconnect"):
-		e.Class, e.Detail = backend.Unreachable, b.config.Name+": no connection"
-	case errors.As(err, &timeout) && timeout.Timeout():
-		e.Class, e.Detail = backend.Overloaded, fmt.Sprintf("%s: no answer within %v", b.config.Name, b.config.HeaderTimeout)
-	}
-	return e
-}
-
-// hidden is an error whose text shows no secret.
-func (b *Backend) hidden(err error) error {
-	if text := err.Error(); b.secrets.Replace(text) != text {
-		return errors.New(b.secrets.Replace(text))
-	}
-	return err
-}
-
-// refusal returns why an answer is not the stream that was asked for, and
-// closes it then. It returns nil for a stream.
-func (b *Backend) refusal(resp *http.Response) error {
-	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if resp.StatusCode == http.StatusOK && (media == "text/event-stream" || media == "") {
-		return nil
-	}
-	return b.failure(resp)
 }

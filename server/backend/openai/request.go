@@ -1,11 +1,11 @@
 package openai
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
 
 type wireRequest struct {
@@ -112,11 +112,7 @@ func encodeRequest(req *backend.Request, quirks Quirks) ([]byte, error) {
 		}
 		w.ToolChoice, w.ParallelToolCalls = encodeChoice(req.Choice), req.ParallelCalls
 	}
-	var body bytes.Buffer
-	e := json.NewEncoder(&body)
-	e.SetEscapeHTML(false)
-	err := e.Encode(w)
-	return body.Bytes(), err
+	return httpstream.Encode(w)
 }
 
 func encodeChoice(c *backend.ToolChoice) any {

@@ -2,45 +2,22 @@ package openai
 
 import (
 	"encoding/json"
-	"math"
 
 	"github.com/weir-gateway/weir/accounting"
+	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
 
 // A tally is what a server says was used.
 type tally struct {
-	Prompt     count `json:"prompt_tokens"`
-	Completion count `json:"completion_tokens"`
-	Total      count `json:"total_tokens"`
+	Prompt     httpstream.Count `json:"prompt_tokens"`
+	Completion httpstream.Count `json:"completion_tokens"`
+	Total      httpstream.Count `json:"total_tokens"`
 	OfPrompt   struct {
-		Cached count `json:"cached_tokens"`
+		Cached httpstream.Count `json:"cached_tokens"`
 	} `json:"prompt_tokens_details"`
 	OfCompletion struct {
-		Reasoning count `json:"reasoning_tokens"`
+		Reasoning httpstream.Count `json:"reasoning_tokens"`
 	} `json:"completion_tokens_details"`
-}
-
-// A count is a number of tokens, or unknown. What is no such number, or none
-// that could be, is unknown: a wrong figure must not fail an answer.
-type count struct {
-	n     int64
-	known bool
-}
-
-// maxCount is far above what a call can use; sums of counts below it are exact.
-const maxCount = 1 << 50
-
-// UnmarshalJSON never fails.
-func (c *count) UnmarshalJSON(data []byte) error {
-	*c = count{}
-	var f float64
-	if data[0] == 'n' || json.Unmarshal(data, &f) != nil {
-		return nil
-	}
-	if f >= 0 && f <= maxCount && f == math.Trunc(f) {
-		*c = count{int64(f), true}
-	}
-	return nil
 }
 
 // parseUsage reads a usage object and tells whether it is one.
@@ -50,30 +27,30 @@ func parseUsage(raw json.RawMessage) (tally, bool) {
 	if _, wrongType := err.(*json.UnmarshalTypeError); wrongType {
 		err = nil // of a detail: what could be read counts
 	}
-	return t, err == nil && (t.Prompt.known || t.Completion.known)
+	return t, err == nil && (t.Prompt.Known || t.Completion.Known)
 }
 
 // meters turns the totals into disjoint meters whose sums they are.
 func (t tally) meters() accounting.Usage {
 	var u accounting.Usage
-	if t.Prompt.known {
-		input := t.Prompt.n
-		if cached := t.OfPrompt.Cached; cached.known && cached.n <= input {
-			u.Set(accounting.CacheRead, cached.n)
-			input -= cached.n
+	if t.Prompt.Known {
+		input := t.Prompt.N
+		if cached := t.OfPrompt.Cached; cached.Known && cached.N <= input {
+			u.Set(accounting.CacheRead, cached.N)
+			input -= cached.N
 		}
 		u.Set(accounting.Input, input)
 	}
-	if t.Completion.known {
-		output, reasoning := t.Completion.n, t.OfCompletion.Reasoning
-		surplus := t.Total.n - t.Prompt.n - output
+	if t.Completion.Known {
+		output, reasoning := t.Completion.N, t.OfCompletion.Reasoning
+		surplus := t.Total.N - t.Prompt.N - output
 		switch {
-		case t.Prompt.known && t.Total.known && surplus > 0 && (!reasoning.known || reasoning.n == 0 || reasoning.n == surplus):
+		case t.Prompt.Known && t.Total.Known && surplus > 0 && (!reasoning.Known || reasoning.N == 0 || reasoning.N == surplus):
 			// xAI and Gemini leave reasoning out of completion_tokens.
 			u.Set(accounting.Reasoning, surplus)
-		case reasoning.known && reasoning.n <= output:
-			u.Set(accounting.Reasoning, reasoning.n)
-			output -= reasoning.n
+		case reasoning.Known && reasoning.N <= output:
+			u.Set(accounting.Reasoning, reasoning.N)
+			output -= reasoning.N
 		}
 		u.Set(accounting.Output, output)
 	}

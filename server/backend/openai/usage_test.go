@@ -26,7 +26,7 @@ func metersOf(t interface{ Fatalf(string, ...any) }, raw string) accounting.Usag
 func TestMetersSumToTheTotals(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.OneOf(rapid.Int64Range(-10, 50), rapid.Int64())
-		prompt, completion := rapid.Int64Range(0, maxCount).Draw(t, "prompt"), rapid.Int64Range(0, maxCount).Draw(t, "completion")
+		prompt, completion := rapid.Int64Range(0, 1<<50).Draw(t, "prompt"), rapid.Int64Range(0, 1<<50).Draw(t, "completion")
 		if rapid.Bool().Draw(t, "small") {
 			prompt, completion = prompt%40, completion%40
 		}

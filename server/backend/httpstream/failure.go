@@ -1,4 +1,4 @@
-package openai
+package httpstream
 
 import (
 	"bytes"
@@ -22,37 +22,45 @@ type failure struct {
 	kind    string // the vendor's type of error
 }
 
-// failure turns an answer that is not what was asked for into an error, and
+// StreamFailure is the error that an event of a stream tells of.
+func StreamFailure(data []byte, secrets *strings.Replacer) error {
+	return classify(0, parseFailure(data, secrets))
+}
+
+// Failure turns an answer that is not what was asked for into an error, and
 // closes it.
-func (b *Backend) failure(resp *http.Response) error {
+func (c *Client) Failure(resp *http.Response) error {
 	defer resp.Body.Close()
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		to := "elsewhere"
 		if u, err := url.Parse(resp.Header.Get("Location")); err == nil && u.Host != "" {
 			to = "host " + u.Host
 		}
-		return b.named(&backend.Error{Class: backend.Protocol, Status: resp.StatusCode,
+		return c.named(&backend.Error{Class: backend.Protocol, Status: resp.StatusCode,
 			Detail: fmt.Sprintf("server redirects to %s, which is not followed with a key: set url to where the API is", to)})
 	}
 	// What cannot be read of the body is missing in the detail only.
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-	f := parseFailure(body, b.secrets)
+	f := parseFailure(body, c.Secrets)
 	if resp.StatusCode == http.StatusOK {
 		if f.message == "" || !tellsOfError(body) {
-			return b.named(&backend.Error{Class: backend.Protocol, Status: resp.StatusCode,
+			return c.named(&backend.Error{Class: backend.Protocol, Status: resp.StatusCode,
 				Detail: fmt.Sprintf("server answered with %q instead of a stream", resp.Header.Get("Content-Type"))})
 		}
-		return b.named(classify(0, f))
+		return c.named(classify(0, f))
 	}
 	e := classify(resp.StatusCode, f)
 	e.RetryAfter = retryAfter(resp.Header, time.Now())
-	return b.named(e)
+	return c.named(e)
 }
 
 // tellsOfError tells whether a body is JSON that speaks of an error.
 func tellsOfError(body []byte) bool {
-	var c chunk
-	return json.Unmarshal(unlisted(body), &c) == nil && (c.failed() != nil || string(c.Object) == `"error"`)
+	var at struct {
+		Error  json.RawMessage `json:"error"`
+		Object json.RawMessage `json:"object"`
+	}
+	return json.Unmarshal(unlisted(body), &at) == nil && (Present(at.Error) || string(at.Object) == `"error"`)
 }
 
 // unlisted takes an object out of the list that Gemini's servers put it in.
@@ -85,7 +93,7 @@ func parseFailure(body []byte, secrets *strings.Replacer) failure {
 	if len(body) == 0 || body[0] != '{' || json.Unmarshal(body, &at) != nil {
 		return failure{message: plainText([]byte(secrets.Replace(string(body))))}
 	}
-	if present(at.Error) {
+	if Present(at.Error) {
 		inner := bytes.TrimSpace(at.Error)
 		if inner[0] == '{' {
 			return parseFailure(inner, secrets)
@@ -98,8 +106,8 @@ func parseFailure(body []byte, secrets *strings.Replacer) failure {
 		f.kind = hidden(scalar(at.Status))
 	}
 	for _, raw := range []json.RawMessage{at.Message, at.Detail, at.Msg} {
-		if f.message == "" && present(raw) {
-			if f.message = stringOf(raw); f.message == "" {
+		if f.message == "" && Present(raw) {
+			if f.message = StringOf(raw); f.message == "" {
 				f.message = string(raw) // a list of what is wrong with the fields
 			}
 		}
@@ -113,11 +121,11 @@ func parseFailure(body []byte, secrets *strings.Replacer) failure {
 
 // scalar returns a JSON string or number as text.
 func scalar(raw json.RawMessage) string {
-	if !present(raw) {
+	if !Present(raw) {
 		return ""
 	}
 	if raw[0] == '"' {
-		return stringOf(raw)
+		return StringOf(raw)
 	}
 	var n json.Number
 	if json.Unmarshal(raw, &n) != nil {
@@ -144,6 +152,9 @@ func plainText(body []byte) string {
 	return "an HTML page"
 }
 
+// maxErrorBody is the most that is read of an answer that tells of an error.
+const maxErrorBody = 64 << 10
+
 // maxDetail bounds what an error says in the server's words, in bytes.
 const maxDetail = 500
 
@@ -169,6 +180,7 @@ var tooLong = []string{
 	"prompt is too long",
 	"max_new_tokens` must be <=",
 	"range of input length should be",
+	"exceed context limit",
 }
 
 // classify sorts an error. Status is 0 for one that came in a stream.
@@ -208,11 +220,11 @@ func classify(status int, f failure) *backend.Error {
 	switch {
 	case status == 401 || status == 403:
 		e.Class = backend.Credentials
-	case status == 402 || status == 429 || has("insufficient_quota", "rate_limit", "resource_exhausted"):
+	case status == 402 || status == 429 || has("insufficient_quota", "rate_limit", "resource_exhausted") || strings.Contains(words, "credit balance is too low"):
 		e.Class = backend.RateLimited
 	case exceeded:
 		e.Class = backend.ContextExceeded
-	case status == 404 || has("model_not_found"):
+	case status == 404 || has("model_not_found", "not_found_error"):
 		e.Class = backend.ModelMissing
 	case status == 503 || status == 529 || has("overloaded", "unavailable"):
 		e.Class = backend.Overloaded

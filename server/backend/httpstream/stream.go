@@ -1,7 +1,6 @@
-package openai
+package httpstream
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -10,16 +9,31 @@ import (
 	"github.com/weir-gateway/weir/server/backend"
 )
 
+// A Decoder turns the events of one answer into the neutral form. Its errors
+// are *backend.Error; what they say of the wire is its shape, never its text.
+type Decoder interface {
+	// Decode reads one event of the wire, whose slices are good until it
+	// returns. It tells whether the server has said all by it.
+	Decode(name, data []byte) (done bool, err error)
+	// Finished tells whether every candidate has.
+	Finished() bool
+	// End reads the end of the stream; done tells that the server has announced
+	// it. It fails where the answer is not whole.
+	End(done bool) error
+	// Take returns the events that have come since it was called last. They are
+	// good until the next call of another method.
+	Take() []backend.Event
+}
+
 // stream reads one answer. The goroutine that calls Recv does all its work.
 type stream struct {
-	ctx     context.Context // the caller's
-	cancel  context.CancelFunc
-	body    io.ReadCloser
-	backend *Backend
-	read    *eventReader
-	decode  *decoder
-	// next is the place of the next event in decode.events.
-	next int
+	ctx    context.Context // the caller's
+	cancel context.CancelFunc
+	body   io.ReadCloser
+	client *Client
+	read   *eventReader
+	decode Decoder
+	events []backend.Event
 	// end is what Recv returns after the events that are left.
 	end    error
 	closed bool
@@ -27,24 +41,20 @@ type stream struct {
 
 var errClosed = errors.New("stream is closed: do not call Recv after Close")
 
-func newStream(ctx context.Context, cancel context.CancelFunc, body io.ReadCloser, candidates int, b *Backend) *stream {
-	return &stream{ctx: ctx, cancel: cancel, body: body, backend: b, read: newEventReader(body), decode: newDecoder(candidates, b.secrets)}
-}
-
 // Recv implements backend.Stream.
 func (s *stream) Recv() (backend.Event, error) {
 	if s.closed {
 		return backend.Event{}, errClosed
 	}
-	for s.next == len(s.decode.events) {
+	for len(s.events) == 0 {
 		if s.end != nil {
 			return backend.Event{}, s.end
 		}
-		s.decode.events, s.next = s.decode.events[:0], 0
 		s.end = s.advance()
+		s.events = s.decode.Take()
 	}
-	event := s.decode.events[s.next]
-	s.next++
+	event := s.events[0]
+	s.events = s.events[1:]
 	return event, nil
 }
 
@@ -56,44 +66,32 @@ func (s *stream) advance() error {
 	}
 	name, data, err := s.read.next()
 	switch {
-	case err == nil && bytes.HasPrefix(data, []byte("[DONE]")):
-		return s.whole(s.decode.close(true))
-	case err == nil && string(name) == "error":
-		return s.backend.named(classify(0, parseFailure(data, s.backend.secrets)))
-	case err == nil && len(bytes.TrimSpace(data)) == 0:
-		return nil
 	case err == nil:
-		err := s.decode.decode(data)
-		if s.read.cut && backend.ClassOf(err) == backend.Protocol && err != nil {
+		done, err := s.decode.Decode(name, data)
+		if done && err == nil {
+			return s.whole(s.decode.End(true))
+		}
+		if err != nil && s.read.cut && backend.ClassOf(err) == backend.Protocol {
 			err = &backend.Error{Class: backend.Broken, Detail: "stream broke off in a chunk", Err: err}
 		}
-		return s.backend.named(err)
+		return s.client.named(err)
 	case s.ctx.Err() != nil:
 		return s.ctx.Err()
 	case errors.Is(err, errTooLong):
-		return s.backend.named(&backend.Error{Class: backend.Protocol, Detail: "event of the stream is too long", Err: err})
-	case err == io.EOF || s.decode.unfinished == 0:
+		return s.client.named(&backend.Error{Class: backend.Protocol, Detail: "event of the stream is too long", Err: err})
+	case err == io.EOF || s.decode.Finished():
 		// A connection that breaks after the last candidate has finished
 		// takes away the usage and nothing of the answer.
-		return s.whole(s.decode.close(false))
+		return s.whole(s.decode.End(false))
 	}
-	return s.backend.named(&backend.Error{Class: backend.Broken, Detail: "stream broke off", Err: s.backend.hidden(err)})
+	return s.client.named(&backend.Error{Class: backend.Broken, Detail: "stream broke off", Err: s.client.hidden(err)})
 }
 
 func (s *stream) whole(err error) error {
 	if err != nil {
-		return s.backend.named(err)
+		return s.client.named(err)
 	}
 	return io.EOF
-}
-
-// named puts the server's name into an error and hides secrets.
-func (b *Backend) named(err error) error {
-	var e *backend.Error
-	if errors.As(err, &e) {
-		e.Detail = b.config.Name + ": " + b.secrets.Replace(e.Detail)
-	}
-	return err
 }
 
 // drainTime is what a server gets to end its response after a whole answer, so
@@ -106,7 +104,7 @@ func (s *stream) Close() error {
 		return nil
 	}
 	s.closed = true
-	if s.end == io.EOF && s.next == len(s.decode.events) {
+	if s.end == io.EOF && len(s.events) == 0 {
 		stop := time.AfterFunc(drainTime, s.cancel)
 		_, _ = io.CopyN(io.Discard, s.body, 4<<10) // the rest of a whole answer, so that the connection can be used again
 		stop.Stop()

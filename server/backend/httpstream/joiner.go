@@ -1,32 +1,32 @@
-package openai
+package httpstream
 
 import (
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// A joiner turns the JSON strings of one channel into text that is cut between
+// A Joiner turns the JSON strings of one channel into text that is cut between
 // runes. It carries the first part of a rune from one delta to the next: a
 // high surrogate, or the first bytes of its UTF-8.
-type joiner struct {
+type Joiner struct {
 	high rune   // a high surrogate that waits for its other half
 	tail []byte // up to three bytes that begin a rune
 }
 
 // pending tells whether part of a rune waits for the rest.
-func (j *joiner) pending() bool { return j.high != 0 || len(j.tail) > 0 }
+func (j *Joiner) pending() bool { return j.high != 0 || len(j.tail) > 0 }
 
-// flush returns what stands for the part of a rune whose rest never came.
-func (j *joiner) flush() string {
+// Flush returns what stands for the part of a rune whose rest never came.
+func (j *Joiner) Flush() string {
 	if !j.pending() {
 		return ""
 	}
-	*j = joiner{}
+	*j = Joiner{}
 	return string(utf8.RuneError)
 }
 
-// add returns the text of a JSON string, which must be one with its quotes.
-func (j *joiner) add(quoted []byte) string {
+// Add returns the text of a JSON string, which must be one with its quotes.
+func (j *Joiner) Add(quoted []byte) string {
 	in := quoted[1 : len(quoted)-1]
 	if !j.pending() && plain(in) {
 		return string(in)
@@ -45,15 +45,15 @@ func (j *joiner) add(quoted []byte) string {
 				out = utf8.AppendRune(out, utf16.DecodeRune(j.high, r))
 				j.high = 0
 			case highSurrogate(r):
-				out = append(out, j.flush()...)
+				out = append(out, j.Flush()...)
 				j.high = r
 			default:
-				out = append(out, j.flush()...)
+				out = append(out, j.Flush()...)
 				out = utf8.AppendRune(out, r) // a low surrogate alone becomes U+FFFD
 			}
 			continue
 		}
-		out = append(out, j.flush()...)
+		out = append(out, j.Flush()...)
 		r, size := utf8.DecodeRune(in)
 		if r == utf8.RuneError && size == 1 && !utf8.FullRune(in) {
 			j.tail = append([]byte(nil), in...)
