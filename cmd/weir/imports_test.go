@@ -38,6 +38,7 @@ var mayImport = map[string][]string{
 	"server/backend":                 {"accounting"}, // Usage only
 	"server/backend/*":               {"server/backend", "accounting"},
 	"server/backend/openai":          {"server/backend", "accounting", "server/backend/httpstream"},
+	"server/backend/anthropic":       {"server/backend", "accounting", "server/backend/httpstream"},
 	"server/tokens":                  {"server/backend", "server/tokens/bpe"},
 	"server/tokens/bpe":              {}, // a tokenizer knows no call
 	"server/tokens/bpe/vocabularies": {},

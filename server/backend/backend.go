@@ -212,9 +212,10 @@ type Event struct {
 type Capabilities struct {
 	// Candidates is the most answers of one call, at least 1.
 	Candidates int
-	// Seed and TopK tell whether the target takes them.
-	Seed bool
-	TopK bool
+	// Seed, TopK and Penalties tell whether the target takes them.
+	Seed      bool
+	TopK      bool
+	Penalties bool
 	// Tools tells whether the target takes tools, JSON whether it can be held to
 	// answer with a JSON object, and Schema to one of a schema.
 	Tools, JSON, Schema bool

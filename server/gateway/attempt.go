@@ -109,6 +109,10 @@ func (a *attempt) fit(req *backend.Request, defaultMax int) error {
 		return unsupported("config.seed", fmt.Sprintf("model %q takes no seed", a.call.Model))
 	case req.TopK != nil && !can.TopK:
 		return unsupported("config.top_k", fmt.Sprintf("model %q takes no top_k", a.call.Model))
+	case req.FrequencyPenalty != nil && !can.Penalties:
+		return unsupported("config.frequency_penalty", fmt.Sprintf("model %q takes no penalties", a.call.Model))
+	case req.PresencePenalty != nil && !can.Penalties:
+		return unsupported("config.presence_penalty", fmt.Sprintf("model %q takes no penalties", a.call.Model))
 	case len(req.Tools) > 0 && !can.Tools:
 		return unsupported("tools", fmt.Sprintf("model %q takes no tools", a.call.Model))
 	case req.Format != nil && req.Format.Schema == nil && !can.JSON:

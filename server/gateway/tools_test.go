@@ -169,8 +169,10 @@ func TestWhatATargetCannotDoIsRefused(t *testing.T) {
 	}
 	h.House.Router = func() *route.Router { return router }
 	for field, change := range map[string]func(*backend.Request){
-		"tools":                  func(r *backend.Request) { r.Tools = weather },
-		"config.response_format": func(r *backend.Request) { r.Format = &backend.Format{} },
+		"tools":                    func(r *backend.Request) { r.Tools = weather },
+		"config.response_format":   func(r *backend.Request) { r.Format = &backend.Format{} },
+		"config.frequency_penalty": func(r *backend.Request) { r.FrequencyPenalty = new(float64) },
+		"config.presence_penalty":  func(r *backend.Request) { r.PresencePenalty = new(float64) },
 	} {
 		call := newCall("hi")
 		change(&call.Request)

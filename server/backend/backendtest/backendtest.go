@@ -37,9 +37,59 @@ type Harness struct {
 	// Fails are models that fail before the first event, with the class that
 	// a caller must see.
 	Fails map[string]backend.Class
+	// Lacks is what the wire has no words for.
+	Lacks Lacks
+	// Heard is a request as the server understands it, where the wire says more
+	// or less of it than the neutral form. Nil: it says all.
+	Heard func(backend.Request) backend.Request
 	// Ended waits until the server has ended the call of a request id because
 	// its caller had gone. Nil: the server cannot be watched.
 	Ended func(ctx context.Context, requestID string) error
+}
+
+// Lacks is what a vendor's wire has no words for, so that no driver of it can
+// pass it on. What the zero value allows must work.
+type Lacks struct {
+	Seed       bool // a seed of sampling
+	Candidates bool // more than one candidate
+	JSON       bool // JSON without a schema
+	Refusals   bool // words of a refusal beside the content
+	Reasoning  bool // how many tokens were reasoning
+}
+
+// Endings waits for calls that have ended at a server. It is safe for concurrent
+// use.
+type Endings struct {
+	mu    sync.Mutex
+	calls map[string]chan bool
+}
+
+func (e *Endings) of(id string) chan bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.calls == nil {
+		e.calls = map[string]chan bool{}
+	}
+	if e.calls[id] == nil {
+		e.calls[id] = make(chan bool, 64)
+	}
+	return e.calls[id]
+}
+
+// Tell notes that a call has ended, and whether since its caller had gone.
+func (e *Endings) Tell(id string, gone bool) { e.of(id) <- gone }
+
+// Await is a Harness's Ended.
+func (e *Endings) Await(ctx context.Context, id string) error {
+	select {
+	case gone := <-e.of(id):
+		if !gone {
+			return errors.New("it ended in another way")
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // patience bounds a case that hangs; no case waits for it.
@@ -194,10 +244,18 @@ func (r *run) checkUsage(req *backend.Request, a Answer) error {
 		reasoning += r.Simulated.CountOutput(req.Model, c.Reasoning)
 	}
 	var want accounting.Usage
-	want.Set(accounting.Input, int64(r.Simulated.CountInput(req)))
+	heard := *req
+	if r.Heard != nil {
+		heard = r.Heard(heard)
+	}
+	want.Set(accounting.Input, int64(r.Simulated.CountInput(&heard)))
 	want.Set(accounting.CacheRead, 0)
-	want.Set(accounting.Output, int64(output))
-	want.Set(accounting.Reasoning, int64(reasoning))
+	if r.Lacks.Reasoning {
+		want.Set(accounting.Output, int64(output+reasoning))
+	} else {
+		want.Set(accounting.Output, int64(output))
+		want.Set(accounting.Reasoning, int64(reasoning))
+	}
 	if a.Usage != want {
 		got, _ := json.Marshal(a.Usage)
 		sum, _ := json.Marshal(want)

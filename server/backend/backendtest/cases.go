@@ -50,14 +50,19 @@ func (r *run) text() {
 
 func (r *run) channels() {
 	for _, word := range speech {
+		refusal := Candidate{Refusal: word, Finish: backend.FinishRefusal}
+		if r.Lacks.Refusals {
+			refusal = Candidate{Content: word, Finish: backend.FinishRefusal}
+		}
 		line, _, _ := strings.Cut(strings.ReplaceAll(word, "\r", " "), "\n")
 		for _, how := range []struct {
 			prompt string
 			want   Candidate
 		}{
-			{"think: " + line + "\nsay: " + word, Candidate{Reasoning: line, Content: word, Finish: backend.FinishStop}},
-			{"think: " + line + "\nrefuse: " + word, Candidate{Reasoning: line, Refusal: word, Finish: backend.FinishRefusal}},
+			{"think: " + line + "\nsay: " + word, Candidate{Content: word, Finish: backend.FinishStop}},
+			{"think: " + line + "\nrefuse: " + word, refusal},
 		} {
+			how.want.Reasoning = line
 			if got := r.whole(r.request(r.Model, how.prompt)).Candidates[0]; got != how.want {
 				r.t.Errorf("prompt %q: answer is %+v, want %+v", how.prompt, got, how.want)
 			}
@@ -91,17 +96,23 @@ func (r *run) parameters() {
 	seeded := func(seed int64) string {
 		req := r.request(r.Model, "Say something about rivers.")
 		req.Seed = &seed
-		f, k := 0.5, 40
-		req.Temperature, req.TopP, req.FrequencyPenalty, req.PresencePenalty = &f, &f, &f, &f
-		if r.Backend.Capabilities(r.Model).TopK {
+		if r.Lacks.Seed {
+			req.Seed = nil
+		}
+		f, k, can := 0.5, 40, r.Backend.Capabilities(r.Model)
+		req.Temperature, req.TopP = &f, &f
+		if can.Penalties {
+			req.FrequencyPenalty, req.PresencePenalty = &f, &f
+		}
+		if can.TopK {
 			req.TopK = &k
 		}
 		return r.whole(req).Candidates[0].Content
 	}
-	if !r.Backend.Capabilities(r.Model).Seed {
-		r.t.Fatal("a driver of a simulator must take a seed")
+	if r.Backend.Capabilities(r.Model).Seed == r.Lacks.Seed {
+		r.t.Fatal("a driver of a simulator takes a seed where its wire can say one, and only there")
 	}
-	if one, again, other := seeded(1), seeded(1), seeded(2); one != again || one == other {
+	if one, again, other := seeded(1), seeded(1), seeded(2); one != again || (one == other) != r.Lacks.Seed {
 		r.t.Errorf("seed 1 said %q and %q, seed 2 %q", one, again, other)
 	}
 	req := r.request(r.Model, "say: hello")
@@ -152,10 +163,16 @@ func (r *run) tools() {
 }
 
 func (r *run) format() {
+	can := r.Backend.Capabilities(r.Model)
+	if !can.Schema || can.JSON == r.Lacks.JSON {
+		r.t.Fatalf("a driver of a simulator must take a format: it says %+v", can)
+	}
 	req := r.request(r.Model, "Say something about rivers.")
 	req.Format = &backend.Format{}
-	if got := r.whole(req).Candidates[0].Content; !json.Valid([]byte(got)) {
-		r.t.Errorf("answer is no JSON: %q", got)
+	if can.JSON {
+		if got := r.whole(req).Candidates[0].Content; !json.Valid([]byte(got)) {
+			r.t.Errorf("answer is no JSON: %q", got)
+		}
 	}
 	req = r.request(r.Model, "Say something about rivers.")
 	req.Format = &backend.Format{Name: "river", Schema: json.RawMessage(`{"type":"object","properties":{"kind":{"enum":["stream"]}},"required":["kind"]}`)}
@@ -175,7 +192,7 @@ func (r *run) candidates() {
 	if r.Simulated == nil {
 		return
 	}
-	if n < 2 {
+	if (n < 2) != r.Lacks.Candidates {
 		r.t.Fatal("a driver of a simulator must be configured for several candidates")
 	}
 	for i, c := range a.Candidates {

@@ -2,11 +2,9 @@ package openai_test
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/weir-gateway/weir/server/backend"
@@ -15,51 +13,19 @@ import (
 	"github.com/weir-gateway/weir/server/backend/simulator"
 )
 
-// endings waits for calls that have ended at the server.
-type endings struct {
-	mu    sync.Mutex
-	calls map[string]chan simulator.Ending
-}
-
-func (e *endings) of(id string) chan simulator.Ending {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.calls == nil {
-		e.calls = map[string]chan simulator.Ending{}
-	}
-	if e.calls[id] == nil {
-		e.calls[id] = make(chan simulator.Ending, 64)
-	}
-	return e.calls[id]
-}
-
-func (e *endings) tell(id string, how simulator.Ending) { e.of(id) <- how }
-
-func (e *endings) await(ctx context.Context, id string) error {
-	select {
-	case how := <-e.of(id):
-		if how != simulator.EndedCancelled {
-			return fmt.Errorf("it ended %s", how)
-		}
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 const testKey = "sk-test-0123456789abcdef"
 
 // serve starts a server on the simulator, and a driver for it.
-func serve(t *testing.T, w wire, tls bool) (*openai.Backend, *simulator.Backend, *endings) {
+func serve(t *testing.T, w wire, tls bool) (*openai.Backend, *simulator.Backend, *backendtest.Endings) {
 	t.Helper()
-	var ended endings
+	var ended backendtest.Endings
 	models := simulator.DefaultModels()
 	for name, p := range models {
 		p.TimeToFirstToken, p.TokensPerSecond = 0, 0
 		models[name] = p
 	}
 	models["sim-small"] = simulator.Profile{ContextTokens: 10}
-	sim, err := simulator.New(simulator.Config{Models: models, Ended: ended.tell})
+	sim, err := simulator.New(simulator.Config{Models: models, Ended: func(id string, how simulator.Ending) { ended.Tell(id, how == simulator.EndedCancelled) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +79,7 @@ func TestContract(t *testing.T) {
 						"sim-small":      backend.ContextExceeded,
 						"no-such-model":  backend.ModelMissing,
 					},
-					Ended: ended.await,
+					Ended: ended.Await,
 				}
 			})
 		})

@@ -75,6 +75,7 @@ func (b *Backend) Capabilities(string) backend.Capabilities {
 		Candidates:      b.config.Candidates,
 		Seed:            !b.config.Quirks.NoSeed,
 		TopK:            b.config.Quirks.TopK,
+		Penalties:       true,
 		Tools:           !b.config.Quirks.NoTools,
 		JSON:            !b.config.Quirks.NoFormat,
 		Schema:          !b.config.Quirks.NoFormat,

@@ -223,6 +223,7 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		Candidates:      MaxCandidates,
 		Seed:            true,
 		TopK:            true,
+		Penalties:       true,
 		Tools:           true,
 		JSON:            true,
 		Schema:          true,
