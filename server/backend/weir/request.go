@@ -1,0 +1,84 @@
+package weir
+
+import (
+	"math"
+
+	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/server/backend"
+)
+
+var roles = map[backend.Role]weirv1.Role{
+	backend.System:    weirv1.Role_ROLE_SYSTEM,
+	backend.Developer: weirv1.Role_ROLE_DEVELOPER,
+	backend.User:      weirv1.Role_ROLE_USER,
+	backend.Assistant: weirv1.Role_ROLE_ASSISTANT,
+	backend.ToolRole:  weirv1.Role_ROLE_TOOL,
+}
+
+var toolModes = map[backend.ToolMode]weirv1.ToolChoice_Mode{
+	backend.ToolAuto:     weirv1.ToolChoice_MODE_AUTO,
+	backend.ToolNone:     weirv1.ToolChoice_MODE_NONE,
+	backend.ToolRequired: weirv1.ToolChoice_MODE_REQUIRED,
+	backend.ToolNamed:    weirv1.ToolChoice_MODE_NAMED,
+}
+
+func encode(req *backend.Request) *weirv1.GenerateRequest {
+	out := &weirv1.GenerateRequest{
+		Model: req.Model,
+		Config: &weirv1.GenerationConfig{
+			Temperature: req.Temperature, TopP: req.TopP, TopK: narrow(req.TopK),
+			FrequencyPenalty: req.FrequencyPenalty, PresencePenalty: req.PresencePenalty,
+			MaxOutputTokens: narrow(req.MaxOutputTokens), StopSequences: req.Stop, Seed: req.Seed,
+		},
+	}
+	if req.Candidates > 1 {
+		out.Config.CandidateCount = narrow(&req.Candidates)
+	}
+	if f := req.Format; f != nil {
+		out.Config.ResponseFormat = &weirv1.ResponseFormat{JsonSchema: string(f.Schema), Name: f.Name, Description: f.Description, Strict: f.Strict}
+	}
+	for _, m := range req.Messages {
+		message := &weirv1.Message{Role: roles[m.Role], Name: m.Name}
+		for _, p := range m.Parts {
+			message.Parts = append(message.Parts, encodePart(p))
+		}
+		if len(m.Parts) == 0 { // a message has at least one
+			message.Parts = []*weirv1.Part{encodePart(backend.Part{Channel: backend.Content})}
+		}
+		out.Messages = append(out.Messages, message)
+	}
+	for _, t := range req.Tools {
+		out.Tools = append(out.Tools, &weirv1.Tool{Name: t.Name, Description: t.Description, ParametersJsonSchema: string(t.Parameters), Strict: t.Strict})
+	}
+	if len(req.Tools) > 0 && (req.Choice != nil || req.ParallelCalls != nil) {
+		out.ToolChoice = &weirv1.ToolChoice{Mode: weirv1.ToolChoice_MODE_AUTO, Parallel: req.ParallelCalls}
+		if c := req.Choice; c != nil {
+			out.ToolChoice.Mode, out.ToolChoice.ToolName = toolModes[c.Mode], c.Tool
+		}
+	}
+	return out
+}
+
+func encodePart(p backend.Part) *weirv1.Part {
+	switch p.Channel {
+	case backend.Reasoning:
+		return &weirv1.Part{Data: &weirv1.Part_Reasoning{Reasoning: &weirv1.Reasoning{Text: p.Text}}}
+	case backend.Refusal:
+		return &weirv1.Part{Data: &weirv1.Part_Refusal{Refusal: &weirv1.Refusal{Text: p.Text}}}
+	case backend.Arguments:
+		return &weirv1.Part{Data: &weirv1.Part_ToolCall{ToolCall: &weirv1.ToolCall{Id: p.CallID, Name: p.Tool, ArgumentsJson: p.Text}}}
+	case backend.Result:
+		return &weirv1.Part{Data: &weirv1.Part_ToolResult{ToolResult: &weirv1.ToolResult{ToolCallId: p.CallID, Name: p.Tool, Text: p.Text, Failed: p.Failed}}}
+	}
+	return &weirv1.Part{Data: &weirv1.Part_Text{Text: p.Text}}
+}
+
+// narrow is a number as the wire has it. One that does not fit is far beyond
+// what any model does, and so is the nearest one that does.
+func narrow(n *int) *int32 {
+	if n == nil {
+		return nil
+	}
+	fits := int32(min(max(*n, math.MinInt32), math.MaxInt32))
+	return &fits
+}

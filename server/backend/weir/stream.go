@@ -1,0 +1,193 @@
+package weir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"google.golang.org/grpc"
+
+	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/server/backend"
+)
+
+// stream reads one answer. The goroutine that calls Recv does all its work.
+type stream struct {
+	ctx        context.Context // the caller's
+	cancel     context.CancelFunc
+	wire       grpc.ServerStreamingClient[weirv1.StreamGenerateResponse]
+	backend    *Backend
+	candidates []candidate
+	received   bool
+	event      backend.Event // what Recv returns next; no kind where there is none
+	// end is what Recv returns after that.
+	end    error
+	closed bool
+}
+
+type candidate struct {
+	calls    int
+	finished bool
+}
+
+var errClosed = errors.New("stream is closed: do not call Recv after Close")
+
+// Recv implements backend.Stream.
+func (s *stream) Recv() (backend.Event, error) {
+	if s.closed {
+		return backend.Event{}, errClosed
+	}
+	for s.event.Kind == 0 {
+		if s.end != nil {
+			return backend.Event{}, s.end
+		}
+		s.end = s.advance()
+	}
+	event := s.event
+	s.event = backend.Event{}
+	return event, nil
+}
+
+// advance reads one event of the wire. It returns how the stream ends, nil
+// while it goes on.
+func (s *stream) advance() error {
+	if err := s.ctx.Err(); err != nil {
+		return err
+	}
+	in, err := s.wire.Recv()
+	if err == io.EOF {
+		return s.broken(backend.Broken, "stream ended without its last event")
+	}
+	if err != nil {
+		return s.failed(err)
+	}
+	first := !s.received
+	s.received = true
+	switch e := in.GetEvent().(type) {
+	case *weirv1.StreamGenerateResponse_Started:
+		if !first {
+			return s.broken(backend.Protocol, "the answer began after its first event")
+		}
+		if model := modelOf(e.Started.GetTarget()); model != "" {
+			s.event = backend.Event{Kind: backend.Started, BackendModel: model}
+		}
+	case *weirv1.StreamGenerateResponse_Delta:
+		return s.delta(e.Delta)
+	case *weirv1.StreamGenerateResponse_CandidateDone:
+		return s.finish(e.CandidateDone)
+	case *weirv1.StreamGenerateResponse_Completed:
+		return s.complete(e.Completed)
+	}
+	return nil // or an event that a later version adds
+}
+
+// modelOf is what the server calls the model: its backend's name for it where
+// it tells that.
+func modelOf(t *weirv1.Target) string {
+	if model := t.GetBackendModel(); model != "" {
+		return model
+	}
+	return t.GetModel()
+}
+
+func (s *stream) broken(class backend.Class, format string, args ...any) error {
+	return &backend.Error{Class: class, Detail: s.backend.config.Name + ": " + fmt.Sprintf(format, args...)}
+}
+
+// candidate is one that may still say something.
+func (s *stream) candidate(index int32) (*candidate, error) {
+	if index < 0 || int(index) >= len(s.candidates) {
+		return nil, s.broken(backend.Protocol, "candidate %d came, %d were asked for", index, len(s.candidates))
+	}
+	c := &s.candidates[index]
+	if c.finished {
+		return nil, s.broken(backend.Protocol, "candidate %d spoke after its end", index)
+	}
+	return c, nil
+}
+
+func (s *stream) delta(d *weirv1.DeltaEvent) error {
+	c, err := s.candidate(d.GetCandidateIndex())
+	if err != nil {
+		return err
+	}
+	event := backend.Event{Kind: backend.Delta, Candidate: int(d.GetCandidateIndex())}
+	switch p := d.GetPiece().(type) {
+	case *weirv1.DeltaEvent_Text:
+		event.Channel, event.Text = backend.Content, p.Text
+	case *weirv1.DeltaEvent_ReasoningText:
+		event.Channel, event.Text = backend.Reasoning, p.ReasoningText
+	case *weirv1.DeltaEvent_RefusalText:
+		event.Channel, event.Text = backend.Refusal, p.RefusalText
+	case *weirv1.DeltaEvent_ToolCall:
+		call := p.ToolCall
+		if int(call.GetIndex()) != c.calls || call.GetName() == "" {
+			return s.broken(backend.Protocol, "call %d of a tool came as the one of number %d, or without a name", call.GetIndex(), c.calls)
+		}
+		c.calls++
+		event.Kind, event.Call, event.CallID, event.Tool = backend.Called, int(call.GetIndex()), call.GetId(), call.GetName()
+		s.event = event
+		return nil
+	case *weirv1.DeltaEvent_ToolArguments:
+		n := p.ToolArguments.GetIndex()
+		if n < 0 || int(n) >= c.calls {
+			return s.broken(backend.Protocol, "arguments of call %d of a tool came, and %d calls had begun", n, c.calls)
+		}
+		event.Channel, event.Call, event.Text = backend.Arguments, int(n), p.ToolArguments.GetText()
+	}
+	if event.Text != "" {
+		s.event = event
+	}
+	return nil
+}
+
+func (s *stream) finish(done *weirv1.CandidateDoneEvent) error {
+	c, err := s.candidate(done.GetCandidateIndex())
+	if err != nil {
+		return err
+	}
+	reason := backend.FinishUnknown
+	switch done.GetFinishReason() {
+	case weirv1.FinishReason_FINISH_REASON_STOP, weirv1.FinishReason_FINISH_REASON_STOP_SEQUENCE:
+		reason = backend.FinishStop
+	case weirv1.FinishReason_FINISH_REASON_LENGTH,
+		weirv1.FinishReason_FINISH_REASON_BUDGET, weirv1.FinishReason_FINISH_REASON_DEADLINE: // bounds of its own, met by the answer's length
+		reason = backend.FinishLength
+	case weirv1.FinishReason_FINISH_REASON_TOOL_CALLS:
+		if c.calls > 0 {
+			reason = backend.FinishToolCalls
+		}
+	case weirv1.FinishReason_FINISH_REASON_SAFETY, weirv1.FinishReason_FINISH_REASON_BACKEND_FILTER:
+		reason = backend.FinishBackendFilter
+	case weirv1.FinishReason_FINISH_REASON_REFUSAL:
+		reason = backend.FinishRefusal
+	case weirv1.FinishReason_FINISH_REASON_BACKEND_ERROR, weirv1.FinishReason_FINISH_REASON_CANCELLED:
+		return s.broken(backend.Broken, "the server's own backend did not finish candidate %d", done.GetCandidateIndex())
+	}
+	c.finished = true
+	s.event = backend.Event{Kind: backend.Finished, Candidate: int(done.GetCandidateIndex()), Finish: reason}
+	return nil
+}
+
+// complete ends an answer. The status that follows is read to end the call at
+// the server, and says nothing more.
+func (s *stream) complete(done *weirv1.CompletedEvent) error {
+	for i := range s.candidates {
+		if !s.candidates[i].finished {
+			return s.broken(backend.Protocol, "stream ended and candidate %d had not finished", i)
+		}
+	}
+	if u := meters(done.GetUsage()); u.Known() {
+		s.event = backend.Event{Kind: backend.Used, Usage: u}
+	}
+	_, _ = s.wire.Recv()
+	return io.EOF
+}
+
+// Close implements backend.Stream.
+func (s *stream) Close() error {
+	s.closed = true
+	s.cancel()
+	return nil
+}

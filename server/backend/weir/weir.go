@@ -1,0 +1,136 @@
+// Package weir is the driver for servers that speak weir.v1 over gRPC: another
+// Weir, or the sidecar of a private model. It turns the neutral form of a call
+// into that wire and back; it knows no caller, no price and no policy, and it
+// keeps nothing.
+//
+// Every call is streamed, also where the caller wants one whole answer: so calls
+// can be cut, metered and cancelled alike.
+//
+// What passes inwards is the request, its deadline, its cancellation and the id
+// of the call, which the other Weir keeps as its client's. Labels, end users and
+// sessions stay: they name what belongs to tenants of this side. What passes
+// outwards is text, calls of tools, finish reasons, usage and the model's name.
+// Verdicts and costs of the other Weir stay where they are: its rules judged
+// for its own tenants, and what it charges is not what is charged here. An
+// answer that its rules cut ends as one that the backend's filter has cut.
+package weir
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/url"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+
+	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/server/backend"
+)
+
+// maxMessage bounds one event of an answer, as a Weir bounds a request.
+const maxMessage = 32 << 20
+
+// balancing spreads calls over the addresses that the server's name has.
+const balancing = `{"loadBalancingConfig": [{"round_robin": {}}]}`
+
+// alive finds connections that have died in silence, which would hold their
+// calls until the deadlines. A Weir allows a ping every ten seconds.
+var alive = keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 15 * time.Second}
+
+// A Backend is one server. It is a backend.Backend.
+type Backend struct {
+	config Config
+	conn   *grpc.ClientConn
+	client weirv1.GenerationServiceClient
+}
+
+// New makes a Backend. It fails where Validate does and connects to nothing.
+func New(c Config) (*Backend, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	c.Candidates = max(1, c.Candidates)
+	u, _ := url.Parse(c.URL) // Validate has
+	transport, port := insecure.NewCredentials(), ":80"
+	if u.Scheme == "https" {
+		transport, port = credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.RootCAs}), ":443"
+	}
+	address := u.Host
+	if u.Port() == "" {
+		address += port
+	}
+	conn, err := grpc.NewClient("dns:///"+address,
+		grpc.WithTransportCredentials(transport),
+		grpc.WithKeepaliveParams(alive),
+		grpc.WithDisableServiceConfig(), // a name server has no say in retries
+		grpc.WithDefaultServiceConfig(balancing),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
+	if err != nil {
+		return nil, fmt.Errorf("backend %q: url %q has no address that can be dialled: write it like %s", c.Name, c.URL, example)
+	}
+	return &Backend{config: c, conn: conn, client: weirv1.NewGenerationServiceClient(conn)}, nil
+}
+
+// String names the server and nothing that is secret.
+func (b *Backend) String() string { return b.config.String() }
+
+// Close ends the connections, and the calls on them.
+func (b *Backend) Close() error { return b.conn.Close() }
+
+// Capabilities implements backend.Backend. What stands behind a model of the
+// server is not known here; the server refuses by name what that cannot do.
+func (b *Backend) Capabilities(string) backend.Capabilities {
+	return backend.Capabilities{
+		Candidates:      b.config.Candidates,
+		Seed:            true,
+		TopK:            true,
+		Penalties:       true,
+		Tools:           true,
+		JSON:            true,
+		Schema:          true,
+		MaxOutputTokens: b.config.MaxOutputTokens,
+	}
+}
+
+// Generate implements backend.Backend. It returns with the first event, which
+// is when a Weir says that a backend of its own has taken the call.
+func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.Stream, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if req.Candidates > b.config.Candidates {
+		return nil, &backend.Error{Class: backend.Rejected,
+			Detail: fmt.Sprintf("%s: %d candidates are wanted and the configuration allows %d", b.config.Name, req.Candidates, b.config.Candidates)}
+	}
+	own, cancel := context.WithCancel(b.outgoing(ctx, req.RequestID))
+	s := &stream{ctx: ctx, cancel: cancel, backend: b, candidates: make([]candidate, max(1, req.Candidates))}
+	var err error
+	if s.wire, err = b.client.StreamGenerate(own, encode(req)); err == nil {
+		err = s.advance()
+	} else {
+		err = s.failed(err)
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return s, nil
+}
+
+// outgoing is a context with the metadata of a call, and with none that another
+// part of the program may have left there.
+func (b *Backend) outgoing(ctx context.Context, requestID string) context.Context {
+	md := metadata.MD{}
+	if b.config.Key != "" {
+		md.Set("authorization", "Bearer "+b.config.Key)
+	}
+	if requestID != "" {
+		md.Set("x-request-id", requestID)
+	}
+	return metadata.NewOutgoingContext(ctx, md)
+}
