@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"maps"
 	"net/url"
@@ -21,7 +20,6 @@ import (
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/backend"
-	"github.com/weir-gateway/weir/server/backend/openai"
 	"github.com/weir-gateway/weir/server/backend/simulator"
 	"github.com/weir-gateway/weir/server/route"
 	"github.com/weir-gateway/weir/server/tokens/bpe"
@@ -90,26 +88,6 @@ type HTTPConfig struct {
 type LogConfig struct {
 	Level  string `yaml:"level"`
 	Format string `yaml:"format"`
-}
-
-// BackendConfig is a server of models.
-type BackendConfig struct {
-	// Name is what targets call it by.
-	Name string `yaml:"name"`
-	// Kind is openai (any server that speaks the OpenAI HTTP API) or simulator.
-	Kind string `yaml:"kind"`
-	// URL is where it is, up to and with /v1.
-	URL string `yaml:"url"`
-	// Key is what it wants as a bearer token; empty for none.
-	Key string `yaml:"key"`
-	// Tags say what it is, for example private: policies and conditions ask for
-	// them.
-	Tags []string `yaml:"tags"`
-	// Region is where it is, for conditions.
-	Region string `yaml:"region"`
-	// Candidates is the most answers that it gives one call (kind openai); 1
-	// where nothing is said, since many servers ignore a wish for more.
-	Candidates int `yaml:"candidates"`
 }
 
 // ModelConfig is a name that callers use.
@@ -280,14 +258,8 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 			fault(at+".name", "%q is taken by another backend: choose another name", b.Name)
 		}
 		backends[b.Name] = true
-		switch b.Kind {
-		case "simulator":
-		case "openai":
-			if u, err := url.Parse(b.URL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-				fault(at+".url", "%q is no URL of a server: write it as http://127.0.0.1:8000/v1", b.URL)
-			}
-		default:
-			fault(at+".kind", "unknown kind %q: known are openai and simulator", b.Kind)
+		if field, problem := b.check(); field != "" {
+			fault(at+"."+field, "%s", problem)
 		}
 	}
 	if len(c.Models) == 0 {
@@ -390,20 +362,12 @@ func nodeAt(n *yaml.Node, path string) *yaml.Node {
 	return n
 }
 
-// router makes the drivers and the models. It is the only place that knows
-// which drivers there are. What old knows of targets goes on; it may be nil.
+// router makes the drivers and the models. What old knows of targets goes on; it may be nil.
 func (c *Config) router(old *route.Router) (*route.Router, error) {
 	backends := map[string]backend.Backend{}
 	configs := map[string]BackendConfig{}
 	for _, b := range c.Backends {
-		var made backend.Backend
-		var err error
-		switch b.Kind {
-		case "openai":
-			made, err = openai.New(openai.Config{Name: b.Name, URL: b.URL, Key: b.Key, Candidates: b.Candidates})
-		case "simulator":
-			made, err = simulator.New(simulator.Config{})
-		}
+		made, err := b.open()
 		if err != nil {
 			return nil, err
 		}
@@ -459,13 +423,6 @@ func loadTokenizer(name string) (*bpe.Tokenizer, error) {
 		return bpe.Load(name)
 	}
 	return bpe.Named(name)
-}
-
-// edition is another number where anything of the backend is different.
-func (b BackendConfig) edition() uint64 {
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%q", []any{b.Kind, b.URL, b.Key, b.Tags, b.Candidates})
-	return h.Sum64()
 }
 
 // adminSecret is the key in WEIR_ADMIN_KEY, checked, or "".

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"crypto/x509"
+	"fmt"
+	"hash/fnv"
+	"net/url"
+	"os"
+
+	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/anthropic"
+	"github.com/weir-gateway/weir/server/backend/openai"
+	"github.com/weir-gateway/weir/server/backend/simulator"
+	backendweir "github.com/weir-gateway/weir/server/backend/weir"
+)
+
+// BackendConfig is a server of models.
+type BackendConfig struct {
+	// Name is what targets call it by.
+	Name string `yaml:"name"`
+	// Kind is openai (any server that speaks the OpenAI HTTP API), anthropic
+	// (the same of Anthropic's Messages API), weir (another Weir, or a sidecar
+	// that speaks weir.v1) or simulator.
+	Kind string `yaml:"kind"`
+	// URL is where it is: of an HTTP API up to and with /v1, of a Weir the gRPC
+	// port.
+	URL string `yaml:"url"`
+	// Key is what it wants as a bearer token, or as x-api-key (kind anthropic);
+	// empty for none.
+	Key string `yaml:"key"`
+	// CA is a PEM file of the CAs that vouch for it (kind weir); empty are those
+	// of this machine.
+	CA string `yaml:"ca"`
+	// Tags say what it is, for example private: policies and conditions ask for
+	// them.
+	Tags []string `yaml:"tags"`
+	// Region is where it is, for conditions.
+	Region string `yaml:"region"`
+	// Candidates is the most answers that it gives one call (kinds openai and
+	// weir); 1 where nothing is said, since many servers ignore a wish for more.
+	Candidates int `yaml:"candidates"`
+}
+
+// examples are URLs as each kind has them.
+var examples = map[string]string{
+	"openai":    "http://127.0.0.1:8000/v1",
+	"anthropic": "https://api.anthropic.com/v1",
+	"weir":      "https://weir.example.org:8443",
+}
+
+// check tells what is wrong with the backend, by field.
+func (c BackendConfig) check() (field, problem string) {
+	example, isServer := examples[c.Kind]
+	if !isServer && c.Kind != "simulator" {
+		return "kind", fmt.Sprintf("unknown kind %q: known are anthropic, openai, simulator and weir", c.Kind)
+	}
+	if c.CA != "" && c.Kind != "weir" {
+		return "ca", fmt.Sprintf("a backend of kind %s takes the CAs of this machine: leave it out", c.Kind)
+	}
+	if c.Candidates > 1 && c.Kind == "anthropic" {
+		return "candidates", "the API gives one answer a call: leave it out"
+	}
+	if u, err := url.Parse(c.URL); isServer && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		return "url", fmt.Sprintf("%q is no URL of a server: write it as %s", c.URL, example)
+	}
+	return "", ""
+}
+
+// open makes the driver. This is the only place that knows which drivers there
+// are.
+func (c BackendConfig) open() (backend.Backend, error) {
+	switch c.Kind {
+	case "openai":
+		return openai.New(openai.Config{Name: c.Name, URL: c.URL, Key: c.Key, Candidates: c.Candidates})
+	case "anthropic":
+		return anthropic.New(anthropic.Config{Name: c.Name, URL: c.URL, Key: c.Key})
+	case "weir":
+		config := backendweir.Config{Name: c.Name, URL: c.URL, Key: c.Key, Candidates: c.Candidates}
+		if c.CA != "" {
+			pem, err := os.ReadFile(c.CA)
+			if err != nil {
+				return nil, fmt.Errorf("backend %q: cannot read the CAs: %w", c.Name, err)
+			}
+			config.RootCAs = x509.NewCertPool()
+			if !config.RootCAs.AppendCertsFromPEM(pem) {
+				return nil, fmt.Errorf("backend %q: %s holds no certificate in PEM: give the file of the CA that signed the server's certificate", c.Name, c.CA)
+			}
+		}
+		return backendweir.New(config)
+	}
+	return simulator.New(simulator.Config{})
+}
+
+// edition is another number where anything of the backend is different.
+func (c BackendConfig) edition() uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%q", []any{c.Kind, c.URL, c.Key, c.CA, c.Tags, c.Candidates})
+	return h.Sum64()
+}
