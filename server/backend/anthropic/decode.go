@@ -193,9 +193,6 @@ func (d *decoder) say(b *block, raw json.RawMessage) error {
 	if raw[0] != '"' {
 		return broken("%s of a block is no string", b.channel)
 	}
-	if d.finished {
-		return broken("the answer went on after its end")
-	}
 	d.tell(b, b.join.Add(raw))
 	return nil
 }

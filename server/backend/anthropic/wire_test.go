@@ -255,9 +255,18 @@ func TestStreams(t *testing.T) {
 			t.Errorf("%s: answer is %+v, want %q (%s)", name, got[0], c.text, c.finish)
 		}
 	}
-	a, err := hear(t, to(t, says(start, tool, `{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"x\":"}}`, `{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":" 1}"}}`, ends("tool_use"), stop), nil))
-	if err != io.EOF || !slices.Equal(a.Calls[0], []backendtest.Call{{ID: "toolu_1", Tool: "f", Arguments: `{"x": 1}`}}) || a.Candidates[0].Finish != backend.FinishToolCalls || a.Model != "m-1" {
-		t.Errorf("%+v, %v", a, err)
+	pieces := []string{`{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"x\":"}}`, `{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":" 1}"}}`}
+	// An input that comes with the start of a call counts where no pieces of it follow.
+	whole := strings.Replace(tool, `"input":{}`, `"input":{"x": 1}`, 1)
+	for name, events := range map[string][]string{
+		"pieces": {start, tool, pieces[0], pieces[1], ends("tool_use"), stop},
+		"whole":  {start, whole, ends("tool_use"), stop},
+		"both":   {start, whole, pieces[0], pieces[1], ends("tool_use"), stop},
+	} {
+		a, err := hear(t, to(t, says(events...), nil))
+		if err != io.EOF || !slices.Equal(a.Calls[0], []backendtest.Call{{ID: "toolu_1", Tool: "f", Arguments: `{"x": 1}`}}) || a.Candidates[0].Finish != backend.FinishToolCalls || a.Model != "m-1" {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
 	}
 }
 
