@@ -54,6 +54,8 @@ type Config struct {
 	// Log is how the log is written: level debug, info, warn or error; format
 	// text or json.
 	Log LogConfig `yaml:"log"`
+	// Telemetry is where traces and metrics are sent; nowhere where it is absent.
+	Telemetry TelemetryConfig `yaml:"telemetry"`
 
 	Backends []BackendConfig `yaml:"backends"`
 	Models   []ModelConfig   `yaml:"models"`
@@ -322,6 +324,9 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 	}
 	if _, known := durabilities[c.Durability]; !known {
 		fault("durability", "unknown durability %q: known are commit, relaxed and store", c.Durability)
+	}
+	if field, problem := c.Telemetry.OTLP.check(); field != "" {
+		fault("telemetry.otlp."+field, "%s", problem)
 	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":

@@ -13,7 +13,7 @@ type versionCommand struct {
 	Output string `short:"o" enum:"text,json" default:"text" help:"text or json."`
 }
 
-func (c versionCommand) Run(t terminal) error {
+func versionName() string {
 	v := version
 	if info, ok := debug.ReadBuildInfo(); v == "" && ok {
 		v = info.Main.Version
@@ -21,6 +21,11 @@ func (c versionCommand) Run(t terminal) error {
 	if v == "" || v == "(devel)" {
 		v = "development build"
 	}
+	return v
+}
+
+func (c versionCommand) Run(t terminal) error {
+	v := versionName()
 	if c.Output == "json" {
 		return printJSON(t.out, struct {
 			Version string `json:"version"`

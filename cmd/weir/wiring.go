@@ -57,6 +57,8 @@ type weir struct {
 	judges *judges
 	log    *slog.Logger
 	output *outputlog.Log
+	// telemetry is nil where nobody wants any.
+	telemetry *telemetry
 	// certificates are nil where the ports are plain. What is sent to renew has
 	// them read again at once.
 	certificates *server.Certificates
@@ -108,6 +110,12 @@ func open(ctx context.Context, config Config, demo bool, t terminal, log *slog.L
 	}
 	if err := w.firstKeys(ctx, config.Data, secret, demo); err != nil {
 		return nil, err
+	}
+	if w.telemetry, err = openTelemetry(ctx, config.Telemetry.OTLP, t.getenv, log); err != nil {
+		return nil, usageError(err)
+	}
+	if w.telemetry != nil {
+		w.undo = append(w.undo, w.telemetry.close)
 	}
 	if err := w.build(config); err != nil {
 		return nil, err
@@ -190,6 +198,9 @@ func (w *weir) build(config Config) error {
 		Judge: w.judges.ask, Record: w.output.Record,
 	}
 	w.judges.gateway = g
+	if w.telemetry != nil {
+		chain.Follow, g.Follower = w.telemetry.call, w.telemetry
+	}
 
 	secure := insecure.NewCredentials()
 	if w.certificates != nil {

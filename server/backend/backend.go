@@ -80,6 +80,9 @@ func (m Message) Text() string {
 type Request struct {
 	// RequestID is the gateway's id of the call, for a backend's logs.
 	RequestID string
+	// TraceContext is what joins a backend's traces to the call's: headers, or
+	// what stands for them on its wire. Nil where nobody traces.
+	TraceContext map[string]string
 	// Model is the name by which the target knows the model.
 	Model    string
 	Messages []Message

@@ -13,6 +13,8 @@ type Trail struct {
 	// RequestID is ours; ClientRequestID is what the client calls the call.
 	RequestID       string
 	ClientRequestID string
+	// TraceID is the trace that the call belongs to, empty where nobody traces.
+	TraceID string
 	// Route is what was called, as a face names it: never a path as it was
 	// sent, which may hold anything. Empty where no face took the call.
 	Route string

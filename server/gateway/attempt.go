@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/ledger"
@@ -37,7 +38,7 @@ type attempt struct {
 	released bool                   // the sink has got something
 	asked    bool                   // the backend has been called
 	accepted bool                   // the backend has taken the request
-	received bool                   // the backend has said something
+	first    time.Time              // when the backend first said something, zero before
 	usage    accounting.Usage       // what the backend says was used
 	output   *tokens.Count          // what we counted of it
 
@@ -50,7 +51,7 @@ type attempt struct {
 }
 
 // run holds money, calls the target, relays its answer and settles.
-func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) error {
+func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) (err error) {
 	sign := errNotAsked // what the attempt tells of its target
 	defer func() { a.try.Done(a.gateway.Now(), sign) }()
 	if err := a.fit(&req, defaultMax); err != nil {
@@ -60,27 +61,34 @@ func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) 
 	if err != nil {
 		return refused(err)
 	}
-	outcome := accounting.OutcomeBroken // what stands if this function panics
+	calling, end := a.gateway.follower().Attempt(ctx, a.call, Try{Number: a.number, Target: a.target, Request: &req})
+	tried := Tried{Outcome: accounting.OutcomeBroken} // what stands if this function panics
+	defer func() { tried.Err = err; end(tried) }()
 	defer func() {
-		if outcome == accounting.OutcomeBroken {
-			_ = a.settle(ctx, hold, outcome) // logged; nothing, where the lines below have settled
+		if tried.Outcome == accounting.OutcomeBroken {
+			_ = a.settle(ctx, hold, tried.Outcome) // logged; nothing, where the lines below have settled
 		}
 	}()
 
 	if a.gate.Asks() {
-		a.asking = a.gateway.ask(ctx, a.call)
+		a.asking = a.gateway.ask(calling, a.call)
 		defer a.asking.stop()
 	}
 
 	// 6 stream: from the backend through the gate and its screen to the caller.
 	a.asked = true
-	failure := a.relay(ctx, &req)
+	failure := a.relay(calling, &req)
 	sign = failure
 	a.answer.Finish = a.finish
+	tried.FirstEvent, tried.End, tried.Finish = a.first, a.gateway.Now(), a.finish
+	tried.BackendModel = a.answer.Target.BackendModel
 
 	// 7 settle, before the caller hears that it is over.
-	outcome = a.outcome(ctx, failure)
-	err = a.settle(ctx, hold, outcome)
+	tried.Outcome = a.outcome(ctx, failure)
+	err = a.settle(ctx, hold, tried.Outcome)
+	if err == nil {
+		tried.Usage, tried.Cost = a.answer.Usage, a.answer.Cost
+	}
 	if failure == nil || a.released {
 		a.hear(ctx)
 	}
@@ -156,7 +164,8 @@ func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold,
 	}
 	a.answer.Excesses = append(a.answer.Excesses, hold.Excesses()...)
 	a.answer.Attempts = a.number
-	a.answer.Target.Model, a.answer.Target.Backend, a.answer.Target.Reason = a.target.Model, a.target.Name, a.try.Reason
+	a.answer.Target.Model, a.answer.Target.Backend, a.answer.Target.BackendModel = a.target.Model, a.target.Name, ""
+	a.answer.Target.Reason = a.try.Reason
 	a.output = tokens.NewCount(a.target.Backend, a.target.Tokenizer, req.Model)
 	a.gate = a.rules.Gate(lastPrompt(req))
 	a.structured = req.Format != nil
@@ -211,7 +220,7 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 			a.usage = event.Usage
 			continue
 		case backend.Called:
-			a.hears()
+			a.heard()
 			piece, err := a.called(event)
 			if err != nil {
 				return a.flush(ctx, err)
@@ -219,7 +228,7 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 			a.output.Add(c, backend.Channel(piece.Channel), event.Tool)
 			a.pieces = a.gate.Write(a.pieces[:0], piece)
 		case backend.Delta:
-			a.hears()
+			a.heard()
 			channel, err := a.channel(event)
 			if err != nil {
 				return a.flush(ctx, err)
@@ -227,7 +236,7 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 			a.output.Add(c, backend.Channel(channel), event.Text)
 			a.pieces = a.gate.Write(a.pieces[:0], policy.Piece{Candidate: c, Channel: channel, Text: event.Text})
 		case backend.Finished:
-			a.hears()
+			a.heard()
 			a.whole++
 			a.said[c] = event.Finish
 			a.pieces = a.gate.End(a.pieces[:0], c)
@@ -399,7 +408,7 @@ func (a *attempt) outcome(ctx context.Context, failure error) accounting.Outcome
 		return accounting.OutcomeCancelled
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return accounting.OutcomeDeadline
-	case a.received:
+	case !a.first.IsZero():
 		return accounting.OutcomeBroken
 	}
 	return accounting.OutcomeFailed
@@ -429,7 +438,9 @@ func (a *attempt) settle(ctx context.Context, hold *ledger.Hold, outcome account
 		result.Usage, result.Source = a.usage, accounting.SourceProvider
 		result.Usage.Set(accounting.Requests, 1)
 	}
-	cost, err := hold.Settle(ctx, result)
+	settling, settled := a.gateway.follower().Settle(ctx)
+	cost, err := hold.Settle(settling, result)
+	settled(err)
 	if err != nil {
 		a.gateway.Log.ErrorContext(ctx, "settle failed; the hold will be settled in doubt", "request_id", a.call.RequestID, "attempt", a.number, "error", err)
 		return err

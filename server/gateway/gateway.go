@@ -35,6 +35,9 @@ type Gateway struct {
 	// no policy can have such rules.
 	Judge func(context.Context, *Call, policy.Question) policy.Judgement
 
+	// Follower is told of the stages of calls; nil where nobody wants to know.
+	Follower Follower
+
 	// MaxDuration bounds a call that sets no earlier deadline.
 	MaxDuration time.Duration
 	// Observe is told of every call that has ended, refused ones too.
@@ -109,16 +112,17 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	// rules first, then by those that have to ask somebody.
 	input := newInput(call.Request)
 	defer input.tell(answer)
-	if err := input.local(rules); err != nil {
-		return err
-	}
-	if rules.Asks(policy.Input) {
-		asking := g.ask(ctx, call)
+	judging, judged := g.follower().Input(ctx, call)
+	err := input.local(rules)
+	if err == nil && rules.Asks(policy.Input) {
+		asking := g.ask(judging, call)
 		defer asking.stop()
 		defer input.hear(ctx, asking)
-		if err := input.remote(ctx, rules, asking); err != nil {
-			return err
-		}
+		err = input.remote(judging, rules, asking)
+	}
+	judged(err)
+	if err != nil {
+		return err
 	}
 	request := input.clean
 	kept.sent(request.Messages)

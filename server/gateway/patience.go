@@ -96,11 +96,11 @@ func (p *patience) blame(err error) error {
 	return silent
 }
 
-// hears notes that the backend has begun to answer.
-func (a *attempt) hears() {
-	if !a.received {
-		a.received = true
-		a.try.Answered(a.gateway.Now())
+// heard notes that the backend has begun to answer.
+func (a *attempt) heard() {
+	if a.first.IsZero() {
+		a.first = a.gateway.Now()
+		a.try.Answered(a.first)
 	}
 }
 

@@ -136,16 +136,20 @@ func (s *identified) RecvMsg(m any) error {
 }
 
 func (c *Chain) logUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	start := c.Now()
+	ctx, end := c.begin(ctx, ours(info.FullMethod), func(name string) string { return incoming(ctx, name) })
 	answer, err := next(ctx, req)
-	c.line(ctx, face.TrailOf(ctx), info.FullMethod, status.Code(err).String(), start)
+	end(info.FullMethod, status.Code(err).String())
 	return answer, err
 }
 
 func (c *Chain) logStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	start, ctx := c.Now(), stream.Context()
+	ctx := stream.Context()
+	ctx, end := c.begin(ctx, ours(info.FullMethod), func(name string) string { return incoming(ctx, name) })
+	if s, ok := stream.(*identified); ok {
+		s.ctx = ctx
+	}
 	err := next(srv, stream)
-	c.line(ctx, face.TrailOf(ctx), info.FullMethod, status.Code(err).String(), start)
+	end(info.FullMethod, status.Code(err).String())
 	return err
 }
 

@@ -40,6 +40,7 @@ func identifyHTTP(next http.Handler) http.Handler {
 func (c *Chain) logHTTP(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start, trail, answer := c.Now(), face.TrailOf(r.Context()), &recorder{ResponseWriter: w}
+		ctx, end := c.begin(r.Context(), true, r.Header.Get)
 		defer func() {
 			route := trail.Route
 			if route == "" {
@@ -50,9 +51,9 @@ func (c *Chain) logHTTP(next http.Handler) http.Handler {
 			}
 			code := answer.code(trail)
 			c.Metrics.observeHTTP(route, code, c.Now().Sub(start))
-			c.line(r.Context(), trail, route, code, start)
+			end(route, code)
 		}()
-		next.ServeHTTP(answer, r)
+		next.ServeHTTP(answer, r.WithContext(ctx))
 	})
 }
 

@@ -40,6 +40,10 @@ type Chain struct {
 	Metrics *Metrics
 	Log     *slog.Logger
 	Now     func() time.Time
+	// Follow begins to follow a call, for traces, and may read by their names the
+	// headers that say which trace it belongs to. What it returns is called once,
+	// when the call has ended. Nil follows nothing.
+	Follow func(ctx context.Context, header func(string) string) (context.Context, func(Ended))
 	// MaxDuration ends a call of ours, whatever it waits for. Set it a little
 	// longer than the gateway's, so that this one never speaks first. 0 is no
 	// bound.
@@ -48,6 +52,34 @@ type Chain struct {
 	// untaken, beyond what buffers hold; then its call ends as cancelled. A
 	// unary gRPC answer is bounded by MaxDuration alone. 0 is no bound.
 	StallTimeout time.Duration
+}
+
+// Ended is how a call has ended, in names alone.
+type Ended struct {
+	// Method is the gRPC method or the HTTP route, Code its code or status.
+	Method, Code string
+	// Reason is why it failed, empty where it did not; Fault tells that it was no
+	// failure of the caller's.
+	Reason string
+	Fault  bool
+}
+
+// begin is what happens as a call begins. What it returns is to be called when
+// the call has ended.
+func (c *Chain) begin(ctx context.Context, followed bool, header func(string) string) (context.Context, func(method, code string)) {
+	start, trail, tell := c.Now(), face.TrailOf(ctx), func(Ended) {}
+	if followed && c.Follow != nil {
+		ctx, tell = c.Follow(ctx, header)
+	}
+	return ctx, func(method, code string) {
+		ended := Ended{Method: method, Code: code}
+		if trail.Err != nil {
+			f := face.Explain(trail.Err, trail.RequestID)
+			ended.Reason, ended.Fault = string(f.Reason), f.HTTP >= 500
+		}
+		tell(ended)
+		c.line(ctx, trail, ended, start)
+	}
 }
 
 // identify gives a call its id and a trail.
@@ -104,29 +136,31 @@ func (c *Chain) recovered(ctx context.Context, value any) error {
 
 // line is the one line that a call leaves in the log. A failure that the caller
 // has caused is told by its reason alone: its text may name what was sent.
-func (c *Chain) line(ctx context.Context, trail *face.Trail, method, code string, start time.Time) {
+func (c *Chain) line(ctx context.Context, trail *face.Trail, ended Ended, start time.Time) {
 	level := slog.LevelInfo
 	attrs := []slog.Attr{
-		slog.String("method", method),
+		slog.String("method", ended.Method),
 		slog.String("tenant", trail.Caller.Tenant),
 		slog.String("key", trail.Caller.Key),
-		slog.String("code", code),
+		slog.String("code", ended.Code),
 		slog.Duration("duration", c.Now().Sub(start)),
 		slog.String("request_id", trail.RequestID),
 	}
 	if trail.ClientRequestID != "" {
 		attrs = append(attrs, slog.String("client_request_id", trail.ClientRequestID))
 	}
-	if trail.Err != nil {
-		f := face.Explain(trail.Err, trail.RequestID)
-		attrs = append(attrs, slog.String("reason", string(f.Reason)))
+	if trail.TraceID != "" {
+		attrs = append(attrs, slog.String("trace_id", trail.TraceID))
+	}
+	if ended.Reason != "" {
+		attrs = append(attrs, slog.String("reason", ended.Reason))
 		switch {
-		case f.Reason == face.Internal:
+		case ended.Reason == string(face.Internal):
 			level = slog.LevelError
-		case f.HTTP >= 500:
+		case ended.Fault:
 			level = slog.LevelWarn
 		}
-		if f.HTTP >= 500 {
+		if ended.Fault {
 			attrs = append(attrs, slog.String("error", face.Logged(trail.Err)))
 		}
 	}

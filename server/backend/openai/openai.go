@@ -100,6 +100,9 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 	if req.RequestID != "" {
 		header.Set("X-Request-Id", req.RequestID)
 	}
+	for name, value := range req.TraceContext {
+		header.Set(name, value)
+	}
 	return b.client.Stream(ctx, "/chat/completions", body, header, newDecoder(max(1, req.Candidates), b.client.Secrets))
 }
 

@@ -107,7 +107,7 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 		return nil, &backend.Error{Class: backend.Rejected,
 			Detail: fmt.Sprintf("%s: %d candidates are wanted and the configuration allows %d", b.config.Name, req.Candidates, b.config.Candidates)}
 	}
-	own, cancel := context.WithCancel(b.outgoing(ctx, req.RequestID))
+	own, cancel := context.WithCancel(b.outgoing(ctx, req))
 	s := &stream{ctx: ctx, cancel: cancel, backend: b, candidates: make([]candidate, max(1, req.Candidates))}
 	var err error
 	if s.wire, err = b.client.StreamGenerate(own, encode(req)); err == nil {
@@ -124,13 +124,16 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 
 // outgoing is a context with the metadata of a call, and with none that another
 // part of the program may have left there.
-func (b *Backend) outgoing(ctx context.Context, requestID string) context.Context {
+func (b *Backend) outgoing(ctx context.Context, req *backend.Request) context.Context {
 	md := metadata.MD{}
 	if b.config.Key != "" {
 		md.Set("authorization", "Bearer "+b.config.Key)
 	}
-	if requestID != "" {
-		md.Set("x-request-id", requestID)
+	if req.RequestID != "" {
+		md.Set("x-request-id", req.RequestID)
+	}
+	for name, value := range req.TraceContext {
+		md.Set(name, value)
 	}
 	return metadata.NewOutgoingContext(ctx, md)
 }
