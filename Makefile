@@ -38,6 +38,11 @@ test-race: postgres ## Run all tests under the race detector (needs a C compiler
 test-sdk: ## Run real SDKs and grpcurl against a real weir serve (needs node and npm)
 	cd server/face/sdktest && go test -count=1 ./... # go cannot see that the product changed
 
+.PHONY: test-prometheus
+test-prometheus: ## Have a real Prometheus scrape a real weir serve
+	@.ci/debian prometheus
+	go test -count=1 -tags prometheus -run 'Prom' ./cmd/weir
+
 .PHONY: test-real
 test-real: ## Run a real model server behind Weir (needs python3 with venv)
 	.ci/test-real
@@ -125,6 +130,7 @@ ci: ## Everything, from a clean machine
 	$(MAKE) test-sdk
 	$(MAKE) test-real
 	$(MAKE) test-tokens
+	$(MAKE) test-prometheus
 	$(MAKE) safety
 	$(MAKE) demo
 	@dirty="$$(git status --porcelain)"; if [ -n "$$dirty" ]; then echo "the checks changed the tree:"; echo "$$dirty"; exit 1; fi
