@@ -37,6 +37,21 @@ type delta struct {
 	ToolCalls        []callDelta     `json:"tool_calls"`
 }
 
+// spoken is the value of a text in a delta.
+type spoken struct {
+	raw     json.RawMessage
+	channel backend.Channel
+}
+
+// spoken are the texts of a delta, in the order in which they are told.
+func (d *delta) spoken() [3]spoken {
+	reasoning := d.ReasoningContent
+	if !httpstream.Present(reasoning) {
+		reasoning = d.Reasoning
+	}
+	return [3]spoken{{reasoning, backend.Reasoning}, {d.Content, backend.Content}, {d.Refusal, backend.Refusal}}
+}
+
 // failed returns the error that a chunk tells of, or nil.
 func (c *chunk) failed() json.RawMessage {
 	if httpstream.Present(c.Error) {
@@ -52,6 +67,7 @@ type decoder struct {
 	started    bool
 	usage      tally
 	events     []backend.Event
+	frame      frame // of the text that came last
 	secrets    *strings.Replacer
 }
 
@@ -94,6 +110,9 @@ func (d *decoder) Take() []backend.Event {
 // decode appends the events of one chunk to d.events. The error is a
 // *backend.Error; what it says of the chunk is its shape, never its text.
 func (d *decoder) decode(data []byte) error {
+	if text := d.frame.text(data); text != nil {
+		return d.say(d.frame.candidate, d.frame.channel, text)
+	}
 	var c chunk
 	if err := json.Unmarshal(data, &c); err != nil {
 		return &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("chunk of %d bytes cannot be read: %s", len(data), httpstream.ShapeOf(err))}
@@ -118,43 +137,46 @@ func (d *decoder) decode(data []byte) error {
 			return err
 		}
 	}
+	d.learn(data, &c)
 	return nil
+}
+
+// learn keeps the frame of a chunk that said a piece of text and nothing else.
+func (d *decoder) learn(data []byte, c *chunk) {
+	if len(c.Choices) != 1 || httpstream.Present(c.Usage) {
+		return
+	}
+	choice := &c.Choices[0]
+	var said *spoken
+	all := choice.Delta.spoken()
+	for i := range all {
+		if httpstream.Present(all[i].raw) {
+			if said != nil {
+				return
+			}
+			said = &all[i]
+		}
+	}
+	if said != nil && len(choice.Delta.ToolCalls) == 0 && httpstream.StringOf(choice.FinishReason) == "" {
+		d.frame.learn(data, said.raw, choice.Index, said.channel)
+	}
 }
 
 func (d *decoder) choose(c *choice) error {
 	if c.Index < 0 || c.Index >= len(d.candidates) {
 		return &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("candidate %d came, %d were asked for", c.Index, len(d.candidates))}
 	}
-	a := &d.candidates[c.Index]
-	a.seen = true
-	reasoning := c.Delta.ReasoningContent
-	if !httpstream.Present(reasoning) {
-		reasoning = c.Delta.Reasoning
-	}
-	for _, s := range []struct {
-		raw     json.RawMessage
-		channel backend.Channel
-		join    *httpstream.Joiner
-	}{
-		{reasoning, backend.Reasoning, &a.reasoning},
-		{c.Delta.Content, backend.Content, &a.content},
-		{c.Delta.Refusal, backend.Refusal, &a.refusal},
-	} {
+	d.candidates[c.Index].seen = true
+	for _, s := range c.Delta.spoken() {
 		if !httpstream.Present(s.raw) {
 			continue
 		}
 		if s.raw[0] != '"' {
 			return &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("%s of a delta is no string", s.channel)}
 		}
-		text := s.join.Add(s.raw)
-		if text == "" {
-			continue
+		if err := d.say(c.Index, s.channel, s.raw); err != nil {
+			return err
 		}
-		if a.finished {
-			return &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("candidate %d spoke after its end", c.Index)}
-		}
-		a.refused = a.refused || s.channel == backend.Refusal
-		d.events = append(d.events, backend.Event{Kind: backend.Delta, Candidate: c.Index, Channel: s.channel, Text: text})
 	}
 	for i := range c.Delta.ToolCalls {
 		if err := d.call(c.Index, &c.Delta.ToolCalls[i]); err != nil {
@@ -165,6 +187,28 @@ func (d *decoder) choose(c *choice) error {
 	if reason := httpstream.StringOf(c.FinishReason); reason != "" {
 		d.finish(c.Index, finishOf(reason))
 	}
+	return nil
+}
+
+// say appends the event of a JSON string of a candidate.
+func (d *decoder) say(index int, channel backend.Channel, quoted []byte) error {
+	a := &d.candidates[index]
+	join := &a.content
+	switch channel {
+	case backend.Reasoning:
+		join = &a.reasoning
+	case backend.Refusal:
+		join = &a.refusal
+	}
+	text := join.Add(quoted)
+	if text == "" {
+		return nil
+	}
+	if a.finished {
+		return &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("candidate %d spoke after its end", index)}
+	}
+	a.refused = a.refused || channel == backend.Refusal
+	d.events = append(d.events, backend.Event{Kind: backend.Delta, Candidate: index, Channel: channel, Text: text})
 	return nil
 }
 

@@ -3,6 +3,7 @@ package openai
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -80,14 +81,60 @@ func TestDecodeKeepsTheContract(t *testing.T) {
 	})
 }
 
+// A decoder that knows frames says what one says that parses every chunk.
+func TestAFrameChangesNothing(t *testing.T) {
+	frames := rapid.SampledFrom([]string{
+		`{"model":"m","choices":[{"index":0,"delta":{"content":%s},"finish_reason":null}],"usage":null}`,
+		`{"model":"m","choices":[{"delta":{"reasoning_content":%s,"content":null}}]}`,
+		`{"choices":[{"index":1,"delta":{"content":"","refusal":%s}}]}`,
+		`{"choices":[{"index":0,"delta":{"content":"old","Content":%s}}]}`,
+		`{"choices":[{"index":0,"delta":{"content":%s,"reasoning":"why"}}]}`,
+		`{"choices":[{"index":0,"delta":{"content":%s},"finish_reason":"stop"}]}`,
+		`{"choices":[{"index":0,"delta":{"content":%s,"tool_calls":[{"id":"1","function":{"name":"f"}}]}}]}`,
+		`{"choices":[{"index":0,"delta":{"content":%s}}],"usage":{"prompt_tokens":1,"completion_tokens":2}}`,
+		`{"model":%s,"choices":[{"index":0,"delta":{"content":"m"}}]}`,
+		`{"object":"error","message":%s}`,
+	})
+	text := rapid.SampledFrom([]string{
+		`"hi"`, `"hi"`, `"你好"`, `""`, `"m"`, `"old"`, `null`, `7`, `"\n\"\\\/"`, `"\ud83d"`, `"\ude00"`, `"\uD83D\uDE00"`, "\"\xe6\xb0\"", "\"\xb4\"",
+		`"x","content":"y"`, `"a\"`, `"\q"`, `"\u12g4"`, `"\u12"`, "\"a\nb\"", `"`, `"x"}}]}`,
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		with, without := newDecoder(2, noSecrets), newDecoder(2, noSecrets)
+		server := rapid.SampledFrom([]string{frames.Draw(t, "one frame"), frames.Draw(t, "another")})
+		for range rapid.IntRange(1, 12).Draw(t, "chunks") {
+			data := strings.Replace(server.Draw(t, "frame"), "%s", text.Draw(t, "text"), 1)
+			without.frame = frame{}
+			got, want := with.decode([]byte(data)), without.decode([]byte(data))
+			if fmt.Sprint(got) != fmt.Sprint(want) || !reflect.DeepEqual(with.events, without.events) {
+				t.Fatalf("%s: %v %+v, want %v %+v", data, got, with.events, want, without.events)
+			}
+			if got != nil {
+				return
+			}
+		}
+		got, want := with.End(true), without.End(true)
+		if fmt.Sprint(got) != fmt.Sprint(want) || !reflect.DeepEqual(with.events, without.events) {
+			t.Fatalf("at the end: %v %+v, want %v %+v", got, with.events, want, without.events)
+		}
+	})
+}
+
 func BenchmarkDecode(b *testing.B) {
 	data := []byte(`{"id":"chatcmpl-123","object":"chat.completion.chunk","created":1700000000,"model":"m","choices":[{"index":0,"delta":{"content":" river"},"logprobs":null,"finish_reason":null}],"usage":null}`)
-	d := newDecoder(1, noSecrets)
-	b.ReportAllocs()
-	for b.Loop() {
-		d.events = d.events[:0]
-		if err := d.decode(data); err != nil {
-			b.Fatal(err)
-		}
+	for _, framed := range []bool{true, false} {
+		b.Run(map[bool]string{true: "framed", false: "parsed"}[framed], func(b *testing.B) {
+			d := newDecoder(1, noSecrets)
+			b.ReportAllocs()
+			for b.Loop() {
+				d.events = d.events[:0]
+				if !framed {
+					d.frame.before = d.frame.before[:0]
+				}
+				if err := d.decode(data); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
