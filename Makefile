@@ -58,8 +58,8 @@ safety: ## Measure the guards on development sets (which are no part of this rep
 	WEIR_SAFETY_DATA="$(abspath $(SAFETY_DATA))" go test -count=1 -tags safetydata -run 'Data|Prose' -v ./policy/guard
 
 .PHONY: bench
-bench: ## Run the benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## Measure calls through Weir beside nginx and bare proxies, and what its parts cost
+	.ci/bench
 
 .PHONY: fuzz
 fuzz: ## Fuzz each fuzz target for FUZZTIME (30s)
