@@ -66,6 +66,7 @@ func (m *measured) measure(ctx context.Context, s settings) error {
 // load makes calls in a closed loop, as many at once as are wanted.
 func (m *measured) load(ctx context.Context, s settings, kind string, call func(ctx context.Context, worker int, first func()) error) (w window, err error) {
 	var counting, over atomic.Bool
+	var ended atomic.Int64
 	took, until := make([][]time.Duration, s.inFlight), make([][]time.Duration, s.inFlight)
 	failed := make(chan error, s.inFlight+1)
 	var workers sync.WaitGroup
@@ -80,6 +81,7 @@ func (m *measured) load(ctx context.Context, s settings, kind string, call func(
 					return
 				}
 				if counts && counting.Load() {
+					ended.Add(1)
 					took[worker] = append(took[worker], time.Since(start))
 					until[worker] = append(until[worker], first)
 				}
@@ -100,7 +102,10 @@ func (m *measured) load(ctx context.Context, s settings, kind string, call func(
 	}
 	start := time.Now()
 	counting.Store(true)
-	time.Sleep(s.window)
+	// A window has at least as many calls as are in flight, however slow they are.
+	for n := 0; n == 0 || n < 10 && ended.Load() < int64(s.inFlight) && len(failed) == 0; n++ {
+		time.Sleep(s.window)
+	}
 	after, err := m.cpu()
 	if err != nil {
 		return w, err
