@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -107,7 +108,12 @@ func chat(w http.ResponseWriter, r *http.Request) {
 		Model  string
 		Stream bool
 	}
-	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+	// All of it: a proxy may break a call that is answered before it was read.
+	body, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = json.Unmarshal(body, &asked)
+	}
+	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}

@@ -94,6 +94,16 @@ func run(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	runs := s.runs(subjects)
+	// Memory before anything else has grown the processes, and of all of them
+	// before the loads, since a Weir settles what was cut off for a while.
+	for _, r := range runs {
+		if s.open == 0 {
+			break
+		}
+		if r.held, err = r.openStreams(ctx, s.open); err != nil {
+			return fmt.Errorf("%s: open streams: %w", r.name, err)
+		}
+	}
 	for round := range s.rounds {
 		for _, r := range runs {
 			if err := r.measure(ctx, s); err != nil {

@@ -37,12 +37,6 @@ type window struct {
 const warm = 300 * time.Millisecond
 
 func (m *measured) measure(ctx context.Context, s settings) error {
-	if s.open > 0 && m.held == 0 { // once, before anything else has grown the process
-		var err error
-		if m.held, err = m.openStreams(ctx, s.open); err != nil {
-			return fmt.Errorf("open streams: %w", err)
-		}
-	}
 	unary, err := m.load(ctx, s, "unary", func(ctx context.Context, worker int, first func()) error {
 		return m.client.unary(ctx, worker)
 	})
@@ -173,9 +167,14 @@ func (m *measured) openStreams(ctx context.Context, n int) (perStream float64, e
 	defer streams.Wait()
 	defer cancel()
 	begun, failed := make(chan struct{}, n), make(chan error, n)
+	beginning := make(chan struct{}, 32) // a thousand connections at once are another test
 	for worker := range n {
 		streams.Go(func() {
-			_, err := m.client.stream(ctx, worker, silent, func() { begun <- struct{}{} })
+			beginning <- struct{}{}
+			var first sync.Once
+			begin := func() { first.Do(func() { <-beginning }) }
+			_, err := m.client.stream(ctx, worker, silent, func() { begin(); begun <- struct{}{} })
+			begin()
 			failed <- err
 		})
 	}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"net/http"
 	"net/http/httputil"
 	"net/url"
 
@@ -81,5 +83,15 @@ func (bytesAsTheyAre) Unmarshal(data mem.BufferSlice, v any) error {
 // piece on at once.
 func serveHTTPProxy(backend string) error {
 	target := &url.URL{Scheme: "http", Host: backend}
-	return serve(nil, &httputil.ReverseProxy{FlushInterval: -1, Transport: pooled(), Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }})
+	proxy := &httputil.ReverseProxy{FlushInterval: -1, Transport: pooled(), Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	return serve(nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Read first: an answer that overtakes its request breaks the call now and then.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		proxy.ServeHTTP(w, r)
+	}))
 }
