@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// exported is what weir outputs export prints.
-func exported(t *testing.T, p *process, key string, args ...string) []map[string]any {
+// exportedOutputs is what weir outputs export prints.
+func exportedOutputs(t *testing.T, p *process, key string, args ...string) []map[string]any {
 	t.Helper()
 	var list []map[string]any
 	decoder := json.NewDecoder(strings.NewReader(p.must(nil, key, append([]string{"outputs", "export", "--since", "1h", "-o", "jsonl"}, args...)...)))
@@ -43,7 +43,7 @@ func TestOutputsAreExportedAndRated(t *testing.T) {
 	if code, _, _ := p.run(key, "", "call", "-m", "sim-text", "tell me what is classified"); code != exitBlocked {
 		t.Fatal(code)
 	}
-	lines := exported(t, p, key)
+	lines := exportedOutputs(t, p, key)
 	if len(lines) != 2 {
 		t.Fatalf("%v", lines)
 	}
@@ -64,7 +64,7 @@ func TestOutputsAreExportedAndRated(t *testing.T) {
 	id := said["request_id"].(string)
 	p.must(nil, key, "outputs", "rate", id, "--score", "1", "--comment", "gut")
 	p.must(nil, p.key(adminKeyFile), "outputs", "rate", id, "--tenant", "acme", "--down", "--id", "again")
-	rated := exported(t, p, key, "--finish", "stop", "--verdicts")
+	rated := exportedOutputs(t, p, key, "--finish", "stop", "--verdicts")
 	text, _ = json.Marshal(rated[0]["ratings"])
 	if len(rated) != 1 || !strings.Contains(string(text), `"score":1`) || !strings.Contains(string(text), `"comment":"gut"`) || !strings.Contains(string(text), `"id":"again"`) {
 		t.Errorf("%s", text)
@@ -77,7 +77,7 @@ func TestOutputsAreExportedAndRated(t *testing.T) {
 		t.Errorf("%v", listed)
 	}
 	// Another tenant sees none of it.
-	if lines := exported(t, p, p.key(demoKeyFile)); len(lines) != 0 {
+	if lines := exportedOutputs(t, p, p.key(demoKeyFile)); len(lines) != 0 {
 		t.Errorf("%v", lines)
 	}
 	for _, args := range [][]string{{"rate", id}, {"rate", "nothing", "--up", "--down"}, {"list", "--finish", "well"}, {"list", "--limit", "0"}, {"list", "--from", "yesterday"}} {
@@ -125,7 +125,7 @@ func TestCanariesAreFoundNowhere(t *testing.T) {
 			}
 			answer.Body.Close()
 			p.run(key, "", "call", "-m", "no-such-model", "canary-lost")
-			if lines := exported(t, p, key); len(lines) != 4 {
+			if lines := exportedOutputs(t, p, key); len(lines) != 4 {
 				t.Fatalf("%d calls are recorded: %v", len(lines), lines)
 			}
 			metrics, err := http.Get("http://" + p.admin + "/metrics")

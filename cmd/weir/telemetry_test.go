@@ -180,7 +180,7 @@ func TestTelemetryFollowsACallAndHoldsNoContent(t *testing.T) {
 backends:
   - {name: b1, kind: openai, url: "` + talkative(t, parents) + `"}
 models:
-  - {name: sim-text, targets: [{backend: b1, model: broken}, {backend: b1, model: m}]}
+  - {name: sim-text, targets: [{backend: b1, model: broken}, {backend: b1, model: m, priority: 1}]}
 `
 			if protocol == overGRPC {
 				config += "telemetry: {otlp: {endpoint: \"" + c.grpc + "\", protocol: grpc, headers: {authorization: token-1}, sample: 0}}\n"
