@@ -43,6 +43,7 @@ const (
 	OutcomeCompleted Outcome = "completed"
 	OutcomeCancelled Outcome = "cancelled" // the caller went away; what was generated is paid
 	OutcomeBlocked   Outcome = "blocked"   // an output rule ended it; what was generated is paid
+	OutcomeCut       Outcome = "cut"       // a budget had no room for more; what was generated is paid
 	OutcomeDeadline  Outcome = "deadline"  // the deadline passed; what was generated is paid
 	OutcomeFailed    Outcome = "failed"    // the backend failed before the first event; nobody pays
 	OutcomeBroken    Outcome = "broken"    // the backend failed in mid-answer; we pay, the caller does not
@@ -180,6 +181,9 @@ type Window struct {
 	// Excess. Where Shadow is set everything may.
 	Grace  int64
 	Shadow bool
+	// Cut lets a call begin for the whole of which there is no room, and ends it
+	// where the room does.
+	Cut bool
 }
 
 // An Allocation says how much of a line fed a budget window.

@@ -289,7 +289,7 @@ func (e *entry) window(scope string, at time.Time) accounting.Window {
 	w := accounting.Window{
 		ID:     escape(e.Tenant) + "/" + escape(e.Name) + "/" + scope + "/",
 		Budget: e.Name, Tenant: e.Tenant, Scope: scope, Unit: e.Unit, Limit: e.Limit,
-		Grace: e.grace(), Shadow: e.Mode == Shadow,
+		Grace: e.grace(), Shadow: e.Mode == Shadow, Cut: e.Cut,
 	}
 	if e.length > 0 {
 		return bucket(w, e.length, at)

@@ -244,9 +244,13 @@ func (l *Ledger) entryOf(r spool.Entry) (Entry, error) {
 	if !r.Abandoned {
 		return readEntry(r.Payload)
 	}
-	o, err := readOpening(r.Payload)
+	last := r.Payload
+	if n := len(r.TopUps); n > 0 {
+		last = r.TopUps[n-1]
+	}
+	o, err := readOpening(last)
 	if err != nil {
 		return Entry{}, err
 	}
-	return o.inDoubt(l.Now()), nil
+	return o.inDoubt(l.Now())
 }

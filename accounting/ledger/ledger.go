@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -123,13 +124,12 @@ func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound acc
 	if err != nil {
 		return nil, err
 	}
-	h := &Hold{ledger: l, tally: tally, key: key, open: opening{attempt: attempt, bound: bound}}
+	h := &Hold{ledger: l, tally: tally, key: key, open: opening{attempt: attempt}}
 	if p, ok := l.Prices().Find(attempt.Backend, attempt.BackendModel, attempt.Model, attempt.Start); ok {
-		cost, err := p.Rate(bound)
-		if err != nil {
-			return nil, fmt.Errorf("rate the bound of model %q: %w", attempt.Model, err)
-		}
-		h.price, h.open.cost = p, &cost
+		h.price = p
+	}
+	if err := h.limit(bound); err != nil {
+		return nil, err
 	}
 	book := l.Budgets()
 	claims, err := h.claims(book.Windows(attempt.Subject, attempt.Model, attempt.Start))
@@ -140,6 +140,7 @@ func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound acc
 	if err != nil {
 		return nil, err
 	}
+	h.tallied = worths(h.open.bound, h.open.cost)
 	if h.excesses, err = tally.take(h, bounds); err != nil {
 		return nil, err
 	}
@@ -147,14 +148,36 @@ func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound acc
 		tally.settle(h, nil)
 		return nil, err
 	}
+	l.Watch.exceeded(h.room.Excesses())
+	h.excesses = append(h.excesses, h.room.Excesses()...)
+	h.note(claims)
+	if err := l.Spool.WriteOpen(h.key, h.open.append(nil)); err != nil {
+		h.room.End()
+		tally.settle(h, nil)
+		return nil, err
+	}
 	return h, nil
+}
+
+// limit sets the most that the attempt can use and cost.
+func (h *Hold) limit(bound accounting.Usage) error {
+	h.open.bound = bound
+	if h.price == nil {
+		return nil
+	}
+	cost, err := h.price.Rate(bound)
+	if err != nil {
+		return fmt.Errorf("rate the bound of model %q: %w", h.open.attempt.Model, err)
+	}
+	h.open.cost = &cost
+	return nil
 }
 
 // claims are what the hold is worth in each window.
 func (h *Hold) claims(windows []accounting.Window) ([]accounting.Claim, error) {
 	claims := make([]accounting.Claim, len(windows))
 	for i, w := range windows {
-		amount, err := h.worth(w.Budget, w.Unit, h.open.bound, h.open.cost)
+		amount, err := h.open.worth(w.Budget, w.Unit, h.open.bound, h.open.cost)
 		if err != nil {
 			return nil, err
 		}
@@ -163,28 +186,34 @@ func (h *Hold) claims(windows []accounting.Window) ([]accounting.Claim, error) {
 	return claims, nil
 }
 
-// take takes the room of all claims or of none, and writes it down.
+// take takes the room of all claims or of none. Where there is none in the
+// window of a budget that cuts, it takes only what the beginning of the answer
+// is worth of those that do.
 func (h *Hold) take(ctx context.Context, claims []accounting.Claim) error {
-	l := h.ledger
-	if err := l.Leases.Take(ctx, &h.room, claims); err != nil {
-		var exhausted *accounting.ExhaustedError
-		if errors.As(err, &exhausted) {
-			l.Watch.refused(exhausted.Claim.Window)
+	err := h.ledger.Leases.Take(ctx, &h.room, claims)
+	if exhausted := (*accounting.ExhaustedError)(nil); errors.As(err, &exhausted) {
+		whole, _ := h.open.bound.Get(accounting.Output)
+		if whole > firstOutput && slices.ContainsFunc(claims, func(c accounting.Claim) bool { return c.Window.ID == exhausted.Claim.Window.ID && c.Window.Cut }) {
+			h.whole = whole
+			if err := h.reduce(claims); err != nil {
+				return err
+			}
+			err = h.ledger.Leases.Take(ctx, &h.room, claims)
 		}
-		return err
+		if errors.As(err, &exhausted) {
+			h.ledger.Watch.refused(exhausted.Claim.Window)
+		}
 	}
-	l.Watch.exceeded(h.room.Excesses())
-	h.excesses = append(h.excesses, h.room.Excesses()...)
+	return err
+}
+
+// note says in the opening what is held.
+func (h *Hold) note(claims []accounting.Claim) {
 	h.open.claims = make([]claimed, len(claims))
 	for i, c := range claims {
 		id, covered := h.room.Backing(i)
 		h.open.claims[i] = claimed{c, id, covered}
 	}
-	if err := l.Spool.WriteOpen(h.key, h.open.append(nil)); err != nil {
-		h.room.End()
-		return err
-	}
-	return nil
 }
 
 func keyOf(a accounting.Attempt) (spool.Key, error) {
@@ -205,9 +234,15 @@ type Hold struct {
 	price  *price.Price
 	// excesses are fixed once the hold is made.
 	excesses []accounting.Excess
+	// tallied is what the tally was told that the attempt may come to.
+	tallied map[accounting.Unit]int64
+	// whole is the output that the attempt can have where the hold covers less,
+	// else zero.
+	whole int64
 
 	mu      sync.Mutex
 	room    lease.Hold
+	tight   bool // a top-up was refused
 	settled bool
 	// position is that of the entry in the spool.
 	position spool.Position
@@ -298,7 +333,7 @@ func (h *Hold) entry(line accounting.Line) (Entry, error) {
 		if !line.Outcome.Charged() {
 			break
 		}
-		amount, err := h.worth(c.Window.Budget, c.Window.Unit, line.Usage, line.Cost)
+		amount, err := h.open.worth(c.Window.Budget, c.Window.Unit, line.Usage, line.Cost)
 		if err != nil {
 			return Entry{}, err
 		}
@@ -312,16 +347,20 @@ func (h *Hold) entry(line accounting.Line) (Entry, error) {
 }
 
 // inDoubt is the entry of an attempt that its process did not end: all that it
-// held was used.
-func (o *opening) inDoubt(now time.Time) Entry {
+// was let have was used.
+func (o *opening) inDoubt(now time.Time) (Entry, error) {
 	e := Entry{Line: accounting.Line{
 		Attempt: o.attempt, End: now, Outcome: accounting.OutcomeInDoubt,
 		Usage: o.bound, Source: accounting.SourceReservation, Cost: o.cost,
 	}}
 	for _, c := range o.claims {
-		e.Settled = append(e.Settled, Settled{Window: c.Window, Lease: c.lease, Amount: c.Amount, Uncovered: c.Amount - c.covered})
+		amount, err := o.worth(c.Window.Budget, c.Window.Unit, o.bound, o.cost)
+		if err != nil {
+			return Entry{}, err
+		}
+		e.Settled = append(e.Settled, Settled{Window: c.Window, Lease: c.lease, Amount: amount, Uncovered: max(0, amount-c.covered)})
 	}
-	return e
+	return e, nil
 }
 
 // believable tells whether a usage can be true. A backend that reports
@@ -339,14 +378,14 @@ func believable(u accounting.Usage) bool {
 
 // worth is what a usage and its cost are in a budget's unit. An empty budget
 // stands for the call's own max_cost.
-func (h *Hold) worth(budget string, unit accounting.Unit, u accounting.Usage, cost *accounting.Cost) (int64, error) {
+func (o *opening) worth(budget string, unit accounting.Unit, u accounting.Usage, cost *accounting.Cost) (int64, error) {
 	switch unit {
 	case accounting.UnitRequests:
 		return 1, nil
 	case accounting.UnitTokens:
 		return u.Tokens(), nil
 	}
-	a := h.open.attempt
+	a := o.attempt
 	if cost == nil {
 		return 0, &UnpricedError{Model: a.Model, Backend: a.Backend, Budget: budget, Currency: string(unit)}
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/weir-gateway/weir/accounting/lease"
 )
 
-// Records are what the spool carries: an opening when an attempt begins, and an
-// entry when it has ended. They are written in the order of their fields:
+// Records are what the spool carries: an opening when an attempt begins, and
+// again whenever it may have more, and an entry when it has ended. They are written in the order of their fields:
 // numbers as varints, texts and lists with their length before them, times as
 // microseconds of Unix time, and what may be absent with a byte that tells. The
 // first byte is the version of that order. An older Weir refuses a newer

@@ -139,7 +139,7 @@ func TestTheGeneratorsFillEveryField(t *testing.T) {
 	for seed := range 50 {
 		look(reflect.ValueOf(anAttempt().Example(seed)), "attempt")
 		w := aWindow().Example(seed)
-		w.Shadow, w.Grace = true, 1
+		w.Shadow, w.Grace, w.Cut = true, 1, true
 		look(reflect.ValueOf(w), "window")
 		look(reflect.ValueOf(aCost().Example(seed)), "cost")
 		look(reflect.ValueOf(aLease().Example(seed)), "lease")

@@ -59,7 +59,7 @@ type bound struct {
 func (h *Hold) bounds(perCall []lease.Budget) ([]bound, error) {
 	var list []bound
 	add := func(tenant, budget string, unit accounting.Unit, limit int64) error {
-		need, err := h.worth(budget, unit, h.open.bound, h.open.cost)
+		need, err := h.open.worth(budget, unit, h.open.bound, h.open.cost)
 		list = append(list, bound{BoundError: BoundError{Tenant: tenant, Budget: budget, Unit: unit, Limit: limit, Need: need}})
 		return err
 	}
@@ -102,7 +102,7 @@ func (t *Tally) take(h *Hold, bounds []bound) ([]accounting.Excess, error) {
 		w := accounting.Window{Budget: b.Budget, Tenant: b.Tenant, Scope: string(lease.PerCall), Unit: b.Unit, Limit: b.Limit}
 		excesses = append(excesses, accounting.Excess{Window: w, Taken: b.Taken, Amount: b.Need, Shadow: !covered})
 	}
-	t.add(worths(h.open.bound, h.open.cost), 1)
+	t.add(h.tallied, 1)
 	return excesses, nil
 }
 
@@ -113,7 +113,7 @@ func (t *Tally) settle(h *Hold, charged map[accounting.Unit]int64) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.add(worths(h.open.bound, h.open.cost), -1)
+	t.add(h.tallied, -1)
 	t.add(charged, 1)
 }
 
