@@ -182,9 +182,6 @@ func parseOne(n *yaml.Node) (parsed, error) {
 	case kindBudget:
 		p.budget, err = parseBudget(n)
 		p.Tenant, p.Name = p.budget.Tenant, p.budget.Name
-		if p.budget.Cut {
-			p.warnings = append(p.warnings, fmt.Sprintf("budget %q: `cut` is kept, but this version cuts no call: one whose hold has no room is refused", p.Name))
-		}
 	case kindPolicy:
 		p.policy, err = policy.ParseDocument(n)
 		p.Tenant, p.Name = p.policy.Tenant, p.policy.Name

@@ -164,8 +164,8 @@ func (r *Request) Definitions() []string {
 // A FinishReason says why a candidate ended.
 type FinishReason string
 
-// The finish reasons. Drivers report all but FinishSafety, which is the
-// gateway's own.
+// The finish reasons. Drivers report all but FinishSafety and FinishBudget,
+// which are the gateway's own.
 const (
 	FinishStop          FinishReason = "stop"
 	FinishLength        FinishReason = "length"
@@ -174,6 +174,7 @@ const (
 	FinishRefusal       FinishReason = "refusal"
 	FinishUnknown       FinishReason = "unknown" // the backend gave a reason that has no name here
 	FinishSafety        FinishReason = "safety"  // an output rule ended it
+	FinishBudget        FinishReason = "budget"  // a budget had no room for more
 )
 
 // A Kind says which fields of an Event count.
@@ -266,6 +267,7 @@ type Counter interface {
 	// the marks of its chat template included.
 	CountInput(req *Request) int
 	// CountOutput returns the tokens of the text of one channel of one
-	// candidate. The whole text counts, not the sum of its pieces.
+	// candidate. The whole text counts, not the sum of its pieces, and never for
+	// more than its beginning and the bytes of the rest.
 	CountOutput(model, text string) int
 }

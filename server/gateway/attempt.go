@@ -41,6 +41,9 @@ type attempt struct {
 	first    time.Time              // when the backend first said something, zero before
 	usage    accounting.Usage       // what the backend says was used
 	output   *tokens.Count          // what we counted of it
+	partial  *ledger.Hold           // covers less than the answer may get; else nil
+	full     bool                   // there is room for what was said, and for no more
+	cut      bool                   // by that the answer has ended
 
 	patience *patience // nil where no other target is left
 	decided  bool      // whether there is another attempt
@@ -60,6 +63,9 @@ func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) 
 	hold, err := a.hold(ctx, &req)
 	if err != nil {
 		return refused(err)
+	}
+	if _, all := hold.Covers(); !all {
+		a.partial = hold
 	}
 	calling, end := a.gateway.follower().Attempt(ctx, a.call, Try{Number: a.number, Target: a.target, Request: &req})
 	tried := Tried{Outcome: accounting.OutcomeBroken} // what stands if this function panics
@@ -226,6 +232,9 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 				return a.flush(ctx, err)
 			}
 			a.output.Add(c, backend.Channel(piece.Channel), event.Tool)
+			if !a.covered(ctx) {
+				return a.cutOff(ctx)
+			}
 			a.pieces = a.gate.Write(a.pieces[:0], piece)
 		case backend.Delta:
 			a.heard()
@@ -234,6 +243,9 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 				return a.flush(ctx, err)
 			}
 			a.output.Add(c, backend.Channel(channel), event.Text)
+			if !a.covered(ctx) {
+				return a.cutOff(ctx)
+			}
 			a.pieces = a.gate.Write(a.pieces[:0], policy.Piece{Candidate: c, Channel: channel, Text: event.Text})
 		case backend.Finished:
 			a.heard()
@@ -243,6 +255,9 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 		}
 		if err := a.release(); err != nil {
 			return err
+		}
+		if a.full {
+			return a.cutOff(ctx)
 		}
 	}
 	if a.whole < len(a.finish) {
@@ -400,6 +415,8 @@ func (a *attempt) outcome(ctx context.Context, failure error) accounting.Outcome
 	switch {
 	case failure == nil && a.blocked():
 		return accounting.OutcomeBlocked
+	case failure == nil && a.cut:
+		return accounting.OutcomeCut
 	case failure == nil:
 		return accounting.OutcomeCompleted
 	case !a.accepted:

@@ -278,14 +278,20 @@ func (c *Count) Output() (content, reasoning int64, exact bool) {
 
 // Most returns what the output so far can have at the most: with a tokenizer no
 // more than the bytes of the pieces that have not ended above Output, else the
-// bytes. It costs next to nothing: ask it on the way.
+// bytes, but for a backend.Counter only of what came since the last Output: it
+// counts no text as more tokens than its beginning and the bytes of the rest. It
+// costs next to nothing: ask it on the way.
 func (c *Count) Most() int64 {
-	if c.tokenizer == nil {
+	if c.texts == nil {
 		return c.bytes
 	}
 	var n int64
 	for _, o := range c.texts {
-		n += int64(o.stream.Most())
+		if o.stream != nil {
+			n += int64(o.stream.Most())
+		} else {
+			n += o.tokens + int64(len(o.all)-o.counted)
+		}
 	}
 	return n
 }

@@ -205,8 +205,8 @@ type Budget struct {
 	GracePercent int32 `protobuf:"varint,8,opt,name=grace_percent,json=gracePercent,proto3" json:"grace_percent,omitempty"`
 	// Shares of the limit, in hundredths, at which an alert is raised.
 	AlertPercents []int32 `protobuf:"varint,9,rep,packed,name=alert_percents,json=alertPercents,proto3" json:"alert_percents,omitempty"`
-	// Whether a call may begin that its full hold has no room for. This version
-	// keeps it and cuts no call.
+	// Whether a call may begin that its full hold has no room for. It ends with
+	// FINISH_REASON_BUDGET where the room does.
 	Cut bool `protobuf:"varint,10,opt,name=cut,proto3" json:"cut,omitempty"`
 	// The windows of now, those of which most is taken first: at most 10 of each
 	// budget in a list, at most 100 of a budget by itself. A window in which

@@ -139,7 +139,7 @@ func messageOf(said gateway.Collected) message {
 // finishReason says why a candidate ended in the five words that OpenAI has.
 func finishReason(f backend.FinishReason) string {
 	switch f {
-	case backend.FinishLength:
+	case backend.FinishLength, backend.FinishBudget:
 		return "length"
 	case backend.FinishToolCalls:
 		return "tool_calls"

@@ -133,6 +133,7 @@ var finishReasons = map[backend.FinishReason]weirv1.FinishReason{
 	backend.FinishBackendFilter: weirv1.FinishReason_FINISH_REASON_BACKEND_FILTER,
 	backend.FinishRefusal:       weirv1.FinishReason_FINISH_REASON_REFUSAL,
 	backend.FinishSafety:        weirv1.FinishReason_FINISH_REASON_SAFETY,
+	backend.FinishBudget:        weirv1.FinishReason_FINISH_REASON_BUDGET,
 	backend.FinishUnknown:       weirv1.FinishReason_FINISH_REASON_UNSPECIFIED,
 }
 
