@@ -131,8 +131,11 @@ func (c *callCommand) Run(ctx context.Context, t terminal) error {
 			fmt.Fprintf(t.out, "%s(%s)\n", call.Name, call.Arguments)
 		}
 	}
-	if result.FinishReason == "safety" {
+	switch result.FinishReason {
+	case "safety":
 		return &codedError{exitBlocked, errors.New("the answer ends here: " + blockedBy(result.Verdicts))}
+	case "budget":
+		return &codedError{exitExhausted, errors.New("the answer ends here: a budget has no room for more of it; weir budget list tells which")}
 	}
 	return nil
 }
