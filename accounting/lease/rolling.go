@@ -9,14 +9,14 @@ import (
 	"github.com/weir-gateway/weir/accounting"
 )
 
-// A rolling window is kept as a series of buckets, sixty to its length. A use
+// Buckets is how many of them a rolling window is kept as, in a series. A use
 // belongs to the bucket in which it began, and finds room only where that
 // bucket, those that the window may still reach from it, and all later ones
 // have some together. The oldest of them counts whole, although the window
 // reaches only into it: no stretch of time of the window's length, wherever it
 // begins, ever holds more than the limit, and up to a sixtieth of the length
 // longer than needed it is full.
-const buckets = 60
+const Buckets = 60
 
 const (
 	shortestRolling = time.Hour
@@ -60,7 +60,7 @@ func nameLength(d time.Duration) string {
 
 // bucket completes a window with the bucket of its series that a time lies in.
 func bucket(w accounting.Window, length time.Duration, at time.Time) accounting.Window {
-	width := length / buckets
+	width := length / Buckets
 	seconds := int64(width / time.Second)
 	start := time.Unix(at.Unix()-(at.Unix()%seconds+seconds)%seconds, 0).UTC()
 	w.Series = w.ID + "rolling-" + nameLength(length)

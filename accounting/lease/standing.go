@@ -49,7 +49,7 @@ func (e *entry) listing(at time.Time) Listing {
 	w := e.window(l.Scope, at)
 	l.Start, l.End = w.Start, w.End
 	if e.length > 0 {
-		l.Start, l.Bucket = w.Since, e.length/buckets
+		l.Start, l.Bucket = w.Since, e.length/Buckets
 	}
 	return l
 }

@@ -363,39 +363,3 @@ func (s *Store) Reclaim(ctx context.Context, id lease.ID, charge *accounting.Lin
 	})
 	return rest, err
 }
-
-// Leases returns the leases of a tenant's windows, or of all where it is empty,
-// that are not closed or that something remains of: by window, and up to limit
-// of them.
-func (s *Store) Leases(ctx context.Context, tenant string, limit int) ([]LeaseState, error) {
-	var list []LeaseState
-	err := s.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		list = nil
-		return rows(ctx, tx, `SELECT l.replica, l.incarnation, l.number, l.granted, l.returned, l.settled, l.expires, l.state, w.id, w.budget, w.tenant, w.scope, w.unit
-			FROM leases l JOIN windows w ON w.id = l.window_id
-			WHERE (l.state <> 'closed' OR l.granted > l.returned + l.settled) AND ($1 = '' OR w.tenant = $1)
-			ORDER BY w.id, l.replica, l.incarnation, l.number LIMIT $2`, []any{tenant, limit}, func(r *sql.Rows) error {
-			var l LeaseState
-			var expires int64
-			err := r.Scan(&l.ID.Replica, &l.ID.Incarnation, &l.ID.Number, &l.Granted, &l.Returned, &l.Settled, &expires, &l.State,
-				&l.Window.ID, &l.Window.Budget, &l.Window.Tenant, &l.Window.Scope, &l.Window.Unit)
-			l.Expires = timeOf(expires)
-			list = append(list, l)
-			return err
-		})
-	})
-	return list, err
-}
-
-// A LeaseState is a lease as it stands.
-type LeaseState struct {
-	ID                         lease.ID
-	Window                     accounting.Window
-	Granted, Returned, Settled int64
-	Expires                    time.Time
-	State                      lease.State
-}
-
-// Remainder is what is left of the lease: free, held by calls, or on its way to
-// be settled.
-func (l LeaseState) Remainder() int64 { return l.Granted - l.Returned - l.Settled }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weir-gateway/weir/accounting"
+	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/ledger"
 )
 
@@ -223,7 +224,7 @@ func windowList(t *testing.T, open Opener) {
 	if list, err := s.Windows(t.Context(), "acme", july.Start, 1); err != nil || len(list) != 1 {
 		t.Errorf("%d windows, %v; want 1", len(list), err)
 	}
-	leases, err := s.Leases(t.Context(), "acme", 10)
+	leases, err := s.Leases(t.Context(), lease.Query{Tenant: "acme", Limit: 10})
 	if err != nil || len(leases) != 3 || leases[0].Window.ID != "a-forever" || leases[0].Remainder() != 1 || leases[0].ID.Number != 3 {
 		t.Errorf("leases %+v, %v", leases, err)
 	}
