@@ -25,6 +25,7 @@ import (
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/accounting/outputlog"
+	"github.com/weir-gateway/weir/accounting/spool"
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server"
 	"github.com/weir-gateway/weir/server/admin"
@@ -212,6 +213,7 @@ func (w *weir) build(config Config) error {
 		err = faceweir.Register(s, faceweir.Config{
 			Gateway: g, Admin: w.admin, Reports: w.store, Budgets: w.store, Keys: w.store, Live: w.live, Now: time.Now,
 			Outputs: w.store, Log: w.output, Redactor: redactor,
+			Ledger: w.store, Spool: func() (spool.Stats, error) { return w.ledger.Spool.Stats(), w.ledger.Spool.Err() },
 			Away:  func(err error) bool { return errors.Is(err, store.ErrUnavailable) },
 			Taken: func(err error) bool { return errors.Is(err, store.ErrAdjusted) },
 		})

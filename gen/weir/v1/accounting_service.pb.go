@@ -383,6 +383,339 @@ func (x *AdjustBudgetResponse) GetAdjustment() *BudgetAdjustment {
 	return nil
 }
 
+// ListLeasesRequest asks for leases.
+type ListLeasesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}", or "tenants/-" for all of them.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Most leases in an answer. Zero means 100.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before, with the same parent. Empty means the
+	// first page.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLeasesRequest) Reset() {
+	*x = ListLeasesRequest{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLeasesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLeasesRequest) ProtoMessage() {}
+
+func (x *ListLeasesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLeasesRequest.ProtoReflect.Descriptor instead.
+func (*ListLeasesRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListLeasesRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListLeasesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListLeasesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListLeasesResponse is a page of leases.
+type ListLeasesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The leases that are not closed or that something remains of, by window.
+	Leases []*Lease `protobuf:"bytes,1,rep,name=leases,proto3" json:"leases,omitempty"`
+	// Token of the next page. Empty means there is none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLeasesResponse) Reset() {
+	*x = ListLeasesResponse{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLeasesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLeasesResponse) ProtoMessage() {}
+
+func (x *ListLeasesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLeasesResponse.ProtoReflect.Descriptor instead.
+func (*ListLeasesResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListLeasesResponse) GetLeases() []*Lease {
+	if x != nil {
+		return x.Leases
+	}
+	return nil
+}
+
+func (x *ListLeasesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// ReclaimLeaseRequest asks for the end of a lease.
+type ReclaimLeaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "leases/{replica}/{incarnation}/{number}".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Return what remains to the window. Else it is charged: nobody knows what the
+	// calls that were lost came to, and they came to no more than that.
+	Free          bool `protobuf:"varint,2,opt,name=free,proto3" json:"free,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReclaimLeaseRequest) Reset() {
+	*x = ReclaimLeaseRequest{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReclaimLeaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReclaimLeaseRequest) ProtoMessage() {}
+
+func (x *ReclaimLeaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReclaimLeaseRequest.ProtoReflect.Descriptor instead.
+func (*ReclaimLeaseRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReclaimLeaseRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReclaimLeaseRequest) GetFree() bool {
+	if x != nil {
+		return x.Free
+	}
+	return false
+}
+
+// ReclaimLeaseResponse is a lease that has ended.
+type ReclaimLeaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The lease, closed and with nothing remaining.
+	Lease *Lease `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
+	// What was charged or returned. Zero where the lease was closed already.
+	Reclaimed *BudgetAmount `protobuf:"bytes,2,opt,name=reclaimed,proto3" json:"reclaimed,omitempty"`
+	// Request id of the ledger's line that charges it. Empty where nothing was
+	// charged.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReclaimLeaseResponse) Reset() {
+	*x = ReclaimLeaseResponse{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReclaimLeaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReclaimLeaseResponse) ProtoMessage() {}
+
+func (x *ReclaimLeaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReclaimLeaseResponse.ProtoReflect.Descriptor instead.
+func (*ReclaimLeaseResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ReclaimLeaseResponse) GetLease() *Lease {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+func (x *ReclaimLeaseResponse) GetReclaimed() *BudgetAmount {
+	if x != nil {
+		return x.Reclaimed
+	}
+	return nil
+}
+
+func (x *ReclaimLeaseResponse) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// CheckLedgerRequest asks for all checks.
+type CheckLedgerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckLedgerRequest) Reset() {
+	*x = CheckLedgerRequest{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckLedgerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckLedgerRequest) ProtoMessage() {}
+
+func (x *CheckLedgerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckLedgerRequest.ProtoReflect.Descriptor instead.
+func (*CheckLedgerRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{10}
+}
+
+// CheckLedgerResponse is how the ledger stands.
+type CheckLedgerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The worst verdict of the checks.
+	Verdict LedgerVerdict `protobuf:"varint,1,opt,name=verdict,proto3,enum=weir.v1.LedgerVerdict" json:"verdict,omitempty"`
+	// The checks, always all of them and in one order.
+	Checks        []*LedgerCheck `protobuf:"bytes,2,rep,name=checks,proto3" json:"checks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckLedgerResponse) Reset() {
+	*x = CheckLedgerResponse{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckLedgerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckLedgerResponse) ProtoMessage() {}
+
+func (x *CheckLedgerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckLedgerResponse.ProtoReflect.Descriptor instead.
+func (*CheckLedgerResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CheckLedgerResponse) GetVerdict() LedgerVerdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return LedgerVerdict_LEDGER_VERDICT_UNSPECIFIED
+}
+
+func (x *CheckLedgerResponse) GetChecks() []*LedgerCheck {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
 // QueryCostsRequest asks for sums.
 type QueryCostsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -407,7 +740,7 @@ type QueryCostsRequest struct {
 
 func (x *QueryCostsRequest) Reset() {
 	*x = QueryCostsRequest{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[6]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +752,7 @@ func (x *QueryCostsRequest) String() string {
 func (*QueryCostsRequest) ProtoMessage() {}
 
 func (x *QueryCostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[6]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,7 +765,7 @@ func (x *QueryCostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryCostsRequest.ProtoReflect.Descriptor instead.
 func (*QueryCostsRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *QueryCostsRequest) GetParent() string {
@@ -492,7 +825,7 @@ type QueryCostsResponse struct {
 
 func (x *QueryCostsResponse) Reset() {
 	*x = QueryCostsResponse{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[7]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +837,7 @@ func (x *QueryCostsResponse) String() string {
 func (*QueryCostsResponse) ProtoMessage() {}
 
 func (x *QueryCostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[7]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +850,7 @@ func (x *QueryCostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryCostsResponse.ProtoReflect.Descriptor instead.
 func (*QueryCostsResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *QueryCostsResponse) GetRows() []*CostRow {
@@ -564,7 +897,7 @@ type CostRow struct {
 
 func (x *CostRow) Reset() {
 	*x = CostRow{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[8]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -576,7 +909,7 @@ func (x *CostRow) String() string {
 func (*CostRow) ProtoMessage() {}
 
 func (x *CostRow) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[8]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -589,7 +922,7 @@ func (x *CostRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostRow.ProtoReflect.Descriptor instead.
 func (*CostRow) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CostRow) GetDimensions() map[string]string {
@@ -638,7 +971,7 @@ var File_weir_v1_accounting_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\n" +
-	" weir/v1/accounting_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14weir/v1/budget.proto\x1a\x13weir/v1/money.proto\x1a\x13weir/v1/usage.proto\"\x84\x02\n" +
+	" weir/v1/accounting_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14weir/v1/budget.proto\x1a\x14weir/v1/ledger.proto\x1a\x13weir/v1/money.proto\x1a\x13weir/v1/usage.proto\"\x84\x02\n" +
 	"\x12ListBudgetsRequest\x12\x9b\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\x82\x01\xe0A\x02\xfaA\x10\x12\x0eweir.v1/Budget\xbaHi\xba\x01f\n" +
 	"\x0ebudgets.parent\x12\x16must be tenants/TENANT\x1a<this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x06parent\x12'\n" +
@@ -669,7 +1002,32 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\x14AdjustBudgetResponse\x12>\n" +
 	"\n" +
 	"adjustment\x18\x01 \x01(\v2\x19.weir.v1.BudgetAdjustmentB\x03\xe0A\x03R\n" +
-	"adjustment\"\xe8\x04\n" +
+	"adjustment\"\x9c\x02\n" +
+	"\x11ListLeasesRequest\x12\xb4\x01\n" +
+	"\x06parent\x18\x01 \x01(\tB\x9b\x01\xe0A\x02\xfaA\x0f\x12\rweir.v1/Lease\xbaH\x82\x01\xba\x01\x7f\n" +
+	"\rleases.parent\x12,must be tenants/TENANT, or tenants/- for all\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"n\n" +
+	"\x12ListLeasesResponse\x12+\n" +
+	"\x06leases\x18\x01 \x03(\v2\x0e.weir.v1.LeaseB\x03\xe0A\x03R\x06leases\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xf3\x01\n" +
+	"\x13ReclaimLeaseRequest\x12\xc7\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\xb2\x01\xe0A\x02\xfaA\x0f\n" +
+	"\rweir.v1/Lease\xbaH\x99\x01\xba\x01\x95\x01\n" +
+	"\n" +
+	"lease.name\x12?must be leases/REPLICA/INCARNATION/NUMBER, as ListLeases has it\x1aFthis.matches('^leases/[^/]{1,128}/[1-9][0-9]{0,18}/[1-9][0-9]{0,18}$')R\x04name\x12\x12\n" +
+	"\x04free\x18\x02 \x01(\bR\x04free\"\x9f\x01\n" +
+	"\x14ReclaimLeaseResponse\x12)\n" +
+	"\x05lease\x18\x01 \x01(\v2\x0e.weir.v1.LeaseB\x03\xe0A\x03R\x05lease\x128\n" +
+	"\treclaimed\x18\x02 \x01(\v2\x15.weir.v1.BudgetAmountB\x03\xe0A\x03R\treclaimed\x12\"\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x03\xe0A\x03R\trequestId\"\x14\n" +
+	"\x12CheckLedgerRequest\"\x7f\n" +
+	"\x13CheckLedgerResponse\x125\n" +
+	"\averdict\x18\x01 \x01(\x0e2\x16.weir.v1.LedgerVerdictB\x03\xe0A\x03R\averdict\x121\n" +
+	"\x06checks\x18\x02 \x03(\v2\x14.weir.v1.LedgerCheckB\x03\xe0A\x03R\x06checks\"\xe8\x04\n" +
 	"\x11QueryCostsRequest\x12\xb7\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\x9e\x01\xe0A\x02\xbaH\x97\x01\xba\x01\x93\x01\n" +
 	"\fcosts.parent\x12Amust be tenants/TENANT, or tenants/- for all that the key may see\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12D\n" +
@@ -697,13 +1055,17 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\x0eunpriced_calls\x18\x06 \x01(\x03B\x03\xe0A\x03R\runpricedCalls\x1a=\n" +
 	"\x0fDimensionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xd9\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xcd\a\n" +
 	"\x11AccountingService\x12\x99\x01\n" +
 	"\n" +
 	"QueryCosts\x12\x1a.weir.v1.QueryCostsRequest\x1a\x1b.weir.v1.QueryCostsResponse\"R\xdaA\x1aparent,start_time,end_time\x82\xd3\xe4\x93\x02,:\x01*\"'/weir/v1/{parent=tenants/*}/costs:query\x90\x02\x01\x12\x81\x01\n" +
 	"\vListBudgets\x12\x1b.weir.v1.ListBudgetsRequest\x1a\x1c.weir.v1.ListBudgetsResponse\"7\xdaA\x06parent\x82\xd3\xe4\x93\x02%\x12#/weir/v1/{parent=tenants/*}/budgets\x90\x02\x01\x12y\n" +
 	"\tGetBudget\x12\x19.weir.v1.GetBudgetRequest\x1a\x1a.weir.v1.GetBudgetResponse\"5\xdaA\x04name\x82\xd3\xe4\x93\x02%\x12#/weir/v1/{name=tenants/*/budgets/*}\x90\x02\x01\x12\xa8\x01\n" +
-	"\fAdjustBudget\x12\x1c.weir.v1.AdjustBudgetRequest\x1a\x1d.weir.v1.AdjustBudgetResponse\"[\xdaA name,amount,reason,adjustment_id\x82\xd3\xe4\x93\x02/:\x01*\"*/weir/v1/{name=tenants/*/budgets/*}:adjust\x90\x02\x02B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\fAdjustBudget\x12\x1c.weir.v1.AdjustBudgetRequest\x1a\x1d.weir.v1.AdjustBudgetResponse\"[\xdaA name,amount,reason,adjustment_id\x82\xd3\xe4\x93\x02/:\x01*\"*/weir/v1/{name=tenants/*/budgets/*}:adjust\x90\x02\x02\x12}\n" +
+	"\n" +
+	"ListLeases\x12\x1a.weir.v1.ListLeasesRequest\x1a\x1b.weir.v1.ListLeasesResponse\"6\xdaA\x06parent\x82\xd3\xe4\x93\x02$\x12\"/weir/v1/{parent=tenants/*}/leases\x90\x02\x01\x12\x86\x01\n" +
+	"\fReclaimLease\x12\x1c.weir.v1.ReclaimLeaseRequest\x1a\x1d.weir.v1.ReclaimLeaseResponse\"9\xdaA\x04name\x82\xd3\xe4\x93\x02):\x01*\"$/weir/v1/{name=leases/*/*/*}:reclaim\x90\x02\x02\x12j\n" +
+	"\vCheckLedger\x12\x1b.weir.v1.CheckLedgerRequest\x1a\x1c.weir.v1.CheckLedgerResponse\" \x82\xd3\xe4\x93\x02\x17\x12\x15/weir/v1/ledger:check\x90\x02\x01B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_accounting_service_proto_rawDescOnce sync.Once
@@ -717,7 +1079,7 @@ func file_weir_v1_accounting_service_proto_rawDescGZIP() []byte {
 	return file_weir_v1_accounting_service_proto_rawDescData
 }
 
-var file_weir_v1_accounting_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_weir_v1_accounting_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_weir_v1_accounting_service_proto_goTypes = []any{
 	(*ListBudgetsRequest)(nil),    // 0: weir.v1.ListBudgetsRequest
 	(*ListBudgetsResponse)(nil),   // 1: weir.v1.ListBudgetsResponse
@@ -725,45 +1087,65 @@ var file_weir_v1_accounting_service_proto_goTypes = []any{
 	(*GetBudgetResponse)(nil),     // 3: weir.v1.GetBudgetResponse
 	(*AdjustBudgetRequest)(nil),   // 4: weir.v1.AdjustBudgetRequest
 	(*AdjustBudgetResponse)(nil),  // 5: weir.v1.AdjustBudgetResponse
-	(*QueryCostsRequest)(nil),     // 6: weir.v1.QueryCostsRequest
-	(*QueryCostsResponse)(nil),    // 7: weir.v1.QueryCostsResponse
-	(*CostRow)(nil),               // 8: weir.v1.CostRow
-	nil,                           // 9: weir.v1.CostRow.DimensionsEntry
-	(*Budget)(nil),                // 10: weir.v1.Budget
-	(*BudgetAdjustment)(nil),      // 11: weir.v1.BudgetAdjustment
-	(*BudgetAlert)(nil),           // 12: weir.v1.BudgetAlert
-	(*BudgetAmount)(nil),          // 13: weir.v1.BudgetAmount
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*Money)(nil),                 // 15: weir.v1.Money
-	(*Usage)(nil),                 // 16: weir.v1.Usage
+	(*ListLeasesRequest)(nil),     // 6: weir.v1.ListLeasesRequest
+	(*ListLeasesResponse)(nil),    // 7: weir.v1.ListLeasesResponse
+	(*ReclaimLeaseRequest)(nil),   // 8: weir.v1.ReclaimLeaseRequest
+	(*ReclaimLeaseResponse)(nil),  // 9: weir.v1.ReclaimLeaseResponse
+	(*CheckLedgerRequest)(nil),    // 10: weir.v1.CheckLedgerRequest
+	(*CheckLedgerResponse)(nil),   // 11: weir.v1.CheckLedgerResponse
+	(*QueryCostsRequest)(nil),     // 12: weir.v1.QueryCostsRequest
+	(*QueryCostsResponse)(nil),    // 13: weir.v1.QueryCostsResponse
+	(*CostRow)(nil),               // 14: weir.v1.CostRow
+	nil,                           // 15: weir.v1.CostRow.DimensionsEntry
+	(*Budget)(nil),                // 16: weir.v1.Budget
+	(*BudgetAdjustment)(nil),      // 17: weir.v1.BudgetAdjustment
+	(*BudgetAlert)(nil),           // 18: weir.v1.BudgetAlert
+	(*BudgetAmount)(nil),          // 19: weir.v1.BudgetAmount
+	(*Lease)(nil),                 // 20: weir.v1.Lease
+	(LedgerVerdict)(0),            // 21: weir.v1.LedgerVerdict
+	(*LedgerCheck)(nil),           // 22: weir.v1.LedgerCheck
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*Money)(nil),                 // 24: weir.v1.Money
+	(*Usage)(nil),                 // 25: weir.v1.Usage
 }
 var file_weir_v1_accounting_service_proto_depIdxs = []int32{
-	10, // 0: weir.v1.ListBudgetsResponse.budgets:type_name -> weir.v1.Budget
-	10, // 1: weir.v1.GetBudgetResponse.budget:type_name -> weir.v1.Budget
-	11, // 2: weir.v1.GetBudgetResponse.adjustments:type_name -> weir.v1.BudgetAdjustment
-	12, // 3: weir.v1.GetBudgetResponse.alerts:type_name -> weir.v1.BudgetAlert
-	13, // 4: weir.v1.AdjustBudgetRequest.amount:type_name -> weir.v1.BudgetAmount
-	11, // 5: weir.v1.AdjustBudgetResponse.adjustment:type_name -> weir.v1.BudgetAdjustment
-	14, // 6: weir.v1.QueryCostsRequest.start_time:type_name -> google.protobuf.Timestamp
-	14, // 7: weir.v1.QueryCostsRequest.end_time:type_name -> google.protobuf.Timestamp
-	8,  // 8: weir.v1.QueryCostsResponse.rows:type_name -> weir.v1.CostRow
-	15, // 9: weir.v1.QueryCostsResponse.totals:type_name -> weir.v1.Money
-	9,  // 10: weir.v1.CostRow.dimensions:type_name -> weir.v1.CostRow.DimensionsEntry
-	16, // 11: weir.v1.CostRow.usage:type_name -> weir.v1.Usage
-	15, // 12: weir.v1.CostRow.costs:type_name -> weir.v1.Money
-	6,  // 13: weir.v1.AccountingService.QueryCosts:input_type -> weir.v1.QueryCostsRequest
-	0,  // 14: weir.v1.AccountingService.ListBudgets:input_type -> weir.v1.ListBudgetsRequest
-	2,  // 15: weir.v1.AccountingService.GetBudget:input_type -> weir.v1.GetBudgetRequest
-	4,  // 16: weir.v1.AccountingService.AdjustBudget:input_type -> weir.v1.AdjustBudgetRequest
-	7,  // 17: weir.v1.AccountingService.QueryCosts:output_type -> weir.v1.QueryCostsResponse
-	1,  // 18: weir.v1.AccountingService.ListBudgets:output_type -> weir.v1.ListBudgetsResponse
-	3,  // 19: weir.v1.AccountingService.GetBudget:output_type -> weir.v1.GetBudgetResponse
-	5,  // 20: weir.v1.AccountingService.AdjustBudget:output_type -> weir.v1.AdjustBudgetResponse
-	17, // [17:21] is the sub-list for method output_type
-	13, // [13:17] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	16, // 0: weir.v1.ListBudgetsResponse.budgets:type_name -> weir.v1.Budget
+	16, // 1: weir.v1.GetBudgetResponse.budget:type_name -> weir.v1.Budget
+	17, // 2: weir.v1.GetBudgetResponse.adjustments:type_name -> weir.v1.BudgetAdjustment
+	18, // 3: weir.v1.GetBudgetResponse.alerts:type_name -> weir.v1.BudgetAlert
+	19, // 4: weir.v1.AdjustBudgetRequest.amount:type_name -> weir.v1.BudgetAmount
+	17, // 5: weir.v1.AdjustBudgetResponse.adjustment:type_name -> weir.v1.BudgetAdjustment
+	20, // 6: weir.v1.ListLeasesResponse.leases:type_name -> weir.v1.Lease
+	20, // 7: weir.v1.ReclaimLeaseResponse.lease:type_name -> weir.v1.Lease
+	19, // 8: weir.v1.ReclaimLeaseResponse.reclaimed:type_name -> weir.v1.BudgetAmount
+	21, // 9: weir.v1.CheckLedgerResponse.verdict:type_name -> weir.v1.LedgerVerdict
+	22, // 10: weir.v1.CheckLedgerResponse.checks:type_name -> weir.v1.LedgerCheck
+	23, // 11: weir.v1.QueryCostsRequest.start_time:type_name -> google.protobuf.Timestamp
+	23, // 12: weir.v1.QueryCostsRequest.end_time:type_name -> google.protobuf.Timestamp
+	14, // 13: weir.v1.QueryCostsResponse.rows:type_name -> weir.v1.CostRow
+	24, // 14: weir.v1.QueryCostsResponse.totals:type_name -> weir.v1.Money
+	15, // 15: weir.v1.CostRow.dimensions:type_name -> weir.v1.CostRow.DimensionsEntry
+	25, // 16: weir.v1.CostRow.usage:type_name -> weir.v1.Usage
+	24, // 17: weir.v1.CostRow.costs:type_name -> weir.v1.Money
+	12, // 18: weir.v1.AccountingService.QueryCosts:input_type -> weir.v1.QueryCostsRequest
+	0,  // 19: weir.v1.AccountingService.ListBudgets:input_type -> weir.v1.ListBudgetsRequest
+	2,  // 20: weir.v1.AccountingService.GetBudget:input_type -> weir.v1.GetBudgetRequest
+	4,  // 21: weir.v1.AccountingService.AdjustBudget:input_type -> weir.v1.AdjustBudgetRequest
+	6,  // 22: weir.v1.AccountingService.ListLeases:input_type -> weir.v1.ListLeasesRequest
+	8,  // 23: weir.v1.AccountingService.ReclaimLease:input_type -> weir.v1.ReclaimLeaseRequest
+	10, // 24: weir.v1.AccountingService.CheckLedger:input_type -> weir.v1.CheckLedgerRequest
+	13, // 25: weir.v1.AccountingService.QueryCosts:output_type -> weir.v1.QueryCostsResponse
+	1,  // 26: weir.v1.AccountingService.ListBudgets:output_type -> weir.v1.ListBudgetsResponse
+	3,  // 27: weir.v1.AccountingService.GetBudget:output_type -> weir.v1.GetBudgetResponse
+	5,  // 28: weir.v1.AccountingService.AdjustBudget:output_type -> weir.v1.AdjustBudgetResponse
+	7,  // 29: weir.v1.AccountingService.ListLeases:output_type -> weir.v1.ListLeasesResponse
+	9,  // 30: weir.v1.AccountingService.ReclaimLease:output_type -> weir.v1.ReclaimLeaseResponse
+	11, // 31: weir.v1.AccountingService.CheckLedger:output_type -> weir.v1.CheckLedgerResponse
+	25, // [25:32] is the sub-list for method output_type
+	18, // [18:25] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_accounting_service_proto_init() }
@@ -772,6 +1154,7 @@ func file_weir_v1_accounting_service_proto_init() {
 		return
 	}
 	file_weir_v1_budget_proto_init()
+	file_weir_v1_ledger_proto_init()
 	file_weir_v1_money_proto_init()
 	file_weir_v1_usage_proto_init()
 	type x struct{}
@@ -780,7 +1163,7 @@ func file_weir_v1_accounting_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_accounting_service_proto_rawDesc), len(file_weir_v1_accounting_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

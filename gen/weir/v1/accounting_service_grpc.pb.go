@@ -23,6 +23,9 @@ const (
 	AccountingService_ListBudgets_FullMethodName  = "/weir.v1.AccountingService/ListBudgets"
 	AccountingService_GetBudget_FullMethodName    = "/weir.v1.AccountingService/GetBudget"
 	AccountingService_AdjustBudget_FullMethodName = "/weir.v1.AccountingService/AdjustBudget"
+	AccountingService_ListLeases_FullMethodName   = "/weir.v1.AccountingService/ListLeases"
+	AccountingService_ReclaimLease_FullMethodName = "/weir.v1.AccountingService/ReclaimLease"
+	AccountingService_CheckLedger_FullMethodName  = "/weir.v1.AccountingService/CheckLedger"
 )
 
 // AccountingServiceClient is the client API for AccountingService service.
@@ -57,6 +60,26 @@ type AccountingServiceClient interface {
 	// key; NOT_FOUND for the budget; ALREADY_EXISTS for an adjustment_id that
 	// stands for another amount or scope; UNAVAILABLE where the store is away.
 	AdjustBudget(ctx context.Context, in *AdjustBudgetRequest, opts ...grpc.CallOption) (*AdjustBudgetResponse, error)
+	// Lists what replicas have of budget windows, by window. For the platform.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name or page token; PERMISSION_DENIED for
+	// everybody else; NOT_FOUND for the tenant; UNAVAILABLE where the store is
+	// away.
+	ListLeases(ctx context.Context, in *ListLeasesRequest, opts ...grpc.CallOption) (*ListLeasesResponse, error)
+	// Ends a lease whose replica does not come back, such as one whose disk is
+	// lost: what remains of it is charged to its window, or returned to it. A lease
+	// that is closed already is answered as it is. For the platform.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name; PERMISSION_DENIED for everybody
+	// else; NOT_FOUND for the lease; FAILED_PRECONDITION while it is live, since
+	// its replica may still use it; UNAVAILABLE where the store is away.
+	ReclaimLease(ctx context.Context, in *ReclaimLeaseRequest, opts ...grpc.CallOption) (*ReclaimLeaseResponse, error)
+	// Recomputes what the ledger promises from what it stands on, and looks at
+	// this replica's spool. For the platform.
+	//
+	// Errors: PERMISSION_DENIED for everybody else; UNAVAILABLE where the store is
+	// away.
+	CheckLedger(ctx context.Context, in *CheckLedgerRequest, opts ...grpc.CallOption) (*CheckLedgerResponse, error)
 }
 
 type accountingServiceClient struct {
@@ -107,6 +130,36 @@ func (c *accountingServiceClient) AdjustBudget(ctx context.Context, in *AdjustBu
 	return out, nil
 }
 
+func (c *accountingServiceClient) ListLeases(ctx context.Context, in *ListLeasesRequest, opts ...grpc.CallOption) (*ListLeasesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLeasesResponse)
+	err := c.cc.Invoke(ctx, AccountingService_ListLeases_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountingServiceClient) ReclaimLease(ctx context.Context, in *ReclaimLeaseRequest, opts ...grpc.CallOption) (*ReclaimLeaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReclaimLeaseResponse)
+	err := c.cc.Invoke(ctx, AccountingService_ReclaimLease_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountingServiceClient) CheckLedger(ctx context.Context, in *CheckLedgerRequest, opts ...grpc.CallOption) (*CheckLedgerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckLedgerResponse)
+	err := c.cc.Invoke(ctx, AccountingService_CheckLedger_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AccountingServiceServer is the server API for AccountingService service.
 // All implementations must embed UnimplementedAccountingServiceServer
 // for forward compatibility.
@@ -139,6 +192,26 @@ type AccountingServiceServer interface {
 	// key; NOT_FOUND for the budget; ALREADY_EXISTS for an adjustment_id that
 	// stands for another amount or scope; UNAVAILABLE where the store is away.
 	AdjustBudget(context.Context, *AdjustBudgetRequest) (*AdjustBudgetResponse, error)
+	// Lists what replicas have of budget windows, by window. For the platform.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name or page token; PERMISSION_DENIED for
+	// everybody else; NOT_FOUND for the tenant; UNAVAILABLE where the store is
+	// away.
+	ListLeases(context.Context, *ListLeasesRequest) (*ListLeasesResponse, error)
+	// Ends a lease whose replica does not come back, such as one whose disk is
+	// lost: what remains of it is charged to its window, or returned to it. A lease
+	// that is closed already is answered as it is. For the platform.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name; PERMISSION_DENIED for everybody
+	// else; NOT_FOUND for the lease; FAILED_PRECONDITION while it is live, since
+	// its replica may still use it; UNAVAILABLE where the store is away.
+	ReclaimLease(context.Context, *ReclaimLeaseRequest) (*ReclaimLeaseResponse, error)
+	// Recomputes what the ledger promises from what it stands on, and looks at
+	// this replica's spool. For the platform.
+	//
+	// Errors: PERMISSION_DENIED for everybody else; UNAVAILABLE where the store is
+	// away.
+	CheckLedger(context.Context, *CheckLedgerRequest) (*CheckLedgerResponse, error)
 	mustEmbedUnimplementedAccountingServiceServer()
 }
 
@@ -160,6 +233,15 @@ func (UnimplementedAccountingServiceServer) GetBudget(context.Context, *GetBudge
 }
 func (UnimplementedAccountingServiceServer) AdjustBudget(context.Context, *AdjustBudgetRequest) (*AdjustBudgetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AdjustBudget not implemented")
+}
+func (UnimplementedAccountingServiceServer) ListLeases(context.Context, *ListLeasesRequest) (*ListLeasesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLeases not implemented")
+}
+func (UnimplementedAccountingServiceServer) ReclaimLease(context.Context, *ReclaimLeaseRequest) (*ReclaimLeaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReclaimLease not implemented")
+}
+func (UnimplementedAccountingServiceServer) CheckLedger(context.Context, *CheckLedgerRequest) (*CheckLedgerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckLedger not implemented")
 }
 func (UnimplementedAccountingServiceServer) mustEmbedUnimplementedAccountingServiceServer() {}
 func (UnimplementedAccountingServiceServer) testEmbeddedByValue()                           {}
@@ -254,6 +336,60 @@ func _AccountingService_AdjustBudget_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccountingService_ListLeases_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLeasesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountingServiceServer).ListLeases(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountingService_ListLeases_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountingServiceServer).ListLeases(ctx, req.(*ListLeasesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountingService_ReclaimLease_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReclaimLeaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountingServiceServer).ReclaimLease(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountingService_ReclaimLease_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountingServiceServer).ReclaimLease(ctx, req.(*ReclaimLeaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountingService_CheckLedger_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckLedgerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountingServiceServer).CheckLedger(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountingService_CheckLedger_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountingServiceServer).CheckLedger(ctx, req.(*CheckLedgerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AccountingService_ServiceDesc is the grpc.ServiceDesc for AccountingService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -276,6 +412,18 @@ var AccountingService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AdjustBudget",
 			Handler:    _AccountingService_AdjustBudget_Handler,
+		},
+		{
+			MethodName: "ListLeases",
+			Handler:    _AccountingService_ListLeases_Handler,
+		},
+		{
+			MethodName: "ReclaimLease",
+			Handler:    _AccountingService_ReclaimLease_Handler,
+		},
+		{
+			MethodName: "CheckLedger",
+			Handler:    _AccountingService_CheckLedger_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/report"
+	"github.com/weir-gateway/weir/accounting/spool"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/face"
@@ -30,6 +31,10 @@ type Accounting struct {
 	// stand.
 	Book    func() *lease.Book
 	Budgets BudgetStore
+	// Ledger keeps the leases; Spool tells how this replica's spool stands, and
+	// why it is broken where it is.
+	Ledger LedgerStore
+	Spool  func() (spool.Stats, error)
 	// Taken tells whether Adjust failed since the id is another adjustment's.
 	Taken func(error) bool
 	// Away returns an error of Budgets as *face.UnavailableError where the store

@@ -27,6 +27,7 @@ func newValidation() (validation, error) {
 		&weirv1.GetPolicyRequest{}, &weirv1.ListPoliciesRequest{}, &weirv1.DeletePolicyRequest{}, &weirv1.ExplainPolicyRequest{},
 		&weirv1.GetModelRequest{}, &weirv1.ListModelsRequest{},
 		&weirv1.ListBudgetsRequest{}, &weirv1.GetBudgetRequest{}, &weirv1.AdjustBudgetRequest{},
+		&weirv1.ListLeasesRequest{}, &weirv1.ReclaimLeaseRequest{}, &weirv1.CheckLedgerRequest{},
 		&weirv1.ListOutputsRequest{}, &weirv1.GetOutputRequest{}, &weirv1.ExportOutputsRequest{}, &weirv1.CreateRatingRequest{},
 	))
 	return validation{v}, err

@@ -19,6 +19,7 @@ import (
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/outputlog"
 	"github.com/weir-gateway/weir/accounting/report"
+	"github.com/weir-gateway/weir/accounting/spool"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/admin"
 	"github.com/weir-gateway/weir/server/auth"
@@ -33,6 +34,7 @@ type Config struct {
 	Admin   *admin.Admin
 	Reports report.Store
 	Budgets BudgetStore
+	Ledger  LedgerStore
 	Keys    auth.Store
 	Live    *admin.Live
 	Now     func() time.Time
@@ -40,6 +42,9 @@ type Config struct {
 	Outputs  outputlog.Store
 	Log      *outputlog.Log
 	Redactor *outputlog.Redactor
+	// Spool tells how this replica's spool stands, and why it is broken where it
+	// is.
+	Spool func() (spool.Stats, error)
 	// Away tells whether an error means that the store cannot be asked. It is
 	// a func since only cmd knows which store there is; nil is never.
 	Away func(error) bool
@@ -78,6 +83,7 @@ func Register(server grpc.ServiceRegistrar, c Config) error {
 		HasTenant: c.hasTenant,
 		Book:      func() *lease.Book { return c.Live.Snapshot().Budgets },
 		Budgets:   c.Budgets, Taken: c.Taken, Now: c.Now,
+		Ledger: c.Ledger, Spool: c.Spool,
 		Away: func(err error) error { return c.away("the ledger", err) },
 	})
 	weirv1.RegisterTenantServiceServer(s, &Tenants{
@@ -154,6 +160,7 @@ const (
 	modelType   = "weir.v1/Model"
 	outputType  = "weir.v1/Output"
 	ratingType  = "weir.v1/Rating"
+	leaseType   = "weir.v1/Lease"
 )
 
 // missing says that a resource is not there. A caller who may not see it gets
