@@ -49,6 +49,9 @@ func (c *doctorCommand) Run(ctx context.Context, t terminal) error {
 		err = printJSON(t.out, out)
 	} else {
 		err = printChecks(t, answer.Checks)
+		if err == nil && answer.Verdict == weirv1.LedgerVerdict_LEDGER_VERDICT_OK {
+			_, err = fmt.Fprintln(t.out, "the ledger is sound")
+		}
 	}
 	if err != nil {
 		return err
