@@ -150,3 +150,22 @@ func overruns(t *testing.T, open Opener) {
 		}
 	}
 }
+
+// What is reclaimed counts in the bucket that it was leased of, in no other, and
+// overruns nothing.
+func reclaimRolling(t *testing.T, open Opener) {
+	s := one(t, open)
+	k := rollingBook(t, "cap", 100, 24*time.Hour)
+	earlier, later := bucketAt(k, start), bucketAt(k, start.Add(2*time.Hour))
+	granted(t, s, lease.ID{Replica: "gone", Incarnation: 1, Number: 1}, earlier, 60, -time.Hour)
+	granted(t, s, lease.ID{Replica: "r", Incarnation: 1, Number: 1}, later, 40, time.Hour)
+	if n, err := s.Sweep(t.Context(), lease.Sweep{Grace: time.Second, Keep: forever}); n != 1 || err != nil {
+		t.Fatalf("%d were forfeited, %v", n, err)
+	}
+	charge := entry("reclaim", 0, earlier, 0).Line
+	if n, err := s.Reclaim(t.Context(), lease.ID{Replica: "gone", Incarnation: 1, Number: 1}, &charge); n != 60 || err != nil {
+		t.Fatalf("reclaimed %d, %v", n, err)
+	}
+	expect(t, s, earlier.ID, 60, 0, 0)
+	expect(t, s, later.ID, 0, 40, 0)
+}

@@ -43,6 +43,7 @@ func Run(t *testing.T, fresh func(testing.TB) Opener) {
 		{"LeasesAreListedInPages", leasePages},
 		{"WhoIsSilentAndHoldsLeases", silences},
 		{"OverrunsAreOfTheWindowsOfNow", overruns},
+		{"ALeaseOfARollingWindowIsReclaimed", reclaimRolling},
 		{"ARollingWindowNeverHoldsMoreThanItsLimit", rollingModel},
 		{"ClocksThatDisagreeShareARollingWindow", rollingRace},
 		{"ARollingWindowOverruns", rollingOverrun},
