@@ -452,8 +452,7 @@ func (a *attempt) settle(ctx context.Context, hold *ledger.Hold, outcome account
 	case outcome == accounting.OutcomeFailed:
 		result.Usage, result.Source = accounting.Usage{}, accounting.SourceGateway
 	case a.whole == len(a.finish) && a.usage.Known():
-		result.Usage, result.Source = a.usage, accounting.SourceProvider
-		result.Usage.Set(accounting.Requests, 1)
+		result.Usage, result.Source = a.reported(own, source)
 	}
 	settling, settled := a.gateway.follower().Settle(ctx)
 	cost, err := hold.Settle(settling, result)
@@ -465,6 +464,28 @@ func (a *attempt) settle(ctx context.Context, hold *ledger.Hold, outcome account
 	a.answer.Outcome, a.answer.Usage, a.answer.Source, a.answer.Cost = outcome, result.Usage, result.Source, cost
 	a.answer.OwnUsage = own
 	return nil
+}
+
+// reported is what the backend says was used. A side of which it says nothing is
+// not zero: our own count stands in for it, and for the trust in the whole.
+func (a *attempt) reported(own accounting.Usage, ownSource accounting.Source) (accounting.Usage, accounting.Source) {
+	u, source := a.usage, accounting.SourceProvider
+	fill := func(meters ...accounting.Meter) {
+		for _, m := range meters {
+			if n, known := own.Get(m); known {
+				u.Set(m, n)
+			}
+		}
+		source = ownSource
+	}
+	if _, known := u.InputTokens(); !known {
+		fill(accounting.Input)
+	}
+	if _, known := u.OutputTokens(); !known {
+		fill(accounting.Output, accounting.Reasoning)
+	}
+	u.Set(accounting.Requests, 1)
+	return u, source
 }
 
 // counted is our own count of the call so far.

@@ -292,6 +292,8 @@ func TestBillingBelievesAZero(t *testing.T) {
 		"zero out":     {`{"prompt_tokens":12,"completion_tokens":0,"total_tokens":12}`, accounting.SourceProvider, 12_000},
 		"zero in":      {`{"prompt_tokens":0,"completion_tokens":3,"total_tokens":3}`, accounting.SourceProvider, 6_000},
 		"zero of both": {`{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}`, accounting.SourceProvider, 0},
+		"no input":     {`{"completion_tokens":3}`, accounting.SourceEstimate, -1},
+		"no output":    {`{"prompt_tokens":12}`, accounting.SourceEstimate, -1},
 		"null":         {`null`, accounting.SourceEstimate, -1},
 		"empty":        {`{}`, accounting.SourceEstimate, -1},
 	} {
@@ -302,6 +304,9 @@ func TestBillingBelievesAZero(t *testing.T) {
 		own, _ := l.OwnUsage.OutputTokens()
 		if l.Source != c.source || !in || !out || own == 0 || h.spent() != l.Cost.Charge.Nanos {
 			t.Errorf("%s: %+v by %s; the budget has spent %d", name, l.Usage, l.Source, h.spent())
+		}
+		if in, _ := l.Usage.InputTokens(); in == 0 && c.charge < 0 {
+			t.Errorf("%s: no input was billed", name)
 		}
 		if charge := l.Cost.Charge.Nanos; c.charge >= 0 && charge != c.charge || c.charge < 0 && charge == 0 {
 			t.Errorf("%s: charged %d; want %d", name, charge, c.charge)

@@ -330,7 +330,14 @@ func (s *Store) Reclaim(ctx context.Context, id lease.ID, charge *accounting.Lin
 		if !known {
 			return lease.ErrLive
 		}
-		if _, err := exec(ctx, tx, `UPDATE windows SET spent = spent WHERE id = $1`, l.window); err != nil {
+		if l.state == lease.Closed && l.remainder() == 0 {
+			return nil // its window may not even be there
+		}
+		w, err := windowOf(ctx, tx, l.window)
+		if err != nil {
+			return err
+		}
+		if _, err := lockWindow(ctx, tx, w); err != nil {
 			return err
 		}
 		if l, _, err = readLease(ctx, tx, id); err != nil {
@@ -348,10 +355,6 @@ func (s *Store) Reclaim(ctx context.Context, id lease.ID, charge *accounting.Lin
 			return release(ctx, tx, &l, rest)
 		}
 		if err := l.keep(ctx, tx); err != nil {
-			return err
-		}
-		w, err := windowOf(ctx, tx, l.window)
-		if err != nil {
 			return err
 		}
 		entry := ledger.Entry{Line: *charge, Settled: []ledger.Settled{{Window: w, Lease: id, Amount: rest}}}
