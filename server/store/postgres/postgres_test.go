@@ -29,6 +29,11 @@ func TestContract(t *testing.T) {
 	})
 }
 
+func BenchmarkWrite(b *testing.B) {
+	url := storetest.Postgres(b)
+	storetest.BenchWrite(b, func(ctx context.Context) (*store.Store, error) { return Open(ctx, url) })
+}
+
 func TestTheAuditLogIsAppendOnly(t *testing.T) {
 	url := storetest.Postgres(t)
 	s, err := Open(t.Context(), url)

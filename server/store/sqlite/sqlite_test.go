@@ -64,6 +64,11 @@ func TestTheAuditLogIsAppendOnly(t *testing.T) {
 	}
 }
 
+func BenchmarkWrite(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "weir.db")
+	storetest.BenchWrite(b, func(ctx context.Context) (*store.Store, error) { return Open(ctx, path) })
+}
+
 var month = accounting.Window{ID: "acme/cap/tenant/2026-07", Budget: "cap", Tenant: "acme", Scope: "tenant", Unit: accounting.UnitRequests, Limit: 1 << 40}
 
 func call(id string) ledger.Entry {
