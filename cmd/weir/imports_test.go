@@ -79,6 +79,8 @@ var mayImport = map[string][]string{
 		"accounting/outputlog", "policy", "policy/guard",
 	},
 
+	"server/torture": {}, // tests only
+
 	"proto":       {}, // the contract as text, for weir proto export
 	"gen/weir/v1": {},
 	"cmd/weir":    {"*"},

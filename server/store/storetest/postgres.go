@@ -36,6 +36,8 @@ var server struct {
 	url  *url.URL
 	err  error
 	stop func()
+	// crash is nil where the server is not ours.
+	crash func() error
 }
 
 var databases atomic.Int64
@@ -66,6 +68,44 @@ func Postgres(t testing.TB) string {
 	u := *server.url
 	u.Path = "/" + name
 	return u.String()
+}
+
+// Crash ends the server as a power cut would, and returns when it has started
+// again and answers: sessions are lost, and so are commits that the session did
+// not wait for (synchronous_commit=off, which holds where nothing else is said).
+// It returns false where the server is not ours to end.
+func Crash(ctx context.Context) (bool, error) {
+	if server.crash == nil {
+		return false, nil
+	}
+	before, err := startedAt(ctx)
+	if err != nil {
+		return false, err
+	}
+	if err := server.crash(); err != nil {
+		return false, err
+	}
+	for {
+		now, err := startedAt(ctx)
+		if err == nil && !now.Equal(before) {
+			return true, nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return false, fmt.Errorf("the server has not started again: %w", errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+func startedAt(ctx context.Context) (at time.Time, err error) {
+	db, err := sql.Open("pgx", server.url.String())
+	if err != nil {
+		return at, err
+	}
+	defer db.Close()
+	err = db.QueryRowContext(ctx, `SELECT pg_postmaster_start_time()`).Scan(&at)
+	return at, err
 }
 
 // Main runs the tests of a package that uses Postgres, stops the server and
@@ -141,10 +181,15 @@ func binaries() (string, error) {
 const password = "a-secret-of-the-tests"
 
 // keeper runs the server and ends it when its standard input closes: with
-// Main, or with this process, however that ends. Nothing is left behind.
+// Main, or with this process, however that ends. Nothing is left behind. For
+// each line it ends the server at once and starts it again.
 const keeper = `dir=$1; shift
 "$@" & server=$!
-read -r _
+while read -r _; do
+	kill -QUIT $server
+	wait $server
+	"$@" & server=$!
+done
 kill -INT $server
 wait $server
 cd / && rm -rf "$dir"`
@@ -233,6 +278,10 @@ func launch(bin, dir, data string, port int, like *exec.Cmd) (func(), error) {
 	select {
 	case ok := <-ready:
 		if ok {
+			server.crash = func() error {
+				_, err := io.WriteString(hold, "crash\n")
+				return err
+			}
 			return stop, nil
 		}
 	case <-ended:

@@ -1,0 +1,219 @@
+//go:build torture
+
+package torture
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/weir-gateway/weir/server/store/storetest"
+)
+
+var (
+	duration = flag.Duration("for", 10*time.Second, "how long TestTorture goes on")
+	seedFlag = flag.Uint64("seed", 0, "what chance begins with; 0 takes the time")
+)
+
+// What a token costs.
+const (
+	nanosIn  = 500
+	nanosOut = 1500
+)
+
+// limits are of three kinds: leased ahead and never full, leased ahead and
+// full again and again, and asked for call by call.
+var limits = fmt.Sprintf(tenant, "paced", "input: 0.50, output: 1.50") + `
+kind: Budget
+name: cap
+tenant: acme
+limit: 100 USD
+window: total
+---
+kind: Budget
+name: team
+tenant: acme
+per: label:team
+limit: 0.003 USD
+window: total
+---
+kind: Budget
+name: user
+tenant: acme
+per: end_user
+limit: 5k tokens
+window: rolling 1h
+`
+
+func chooseSeed(t *testing.T) uint64 {
+	seed := *seedFlag
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano()) % 1_000_000
+	}
+	t.Logf("seed %d", seed)
+	return seed
+}
+
+// mixed is a call of any kind: whole or streamed, left by its caller, past its
+// deadline, under budgets that run full.
+func mixed(chance *rand.Rand, number int) call {
+	c := call{model: "paced", words: 5 + chance.IntN(60), stream: chance.IntN(3) > 0}
+	c.most = int32(1 + c.words/2 + chance.IntN(c.words))
+	switch chance.IntN(8) {
+	case 0:
+		c.stream, c.leave = true, 1+chance.IntN(c.words)
+	case 1:
+		c.within = time.Duration(50+chance.IntN(400)) * time.Millisecond
+	}
+	if chance.IntN(2) == 0 {
+		c.team = fmt.Sprint("team-", number/100)
+	}
+	if chance.IntN(4) == 0 {
+		c.endUser = fmt.Sprint("user-", number/200)
+	}
+	return c
+}
+
+// leased is a call under budgets that are leased ahead, which go on while the
+// database is away.
+func leased(chance *rand.Rand, number int) call {
+	c := mixed(chance, number)
+	c.endUser, c.team = "", ""
+	return c
+}
+
+// TestTorture kills replicas at random moments, cuts them off from PostgreSQL
+// and crashes that, under load.
+func TestTorture(t *testing.T) {
+	seed := chooseSeed(t)
+	f := startFleet(t, 3, "commit", limits)
+	callers := f.gather(32, seed, mixed)
+	chance := rand.New(rand.NewPCG(seed, 1<<32))
+	done := map[string]int{}
+	for begin := time.Now(); time.Since(begin) < *duration; {
+		callers.wait(t, nil, 10+chance.IntN(60))
+		r := f.replicas[chance.IntN(len(f.replicas))]
+		switch what := chance.IntN(8); what {
+		case 0: // cut one off, which goes on with what it has leased
+			done["cut off"]++
+			r.proxy.cut(true)
+			outage(callers, chance)
+			r.proxy.cut(false)
+		case 1: // cut all off, and kill one meanwhile
+			done["all cut off"]++
+			for _, r := range f.replicas {
+				r.proxy.cut(true)
+			}
+			outage(callers, chance)
+			r.end(syscall.SIGKILL)
+			for _, r := range f.replicas {
+				r.proxy.cut(false)
+			}
+			r.start()
+		case 2:
+			if crashed, err := storetest.Crash(bounded(t)); err != nil {
+				t.Fatal(err)
+			} else if crashed {
+				done["crash of PostgreSQL"]++
+			}
+		default:
+			done["kill"]++
+			r.end(syscall.SIGKILL)
+			r.start()
+		}
+	}
+	f.replicas[0].end(syscall.SIGKILL) // one more, so that calls are in doubt whatever chance was
+	done["kill"]++
+	all := callers.disperse()
+	f.settle()
+	b := f.read(all)
+	oks, nanos := b.check()
+	if oks > 0 || nanos > 0 {
+		t.Errorf("%d calls got an OK and have no line; what has none cost the backend %d nanos", oks, nanos)
+	}
+	for _, w := range b.windows {
+		if w.leased != 0 {
+			t.Errorf("window %s still has %d leased", w.id, w.leased)
+		}
+	}
+	b.summary()
+	t.Logf("disturbed by: %s; %d calls in doubt, %d cut", tally(done), b.inDoubt, b.cut)
+	if b.inDoubt == 0 || b.cut == 0 {
+		t.Error("no call was killed, or none cut: the run has shown nothing")
+	}
+}
+
+// outage lasts until some calls have got an OK, or a moment.
+func outage(c *crowd, chance *rand.Rand) {
+	enough, began := 5+chance.IntN(60), time.Now()
+	wake := time.AfterFunc(3*time.Second, c.moved.Broadcast)
+	defer wake.Stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for goal := c.count(nil) + enough; c.count(nil) < goal && time.Since(began) < 3*time.Second; {
+		c.moved.Wait()
+	}
+}
+
+// TestALostDiskUnderStore deletes the data folder of a replica whose callers
+// waited for the database: nobody who got an OK notices.
+func TestALostDiskUnderStore(t *testing.T) {
+	seed := chooseSeed(t)
+	f := startFleet(t, 3, "store", limits)
+	callers := f.gather(16, seed, mixed)
+	callers.wait(t, f.replicas[0], 20)
+	name := f.replicas[0].lose()
+	callers.wait(t, f.replicas[0], 10)
+	all := callers.disperse()
+	f.settle()
+	b := f.read(all)
+	oks, nanos := b.check()
+	if oks > 0 {
+		t.Errorf("%d calls got an OK and have no line", oks)
+	}
+	b.fits(name, nanos)
+	b.summary()
+}
+
+// TestALostDiskUnderCommit does the same to a replica that was cut off from the
+// database: what it had told its callers is gone, and is no more than what it
+// had leased, which nobody else may spend.
+func TestALostDiskUnderCommit(t *testing.T) {
+	seed := chooseSeed(t)
+	f := startFleet(t, 3, "commit", limits)
+	callers := f.gather(16, seed, leased)
+	callers.wait(t, f.replicas[0], 20)
+	f.replicas[0].proxy.cut(true)
+	callers.wait(t, f.replicas[0], 10)
+	name := f.replicas[0].lose()
+	callers.wait(t, f.replicas[0], 10)
+	all := callers.disperse()
+	f.settle()
+	b := f.read(all)
+	oks, nanos := b.check()
+	if oks < 10 {
+		t.Errorf("%d calls got an OK and have no line: the disk was to take 10 at least", oks)
+	}
+	b.fits(name, nanos)
+	b.summary()
+	t.Logf("%d calls got an OK and are lost", oks)
+}
+
+// fits tells whether what is missing lies in what a lost replica had leased of
+// the tenant's budget, and that is set aside still.
+func (b *books) fits(replica string, missing int64) {
+	const id = "acme/cap/tenant/total"
+	left := b.leftover[[2]string{id, replica}]
+	if missing > left {
+		b.t.Errorf("calls for %d nanos are missing, and the lost replica has left leases of %d", missing, left)
+	}
+	for _, w := range b.windows {
+		if w.id == id && w.leased != left {
+			b.t.Errorf("window %s has %d leased, and the lost replica %d", id, w.leased, left)
+		}
+	}
+	b.t.Logf("missing: calls for %d nanos, of leases of %d nanos that the lost replica has left", missing, left)
+}
