@@ -219,6 +219,26 @@ func (c *crowd) wait(t *testing.T, r *replica, n int) {
 	}
 }
 
+// until shows each call that has ended, in their order, until enough says true.
+func (c *crowd) until(t *testing.T, enough func(*told) bool) {
+	t.Helper()
+	giveUp := time.AfterFunc(patience, c.moved.Broadcast)
+	defer giveUp.Stop()
+	begin := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for next := 0; ; c.moved.Wait() {
+		for ; next < len(c.all); next++ {
+			if enough(c.all[next]) {
+				return
+			}
+		}
+		if time.Since(begin) >= patience {
+			t.Fatalf("%d calls ended within %s, and that is not enough; the last failure: %v", next, patience, c.lastFailure())
+		}
+	}
+}
+
 func (c *crowd) count(r *replica) (n int) {
 	if r != nil {
 		return c.oks[r.number]

@@ -1,0 +1,145 @@
+//go:build torture
+
+package torture
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"regexp"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/weir-gateway/weir/accounting"
+)
+
+// TestTheClassic has 1,000 callers rush on a budget that has room for 50. The
+// price is on the output alone, so a hold is exactly what a call then costs.
+func TestTheClassic(t *testing.T) {
+	for _, replicas := range []int{1, 3} {
+		t.Run(fmt.Sprintf("replicas=%d", replicas), func(t *testing.T) {
+			f := startFleet(t, replicas, "commit", fmt.Sprintf(tenant, "lively", "input: 0, output: 1000")+`
+kind: Budget
+name: cap
+tenant: acme
+limit: 5 USD
+window: total
+`)
+			const calls, each = 1000, 100 // tokens of 0.001 USD
+			all := make([]*told, calls)
+			var rush sync.WaitGroup
+			for i := range all {
+				rush.Go(func() {
+					c := call{id: fmt.Sprint("classic-", i), model: "lively", words: 2 * each, most: each, stream: i%2 == 0}
+					all[i] = f.make(context.Background(), f.replicas[i%replicas], c)
+				})
+			}
+			rush.Wait()
+			won, refused := 0, 0
+			for _, h := range all {
+				switch {
+				case h.ok && h.nanos == 100_000_000:
+					won++
+				case !h.ok && h.code() == codes.ResourceExhausted && h.exhausted() == "tenants/acme/budgets/cap":
+					refused++
+				default:
+					t.Errorf("call %s: %+v", h.id, h)
+				}
+			}
+			f.settle()
+			b := f.read(all)
+			spent := int64(0)
+			for _, l := range b.lines {
+				spent += l.charge
+			}
+			whole := 0
+			for _, s := range b.served {
+				whole += int(s.Whole)
+			}
+			b.room()
+			t.Logf("%d of %d calls had room, %d were refused, the backend was asked %d times and served %d; spent %d nanos", won, calls, refused, len(b.served), whole, spent)
+			if won > 50 || won < 49 || won+refused != calls || len(b.served) != won || whole != won || spent != int64(won)*100_000_000 {
+				t.Error("49 or 50 calls were to succeed, and the rest to be refused")
+			}
+		})
+	}
+}
+
+var needs = regexp.MustCompile(`this call needs up to (\S+) USD`)
+
+// TestStarvation tells what worst-case holds cost: 32 callers share a budget of
+// 2,000 typical calls and ask for ten times the tokens that they get.
+// WEIR_TORTURE_CUT=1 writes cut: true into the budget.
+func TestStarvation(t *testing.T) {
+	const (
+		typical = 50 // tokens out, on average
+		calls   = 2000
+		most    = 10 * typical
+		input   = 7 + 3 + typical // of the typical prompt
+	)
+	limit := accounting.Money{Nanos: calls * (input*nanosIn + typical*nanosOut), Currency: "USD"}
+	budget := "\nkind: Budget\nname: cap\ntenant: acme\nlimit: " + limit.String() + "\nwindow: total\n"
+	if os.Getenv("WEIR_TORTURE_CUT") != "" {
+		budget += "cut: true\n"
+	}
+	f := startFleet(t, 1, "commit", fmt.Sprintf(tenant, "lively", "input: 0.50, output: 1.50")+budget)
+	seed := chooseSeed(t)
+	callers := f.gather(32, seed, func(chance *rand.Rand, number int) call {
+		return call{model: "lively", words: typical/2 + chance.IntN(typical+1), most: most, stream: number%2 == 0}
+	})
+	bands := []int64{50, 60, 70, 80, 85, 90, 95} // hundredths of the budget
+	granted, refused := make([]int, len(bands)), make([]int, len(bands))
+	var spent, held, holds, charged, oks int64
+	callers.until(t, func(h *told) bool {
+		band := -1
+		for i, from := range bands {
+			if spent*100 >= limit.Nanos*from {
+				band = i
+			}
+		}
+		if band == len(bands)-1 {
+			return true
+		}
+		if h.ok {
+			spent, charged, oks = spent+h.nanos, charged+h.nanos, oks+1
+		}
+		if band < 0 {
+			return false
+		}
+		if h.ok {
+			granted[band]++
+		} else if h.exhausted() != "" {
+			refused[band]++
+			if m := needs.FindStringSubmatch(h.err.Error()); m != nil {
+				amount, err := accounting.ParseMoney(m[1], "USD")
+				if err != nil {
+					t.Error(err)
+				}
+				held, holds = held+amount.Nanos, holds+1
+			}
+		} else {
+			t.Errorf("call %s: %v", h.id, h.err)
+		}
+		return false
+	})
+	all := callers.disperse()
+	f.settle()
+	b := f.read(all)
+	if missing, nanos := b.check(); missing > 0 || nanos > 0 {
+		t.Errorf("%d calls are missing, for %d nanos", missing, nanos)
+	}
+	total, no := 0, 0
+	for i := range len(bands) - 1 {
+		n := granted[i] + refused[i]
+		total, no = total+n, no+refused[i]
+		t.Logf("from %d to %d %% of the budget: %d of %d calls were refused (%.1f %%)", bands[i], bands[i+1], refused[i], n, 100*float64(refused[i])/float64(max(n, 1)))
+	}
+	t.Logf("from 50 to 95 %%: %d of %d calls were refused (%.1f %%); a hold was %.2f times what a call cost",
+		no, total, 100*float64(no)/float64(total), float64(held)/float64(max(holds, 1))/(float64(charged)/float64(oks)))
+	if no == 0 {
+		t.Error("nobody was refused, so nothing was measured")
+	}
+}
