@@ -23,7 +23,7 @@ import (
 type call struct {
 	id      string // the caller's own
 	model   string
-	words   int // of the answer, each a token of the simulator's and of o200k
+	words   int // of the answer, each a token of the simulator's and of cl100k
 	most    int32
 	stream  bool
 	leave   int           // the caller goes away after so many deltas; 0 for never

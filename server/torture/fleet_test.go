@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -99,7 +101,7 @@ func startFleet(t *testing.T, n int, durability, documents string) *fleet {
 	f := &fleet{t: t, dir: t.TempDir(), database: database.String(), models: startModels(t)}
 	config := "durability: " + durability + "\nbackends:\n- {name: far, kind: openai, url: " + f.models.url + "/v1}\nmodels:\n"
 	for name := range profiles {
-		config += fmt.Sprintf("- {name: %s, targets: [{backend: far, model: %[1]s, tokenizer: o200k}]}\n", name)
+		config += fmt.Sprintf("- {name: %s, targets: [{backend: far, model: %[1]s, tokenizer: cl100k}]}\n", name)
 	}
 	f.write("weir.yaml", config)
 	for i := range n {
@@ -109,14 +111,17 @@ func startFleet(t *testing.T, n int, durability, documents string) *fleet {
 		r.store = through.String()
 		r.data = filepath.Join(f.dir, fmt.Sprint("data-", i))
 		f.replicas = append(f.replicas, r)
-		r.start()
-		t.Cleanup(r.kill)
-		if i == 0 {
-			f.write("documents.yaml", documents)
-			f.weir("apply", "-f", filepath.Join(f.dir, "documents.yaml"))
-			f.key = strings.TrimSpace(f.weir("key", "create", "--tenant", "acme", "--name", "k1"))
-		}
 	}
+	t.Cleanup(func() {
+		for _, r := range f.replicas {
+			r.kill()
+		}
+	})
+	f.replicas[0].start()
+	f.write("documents.yaml", documents)
+	f.weir("apply", "-f", filepath.Join(f.dir, "documents.yaml"))
+	f.key = strings.TrimSpace(f.weir("key", "create", "--tenant", "acme", "--name", "k1"))
+	f.every(f.replicas[1:], (*replica).run)
 	return f
 }
 
@@ -144,11 +149,23 @@ func (f *fleet) weir(args ...string) string {
 // in order. Then nothing runs.
 func (f *fleet) settle() {
 	f.t.Helper()
-	for _, r := range f.replicas {
+	f.every(f.replicas, func(r *replica) error {
 		r.proxy.cut(false)
-		r.end(syscall.SIGTERM)
-		r.start()
-		r.end(syscall.SIGTERM)
+		return errors.Join(r.signal(syscall.SIGTERM), r.run(), r.signal(syscall.SIGTERM))
+	})
+}
+
+// every does something with replicas at the same time.
+func (f *fleet) every(replicas []*replica, do func(*replica) error) {
+	f.t.Helper()
+	failed := make([]error, len(replicas))
+	var all sync.WaitGroup
+	for i, r := range replicas {
+		all.Go(func() { failed[i] = do(r) })
+	}
+	all.Wait()
+	if err := errors.Join(failed...); err != nil {
+		f.t.Fatal(err)
 	}
 }
 
@@ -171,21 +188,27 @@ var readyLine = regexp.MustCompile(`ready: grpc (\S+), http`)
 func (r *replica) log() string { return filepath.Join(r.fleet.dir, fmt.Sprintf("log-%d", r.number)) }
 
 func (r *replica) start() {
-	t := r.fleet.t
-	t.Helper()
+	r.fleet.t.Helper()
+	if err := r.run(); err != nil {
+		r.fleet.t.Fatal(err)
+	}
+}
+
+// run starts the process and returns when it is ready.
+func (r *replica) run() error {
 	r.command = exec.Command(binary, "serve", "--config", filepath.Join(r.fleet.dir, "weir.yaml"), "--data", r.data, "--store", r.store,
 		"--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 	r.command.Env = append(os.Environ(), "WEIR_ADMIN_KEY="+adminKey)
 	stderr, err := r.command.StderrPipe()
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	log, err := os.OpenFile(r.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	if err := r.command.Start(); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	ready, ended := make(chan string, 1), make(chan struct{})
 	r.ended = ended
@@ -204,17 +227,18 @@ func (r *replica) start() {
 	select {
 	case r.address = <-ready:
 	case <-ended:
-		t.Fatalf("replica %d ended before it was ready:\n%s", r.number, r.tail())
+		return fmt.Errorf("replica %d ended before it was ready:\n%s", r.number, r.tail())
 	case <-time.After(patience):
-		t.Fatalf("replica %d is not ready:\n%s", r.number, r.tail())
+		return fmt.Errorf("replica %d is not ready:\n%s", r.number, r.tail())
 	}
 	client, err := grpc.NewClient(r.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	if old := r.client.Swap(client); old != nil {
 		old.Close()
 	}
+	return nil
 }
 
 // tail is the end of what the replica has logged.
@@ -225,16 +249,27 @@ func (r *replica) tail() string {
 
 func (r *replica) end(s syscall.Signal) {
 	r.fleet.t.Helper()
+	if err := r.signal(s); err != nil {
+		r.fleet.t.Fatal(err)
+	}
+}
+
+// signal returns when the signal has ended the process.
+func (r *replica) signal(s syscall.Signal) error {
 	r.command.Process.Signal(s)
 	select {
 	case <-r.ended:
+		return nil
 	case <-time.After(patience):
-		r.fleet.t.Fatalf("replica %d goes on after %s:\n%s", r.number, s, r.tail())
+		return fmt.Errorf("replica %d goes on after %s:\n%s", r.number, s, r.tail())
 	}
 }
 
 // kill is also what ends the replica with its test.
 func (r *replica) kill() {
+	if r.command == nil || r.command.Process == nil {
+		return
+	}
 	r.command.Process.Kill()
 	<-r.ended
 	if client := r.client.Swap(nil); client != nil {
