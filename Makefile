@@ -57,6 +57,12 @@ safety: ## Measure the guards on development sets (which are no part of this rep
 	@test -d "$(SAFETY_DATA)" || { echo "there are no development sets in $(SAFETY_DATA): say where they are with SAFETY_DATA=FOLDER"; exit 1; }
 	WEIR_SAFETY_DATA="$(abspath $(SAFETY_DATA))" go test -count=1 -tags safetydata -run 'Data|Prose' -v ./policy/guard
 
+TORTURE ?= 3m
+TORTURE_FLAGS ?=
+.PHONY: torture
+torture: postgres ## Kill replicas, their database and their disks for TORTURE (3m), and compare all accounts
+	go test -count=1 -tags torture -timeout 1h -v ./server/torture -for $(TORTURE) $(TORTURE_FLAGS)
+
 .PHONY: bench
 bench: ## Measure calls through Weir beside nginx and bare proxies, and what its parts cost
 	.ci/bench
@@ -132,5 +138,6 @@ ci: ## Everything, from a clean machine
 	$(MAKE) test-tokens
 	$(MAKE) test-prometheus
 	$(MAKE) safety
+	$(MAKE) torture TORTURE=0s TORTURE_FLAGS=-short
 	$(MAKE) demo
 	@dirty="$$(git status --porcelain)"; if [ -n "$$dirty" ]; then echo "the checks changed the tree:"; echo "$$dirty"; exit 1; fi

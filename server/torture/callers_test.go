@@ -28,7 +28,7 @@ type call struct {
 	stream  bool
 	leave   int           // the caller goes away after so many deltas; 0 for never
 	within  time.Duration // deadline; 0 for none
-	team    string
+	labels  map[string]string
 	endUser string
 }
 
@@ -85,10 +85,7 @@ func (f *fleet) make(ctx context.Context, r *replica, c call) *told {
 		Model:    c.model,
 		Messages: []*weirv1.Message{{Role: weirv1.Role_ROLE_USER, Parts: []*weirv1.Part{{Data: &weirv1.Part_Text{Text: prompt(c.words)}}}}},
 		Config:   &weirv1.GenerationConfig{MaxOutputTokens: &c.most},
-		Context:  &weirv1.RequestContext{EndUser: c.endUser},
-	}
-	if c.team != "" {
-		request.Context.Labels = map[string]string{"team": c.team}
+		Context:  &weirv1.RequestContext{EndUser: c.endUser, Labels: c.labels},
 	}
 	service := weirv1.NewGenerationServiceClient(client)
 	if !c.stream {

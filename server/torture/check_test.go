@@ -42,6 +42,7 @@ type books struct {
 
 	inDoubt, cut int
 	widest       int64 // the most that was generated beyond the gateway's count
+	fullest      int64 // the largest share of a limit that is spent, in hundredths
 }
 
 // read gathers the books. Nothing runs by then.
@@ -207,14 +208,13 @@ func (b *books) room() {
 		s.id, s.limit, s.spent, s.leased = name, w.limit, s.spent+w.spent, s.leased+w.leased
 		series[name] = s
 	}
-	fullest := int64(0)
 	for _, w := range series { // all buckets of this hour lie in one stretch
 		if w.spent+w.leased > w.limit {
 			b.t.Errorf("%s: spent %d and leased %d of %d", w.id, w.spent, w.leased, w.limit)
 		}
-		fullest = max(fullest, w.spent*100/w.limit)
+		b.fullest = max(b.fullest, w.spent*100/w.limit)
 	}
-	b.t.Logf("%d windows, the fullest spent to %d %%", len(series), fullest)
+	b.t.Logf("%d windows, the fullest spent to %d %%", len(series), b.fullest)
 }
 
 // summary tells what the run was, by what callers heard and what the ledger has.

@@ -74,6 +74,9 @@ var needs = regexp.MustCompile(`this call needs up to (\S+) USD`)
 // 2,000 typical calls and ask for ten times the tokens that they get.
 // WEIR_TORTURE_CUT=1 writes cut: true into the budget.
 func TestStarvation(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a whole budget to measure")
+	}
 	const (
 		typical = 50 // tokens out, on average
 		calls   = 2000

@@ -3,19 +3,22 @@
 package torture
 
 import (
-	"io"
 	"net"
 	"sync"
 	"testing"
 )
 
-// proxy stands between one replica and PostgreSQL, and can be cut.
+// proxy stands between one replica and PostgreSQL. It can be cut, as by a
+// firewall that refuses, and it can be mute, as a network that loses packets:
+// then everything stays open and nothing arrives.
 type proxy struct {
 	listener net.Listener
 	to       string
 
 	mu    sync.Mutex
+	moved sync.Cond
 	off   bool
+	muted bool
 	pairs map[net.Conn]net.Conn
 	all   sync.WaitGroup
 }
@@ -27,6 +30,7 @@ func startProxy(t *testing.T, to string) *proxy {
 		t.Fatal(err)
 	}
 	p := &proxy{listener: l, to: to, pairs: map[net.Conn]net.Conn{}}
+	p.moved.L = &p.mu
 	p.all.Go(p.accept)
 	t.Cleanup(func() {
 		l.Close()
@@ -42,11 +46,35 @@ func (p *proxy) address() string { return p.listener.Addr().String() }
 func (p *proxy) cut(off bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.off = off
+	p.off, p.muted = off, false
+	p.moved.Broadcast()
 	if off {
 		for a, b := range p.pairs {
 			a.Close()
 			b.Close()
+		}
+	}
+}
+
+// mute holds back what is said until the next cut.
+func (p *proxy) mute() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.muted = true
+}
+
+// pass carries what one side says to the other.
+func (p *proxy) pass(to, from net.Conn) {
+	said := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(said)
+		p.mu.Lock()
+		for p.muted {
+			p.moved.Wait()
+		}
+		p.mu.Unlock()
+		if _, e := to.Write(said[:n]); err != nil || e != nil {
+			return
 		}
 	}
 }
@@ -79,10 +107,10 @@ func (p *proxy) join(near net.Conn) {
 	}
 	var back sync.WaitGroup
 	back.Go(func() {
-		io.Copy(near, far)
+		p.pass(near, far)
 		near.Close()
 	})
-	io.Copy(far, near)
+	p.pass(far, near)
 	far.Close()
 	back.Wait()
 	p.mu.Lock()

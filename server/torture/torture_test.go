@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	duration = flag.Duration("for", 10*time.Second, "how long TestTorture goes on")
+	duration = flag.Duration("for", 0, "how long TestTorture begins another round")
 	seedFlag = flag.Uint64("seed", 0, "what chance begins with; 0 takes the time")
 )
 
@@ -24,8 +24,8 @@ const (
 	nanosOut = 1500
 )
 
-// limits are of three kinds: leased ahead and never full, leased ahead and
-// full again and again, and asked for call by call.
+// limits are leased ahead and never full (cap), leased ahead and full again and
+// again (team, and batch to the last request), and asked for call by call (user).
 var limits = fmt.Sprintf(tenant, "paced", "input: 0.50, output: 1.50") + `
 kind: Budget
 name: cap
@@ -38,6 +38,13 @@ name: team
 tenant: acme
 per: label:team
 limit: 0.003 USD
+window: total
+---
+kind: Budget
+name: batch
+tenant: acme
+per: label:batch
+limit: 40 requests
 window: total
 ---
 kind: Budget
@@ -69,7 +76,9 @@ func mixed(chance *rand.Rand, number int) call {
 		c.within = time.Duration(50+chance.IntN(400)) * time.Millisecond
 	}
 	if chance.IntN(2) == 0 {
-		c.team = fmt.Sprint("team-", number/100)
+		c.labels = map[string]string{"team": fmt.Sprint(number / 100)}
+	} else {
+		c.labels = map[string]string{"batch": fmt.Sprint(number / 200)}
 	}
 	if chance.IntN(4) == 0 {
 		c.endUser = fmt.Sprint("user-", number/200)
@@ -81,7 +90,7 @@ func mixed(chance *rand.Rand, number int) call {
 // database is away.
 func leased(chance *rand.Rand, number int) call {
 	c := mixed(chance, number)
-	c.endUser, c.team = "", ""
+	c.endUser, c.labels = "", nil
 	return c
 }
 
@@ -93,36 +102,11 @@ func TestTorture(t *testing.T) {
 	callers := f.gather(32, seed, mixed)
 	chance := rand.New(rand.NewPCG(seed, 1<<32))
 	done := map[string]int{}
-	for begin := time.Now(); time.Since(begin) < *duration; {
-		callers.wait(t, nil, 10+chance.IntN(60))
-		r := f.replicas[chance.IntN(len(f.replicas))]
-		switch what := chance.IntN(8); what {
-		case 0: // cut one off, which goes on with what it has leased
-			done["cut off"]++
-			r.proxy.cut(true)
-			outage(callers, nil, 5+chance.IntN(60))
-			r.proxy.cut(false)
-		case 1: // cut all off, and kill one meanwhile
-			done["all cut off"]++
-			for _, r := range f.replicas {
-				r.proxy.cut(true)
-			}
-			outage(callers, nil, 5+chance.IntN(60))
-			r.end(syscall.SIGKILL)
-			for _, r := range f.replicas {
-				r.proxy.cut(false)
-			}
-			r.start()
-		case 2:
-			if crashed, err := storetest.Crash(bounded(t)); err != nil {
-				t.Fatal(err)
-			} else if crashed {
-				done["crash of PostgreSQL"]++
-			}
-		default:
-			done["kill"]++
-			r.end(syscall.SIGKILL)
-			r.start()
+	for begin, round := time.Now(), 0; round == 0 || time.Since(begin) < *duration; round++ {
+		for _, i := range chance.Perm(len(disturbances)) {
+			callers.wait(t, nil, 10+chance.IntN(60))
+			disturbances[i].do(callers, f.replicas[chance.IntN(len(f.replicas))], chance)
+			done[disturbances[i].name]++
 		}
 	}
 	f.replicas[0].end(syscall.SIGKILL) // one more, so that calls are in doubt whatever chance was
@@ -141,20 +125,63 @@ func TestTorture(t *testing.T) {
 	}
 	b.summary()
 	t.Logf("disturbed by: %s; %d calls in doubt, %d cut", tally(done), b.inDoubt, b.cut)
-	if b.inDoubt == 0 || b.cut == 0 {
-		t.Error("no call was killed, or none cut: the run has shown nothing")
+	if b.inDoubt == 0 || b.cut == 0 || b.fullest < 100 {
+		t.Error("no call was killed, or none cut, or no budget was full: the run has shown nothing")
 	}
 }
+
+// disturbances are what TestTorture does, all of them in each round.
+var disturbances = []struct {
+	name string
+	do   func(*crowd, *replica, *rand.Rand)
+}{
+	{"kill", kill},
+	{"kill twice", func(c *crowd, r *replica, chance *rand.Rand) { kill(c, r, chance); kill(c, r, chance) }},
+	{"cut off", func(c *crowd, r *replica, chance *rand.Rand) { // it goes on with what it has leased
+		r.proxy.cut(true)
+		outage(c, nil, 5+chance.IntN(60))
+		r.proxy.cut(false)
+	}},
+	{"mute", func(c *crowd, r *replica, chance *rand.Rand) {
+		r.proxy.mute()
+		outage(c, nil, 20+chance.IntN(100))
+		r.proxy.cut(false)
+	}},
+	{"all cut off, and a kill", func(c *crowd, r *replica, chance *rand.Rand) {
+		for _, r := range c.fleet.replicas {
+			r.proxy.cut(true)
+		}
+		outage(c, nil, 5+chance.IntN(60))
+		r.end(syscall.SIGKILL)
+		for _, r := range c.fleet.replicas {
+			r.proxy.cut(false)
+		}
+		r.start()
+	}},
+	{"crash of PostgreSQL", func(c *crowd, _ *replica, _ *rand.Rand) {
+		if _, err := storetest.Crash(bounded(c.fleet.t)); err != nil {
+			c.fleet.t.Fatal(err)
+		}
+	}},
+}
+
+func kill(_ *crowd, r *replica, _ *rand.Rand) {
+	r.end(syscall.SIGKILL)
+	r.start()
+}
+
+// longest is how long an outage lasts where nobody gets an OK any more.
+const longest = 2 * time.Second
 
 // outage lasts until so many calls of a replica have got an OK, or of all where
 // it is nil; and for a moment at most, since what is leased may run out.
 func outage(c *crowd, r *replica, enough int) {
 	began := time.Now()
-	wake := time.AfterFunc(3*time.Second, c.moved.Broadcast)
+	wake := time.AfterFunc(longest, c.moved.Broadcast)
 	defer wake.Stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for goal := c.count(r) + enough; c.count(r) < goal && time.Since(began) < 3*time.Second; {
+	for goal := c.count(r) + enough; c.count(r) < goal && time.Since(began) < longest; {
 		c.moved.Wait()
 	}
 }
@@ -162,6 +189,7 @@ func outage(c *crowd, r *replica, enough int) {
 // TestALostDiskUnderStore deletes the data folder of a replica whose callers
 // waited for the database: nobody who got an OK notices.
 func TestALostDiskUnderStore(t *testing.T) {
+	t.Parallel()
 	seed := chooseSeed(t)
 	f := startFleet(t, 3, "store", limits)
 	callers := f.gather(16, seed, mixed)
@@ -183,6 +211,7 @@ func TestALostDiskUnderStore(t *testing.T) {
 // database: what it had told its callers is gone, and is no more than what it
 // had leased, which nobody else may spend.
 func TestALostDiskUnderCommit(t *testing.T) {
+	t.Parallel()
 	seed := chooseSeed(t)
 	f := startFleet(t, 3, "commit", limits)
 	callers := f.gather(16, seed, leased)
