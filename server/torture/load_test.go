@@ -21,6 +21,7 @@ import (
 func TestTheClassic(t *testing.T) {
 	for _, replicas := range []int{1, 3} {
 		t.Run(fmt.Sprintf("replicas=%d", replicas), func(t *testing.T) {
+			t.Parallel()
 			f := startFleet(t, replicas, "commit", fmt.Sprintf(tenant, "lively", "input: 0, output: 1000")+`
 kind: Budget
 name: cap
