@@ -5,6 +5,7 @@
 // backend has really generated, and what stands in the database. It is tests
 // only, built with the tag torture; `make torture` runs them.
 //
-// It imports nothing that a Weir computes its accounts with: the database is
-// read as SQL, and the backend is a process of its own.
+// The comparison shares no code with what a Weir computes its accounts by: the
+// ledger is read as SQL, and the backend is a process of its own. The store's
+// own audit is run beside it.
 package torture
