@@ -51,7 +51,7 @@
 //
 // All this is proven by a simulation of several replicas, their disks, clocks
 // and network, which has to find each of a list of faults (TestSimulation,
-// TestSimulationFindsFaults). The ledger does not use leases yet.
+// TestSimulationFindsFaults).
 package lease
 
 import (
