@@ -16,6 +16,7 @@ import (
 	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/accounting/price"
 	"github.com/weir-gateway/weir/accounting/spool"
+	"github.com/weir-gateway/weir/server/admit"
 )
 
 // syncTime is how long the end of Weir waits for the store to take what was
@@ -78,7 +79,7 @@ func writeDurably(file, text string) error {
 }
 
 // openLedger opens the spool, brings to the store what earlier processes left in
-// it, and makes the ledger.
+// it, and makes the ledger and the limiter.
 func (w *weir) openLedger(ctx context.Context, config Config) error {
 	dir := filepath.Join(config.Data, "spool")
 	name, incarnation, err := nextIncarnation(config.Data)
@@ -96,6 +97,10 @@ func (w *weir) openLedger(ctx context.Context, config Config) error {
 	})
 	for _, d := range found.Damage {
 		w.log.Error("part of the spool cannot be read", "damage", d.String())
+	}
+	w.limiter = admit.New(time.Now)
+	if config.Store != "" {
+		w.limiter = admit.NewReplica(time.Now, w.store, fmt.Sprintf("%s/%d", name, incarnation))
 	}
 	leases := lease.Defaults()
 	leases.Store, leases.Replica, leases.Incarnation = w.store, name, incarnation
@@ -132,6 +137,11 @@ func (w *weir) keepAccounts(ctx context.Context) {
 			w.log.Warn("the leases of budgets could not be tended; trying again", "error", err)
 		})
 	})
+	w.running.Go(func() {
+		w.limiter.Run(ctx, func(err error) {
+			w.log.Warn("the store does not answer for rates; what this replica holds of them is used up, and no more", "error", err)
+		})
+	})
 }
 
 // settleAccounts brings what was settled to the store and gives back what is
@@ -140,7 +150,7 @@ func (w *weir) keepAccounts(ctx context.Context) {
 func (w *weir) settleAccounts(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncTime)
 	defer cancel()
-	if err := errors.Join(w.ledger.Sync(ctx), w.leases.Close(ctx)); err != nil {
+	if err := errors.Join(w.ledger.Sync(ctx), w.leases.Close(ctx), w.limiter.Close(ctx)); err != nil {
 		w.log.Warn("the store did not take everything on the way out; the spool and the leases keep it for the next start", "error", err)
 	}
 }

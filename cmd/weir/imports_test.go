@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"server/tokens/bpe":              {}, // a tokenizer knows no call
 	"server/tokens/bpe/vocabularies": {},
 	"server/route":                   {"server/backend", "server/tokens/bpe", "policy"}, // bpe: a target names its model's tokenizer
-	"server/admit":                   {"accounting/lease", "policy", "server/auth"},
+	"server/admit":                   {"policy"},
 	"server/gateway": {
 		"server/backend", "server/tokens", "server/route", "server/admit", "server/auth",
 		"policy", "accounting", "accounting/ledger", "accounting/outputlog",
@@ -69,13 +69,13 @@ var mayImport = map[string][]string{
 	"server":           {"server/intercept"},
 	"server/bench":     {"gen/weir/v1"}, // a program beside the product: it speaks to it as its callers do
 	"server/store": {
-		"server/auth", "server/admin", "policy", "accounting", "accounting/price", "accounting/lease",
+		"server/auth", "server/admin", "server/admit", "policy", "accounting", "accounting/price", "accounting/lease",
 		"accounting/ledger", "accounting/report", "accounting/outputlog",
 	},
 	"server/store/sqlite":   {"server/store", "accounting"}, // accounting: what an overflow is called
 	"server/store/postgres": {"server/store", "accounting"},
 	"server/store/storetest": {
-		"server/store", "server/auth", "server/admin", "accounting", "accounting/lease", "accounting/lease/leasetest", "accounting/ledger", "accounting/report",
+		"server/store", "server/auth", "server/admin", "server/admit", "accounting", "accounting/lease", "accounting/lease/leasetest", "accounting/ledger", "accounting/report",
 		"accounting/outputlog", "policy", "policy/guard",
 	},
 

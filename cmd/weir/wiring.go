@@ -54,10 +54,12 @@ type weir struct {
 	admin  *admin.Admin
 	ledger *ledger.Ledger
 	leases *lease.Holder
-	router atomic.Pointer[route.Router]
-	judges *judges
-	log    *slog.Logger
-	output *outputlog.Log
+	// limiter shares rates with other replicas where they share a store.
+	limiter *admit.Limiter
+	router  atomic.Pointer[route.Router]
+	judges  *judges
+	log     *slog.Logger
+	output  *outputlog.Log
 	// telemetry is nil where nobody wants any.
 	telemetry *telemetry
 	// certificates are nil where the ports are plain. What is sent to renew has
@@ -193,7 +195,7 @@ func (w *weir) build(config Config) error {
 	g := &gateway.Gateway{
 		Policies: func() *policy.Set { return w.live.Snapshot().Policies },
 		Router:   w.router.Load,
-		Limiter:  admit.New(time.Now),
+		Limiter:  w.limiter,
 		Ledger:   w.ledger, MaxDuration: time.Duration(config.MaxDuration),
 		Observe: newCallMetrics(registry).observe, Log: w.log, Now: time.Now,
 		Judge: w.judges.ask, Record: w.output.Record,

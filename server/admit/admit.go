@@ -1,15 +1,26 @@
 // Package admit gives a call its place in flight, or says when to come again:
 // request rates and concurrency, as the policies of its tenant set them. It
-// counts calls; it knows neither money nor text. Each replica counts for
-// itself.
+// counts calls; it knows neither money, text nor a database.
+//
+// A process that has its store for itself counts for itself. Replicas that share
+// a store share each limit: the store keeps a bucket, State, and each replica
+// holds some of what is in it, share, of which it admits calls without asking
+// anybody. It asks for more before that is used up, tells what it used, and
+// gives back what it has no use for. A call waits for the store only where the
+// share is empty and the store may have more. While the store is away what is
+// held is used up, and then calls are refused.
 package admit
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/weir-gateway/weir/policy"
 )
@@ -29,6 +40,9 @@ type LimitError struct {
 	// Rate is how the request rate stands, nil where the limit is of running
 	// calls.
 	Rate *Standing
+	// Away says that there may be a place, and that the store which knows does
+	// not answer. RetryAfter is then when it is asked again.
+	Away bool
 }
 
 // Standing is a request rate at a moment.
@@ -40,158 +54,265 @@ type Standing struct {
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("rule %q of policy %q limits %s to %s: try again in %s", e.Rule, e.Policy, e.Subject, e.Limit, e.RetryAfter.Round(time.Millisecond))
+	why := ""
+	if e.Away {
+		why = ", of which this replica has used up its share, and the database that has the rest does not answer"
+	}
+	return fmt.Sprintf("rule %q of policy %q limits %s to %s%s: try again in %s", e.Rule, e.Policy, e.Subject, e.Limit, why, e.RetryAfter.Round(time.Millisecond))
 }
 
 // busyRetry is the guess of when a running call ends.
 const busyRetry = time.Second
 
-// Limiter keeps the counts. The zero value is not ready: use New. It is safe
-// for concurrent use.
+// Limiter keeps the counts. The zero value is not ready: use New or NewReplica.
+// It is safe for concurrent use.
 type Limiter struct {
-	now    func() time.Time
+	now func() time.Time
+	// store is nil where this process counts for itself, and holder names it among
+	// the replicas of the store.
+	store  Store
+	holder string
+
 	mu     sync.Mutex
 	places map[place]*count
-	// sweepAt is how many places there may be before those that nobody holds
-	// and that are full again are forgotten.
+	// sweepAt is how many places there may be before those that are as good as new
+	// are forgotten.
 	sweepAt int
-}
 
-// place is one rule at work on one value of what it counts by.
-type place struct{ tenant, policy, rule, value string }
-
-type count struct {
-	requests *rate.Limiter // nil where the rule has no rate
-	quota    policy.Quota
-	burst    int64
-	inFlight int64
+	// born counts shares, queue has those that the store should hear of, and wake
+	// tells Run of them. Until away the store is not asked; fails is how often in a
+	// row it did not answer. ticked is the last tick.
+	born   int64
+	queue  []*share
+	wake   chan struct{}
+	away   time.Time
+	fails  int
+	ticked time.Time
 }
 
 const firstSweep = 10_000
 
-// New makes a limiter that nobody has used yet.
+// New makes a limiter that counts for itself and that nobody has used yet.
 func New(now func() time.Time) *Limiter {
-	return &Limiter{now: now, places: map[place]*count{}, sweepAt: firstSweep}
+	return &Limiter{now: now, places: map[place]*count{}, sweepAt: firstSweep, wake: make(chan struct{}, 1), ticked: now()}
+}
+
+// NewReplica makes a limiter that shares its limits with all others on a store.
+// No two of them, now or before, have one holder's name. Run has to run beside
+// it.
+func NewReplica(now func() time.Time, store Store, holder string) *Limiter {
+	l := New(now)
+	l.store, l.holder = store, holder
+	return l
 }
 
 // Admit takes a place under every rate, or none of them and fails with
-// *LimitError. The func it returns gives the place back; it must be called
-// once, when the call has ended. What was taken of a request rate stays taken.
-func (l *Limiter) Admit(s policy.Subject, rates []policy.BoundRate) (leave func(), err error) {
+// *LimitError, or with the context's error where it ended before the store had
+// answered. The func it returns gives the place back; it must be called once,
+// when the call has ended. What was taken of a request rate stays taken.
+func (l *Limiter) Admit(ctx context.Context, s policy.Subject, rates []policy.BoundRate) (leave func(), err error) {
 	if len(rates) == 0 {
 		return func() {}, nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.now()
-	taken := make([]*count, 0, len(rates))
-	var reserved []*rate.Reservation
-	giveBack := func() {
-		for _, c := range taken {
-			c.inFlight--
+	for {
+		leave, flight, err := l.try(s, rates)
+		if flight == nil {
+			return leave, err
 		}
-		for _, r := range reserved {
-			r.CancelAt(now)
+		select {
+		case <-flight:
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
-	for _, r := range rates {
-		value, counts := scope(s, r.Per)
+}
+
+// try admits a call, refuses it, or returns the end of the flight after which
+// it has to try again.
+func (l *Limiter) try(s policy.Subject, rates []policy.BoundRate) (leave func(), flight <-chan struct{}, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now, alone := l.now(), l.store == nil
+	var space [8]*share
+	shares, lacking := space[:0], false
+	for i := range rates {
+		r := &rates[i]
+		p, counts := placeOf(s, r)
 		if !counts {
 			continue
 		}
-		c := l.count(place{r.Tenant, r.Policy, r.ID, value}, r, now)
-		refuse := func(limit string, after time.Duration, rate *Standing) error {
-			giveBack()
-			return &LimitError{Rate: rate, Subject: describe(s, r.Per), Policy: r.Policy, Rule: r.ID, Limit: limit, RetryAfter: after}
-		}
-		if r.Concurrent != nil && c.inFlight >= *r.Concurrent {
-			return nil, refuse(fmt.Sprintf("%d running calls", *r.Concurrent), busyRetry, nil)
-		}
-		if c.requests != nil {
-			reservation := c.requests.ReserveN(now, 1)
-			if wait := reservation.DelayFrom(now); wait > 0 {
-				reservation.CancelAt(now)
-				return nil, refuse("a request rate of "+r.Requests.String(), wait, c.standing(now))
+		for _, sh := range l.count(p, r, now) {
+			if sh == nil {
+				continue
 			}
-			reserved = append(reserved, reservation)
+			shares = append(shares, sh)
+			if sh.free(now, alone) > 0 {
+				continue
+			}
+			if refusal := l.refusal(sh, now); refusal != nil {
+				refusal.Subject, refusal.Policy, refusal.Rule = describe(s, r.Per), r.Policy, r.ID
+				return nil, nil, refusal
+			}
+			lacking = true
 		}
-		c.inFlight++
-		taken = append(taken, c)
+	}
+	if lacking {
+		for _, sh := range shares {
+			if sh.free(now, alone) <= 0 {
+				sh.waiting++
+				flight = l.enqueue(sh)
+			}
+		}
+		return nil, flight, nil
+	}
+	var running []*share
+	for _, sh := range shares {
+		sh.take(alone)
+		if sh.slots {
+			running = append(running, sh)
+		}
+		if !alone && sh.due(now) {
+			l.enqueue(sh)
+		}
+	}
+	if running == nil {
+		return func() {}, nil, nil
 	}
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		for _, c := range taken {
-			c.inFlight--
+		for _, sh := range running {
+			sh.running--
 		}
-	}, nil
+	}, nil, nil
 }
 
-// count returns the count of a place, made to fit the rule as it is now: a
+// refusal says why a share that is empty has no place for a call, or nothing
+// where the store may have one.
+func (l *Limiter) refusal(sh *share, now time.Time) *LimitError {
+	e := &LimitError{}
+	switch {
+	case l.store == nil && !sh.slots:
+		e.RetryAfter = sh.bucket.wait(sh.terms, now.UnixMicro())
+	case l.store == nil:
+		e.RetryAfter = busyRetry
+	case now.Before(sh.askAt) && !sh.askAt.Before(l.away):
+		e.RetryAfter = sh.askAt.Sub(now)
+	case now.Before(l.away):
+		e.Away, e.RetryAfter = true, l.away.Sub(now)
+	default:
+		return nil
+	}
+	if sh.slots {
+		e.Limit = fmt.Sprintf("%d running calls", sh.terms.Burst)
+		e.RetryAfter = max(e.RetryAfter, busyRetry)
+		return e
+	}
+	e.Limit = "a request rate of " + policy.Quota{N: sh.terms.N, Per: sh.terms.Per}.String()
+	left := sh.left
+	if l.store == nil {
+		left = sh.bucket.Tokens
+	}
+	e.Rate = &Standing{Limit: sh.terms.Burst, Remaining: left, Reset: time.Duration(min(sh.terms.span(sh.terms.Burst-left), longestReset.Microseconds())) * time.Microsecond}
+	return e
+}
+
+// longestReset keeps a span of time from overflowing.
+const longestReset = 100 * 365 * 24 * time.Hour
+
+// count returns the shares of a place, made to fit the rule as it is now: a
 // changed limit takes what was used along.
-func (l *Limiter) count(p place, r policy.BoundRate, now time.Time) *count {
+func (l *Limiter) count(p place, r *policy.BoundRate, now time.Time) *count {
 	c := l.places[p]
 	if c == nil {
-		if len(l.places) >= l.sweepAt {
+		if l.store == nil && len(l.places) >= l.sweepAt {
 			l.sweep(now)
 		}
 		c = &count{}
 		l.places[p] = c
 	}
-	if r.Requests == nil {
-		c.requests = nil
-		return c
+	for kind, sh := range c {
+		terms, limits := termsOf(r, kind == slots)
+		switch {
+		case !limits:
+			c[kind] = nil
+		case sh == nil:
+			c[kind] = &share{terms: terms, slots: kind == slots, bucket: bucket{terms.Burst, now.UnixMicro()}}
+			if l.store != nil {
+				l.born++
+				c[kind].scope, c[kind].holder = p.scope(kind), fmt.Sprintf("%s/%d", l.holder, l.born)
+			}
+		case sh.terms != terms:
+			sh.free(now, l.store == nil) // what the old terms brought
+			sh.terms, sh.askAt = terms, time.Time{}
+		}
 	}
-	burst := r.Requests.N
-	if r.Burst != nil {
-		burst = *r.Burst
-	}
-	perSecond := rate.Limit(float64(r.Requests.N) / r.Requests.Per.Seconds())
-	switch {
-	case c.requests == nil:
-		c.requests = rate.NewLimiter(perSecond, int(burst))
-	case c.quota != *r.Requests || c.burst != burst:
-		c.requests.SetLimitAt(now, perSecond)
-		c.requests.SetBurstAt(now, int(burst))
-	}
-	c.quota, c.burst = *r.Requests, burst
 	return c
 }
 
-// standing tells how a place's request rate stands.
-func (c *count) standing(now time.Time) *Standing {
-	left := c.requests.TokensAt(now)
-	missing := float64(c.burst) - left
-	return &Standing{
-		Limit: c.burst, Remaining: max(0, int64(left)),
-		Reset: time.Duration(missing / float64(c.requests.Limit()) * float64(time.Second)),
-	}
-}
-
-// sweep forgets the places that are as good as new.
+// sweep forgets the places of one who counts for itself that are as good as new.
 func (l *Limiter) sweep(now time.Time) {
 	for p, c := range l.places {
-		if c.inFlight == 0 && (c.requests == nil || c.requests.TokensAt(now) >= float64(c.burst)) {
+		used := func(sh *share) bool { return sh != nil && (sh.running > 0 || sh.free(now, true) < sh.terms.Burst) }
+		if !slices.ContainsFunc(c[:], used) {
 			delete(l.places, p)
 		}
 	}
 	l.sweepAt = max(firstSweep, 2*len(l.places))
 }
 
-// scope is the value that a rule counts by, and whether the subject has one.
-func scope(s policy.Subject, per string) (value string, counts bool) {
-	switch per {
-	case "tenant":
-		return s.Tenant, true
-	case "project":
-		return s.Tenant + "/" + s.Project, true
-	case "key":
-		return s.Tenant + "/" + s.Project + "/" + s.Key, true
-	case "end_user":
-		return s.Tenant + "/" + s.EndUser, s.EndUser != ""
+// termsOf is one of the limits of a rate, and whether it has it.
+func termsOf(r *policy.BoundRate, running bool) (Terms, bool) {
+	switch {
+	case running && r.Concurrent != nil:
+		return Terms{Burst: *r.Concurrent}, true
+	case !running && r.Requests != nil:
+		t := Terms{N: r.Requests.N, Per: r.Requests.Per, Burst: r.Requests.N}
+		if r.Burst != nil {
+			t.Burst = *r.Burst
+		}
+		return t, true
 	}
-	return "", false
+	return Terms{}, false
 }
+
+// placeOf is where a rate counts a subject, and whether it does.
+func placeOf(s policy.Subject, r *policy.BoundRate) (place, bool) {
+	p := place{tenant: r.Tenant, policy: r.Policy, rule: r.ID, per: r.Per, subject: s.Tenant}
+	switch r.Per {
+	case "tenant":
+		return p, true
+	case "project":
+		p.project = s.Project
+		return p, true
+	case "key":
+		p.project, p.value = s.Project, s.Key
+		return p, true
+	case "end_user":
+		p.value = s.EndUser
+		return p, s.EndUser != ""
+	}
+	return p, false
+}
+
+// scope names one of the counts of a place in a store, in a way that no two
+// share.
+func (p *place) scope(kind int) string {
+	parts := []string{p.tenant, p.policy, p.rule, [...]string{"concurrent", "requests"}[kind], p.per, p.subject, p.project, p.value}
+	for i, part := range parts {
+		if len(part) > longestName {
+			sum := sha256.Sum256([]byte(part))
+			part = "~" + hex.EncodeToString(sum[:])
+		} else {
+			part = url.PathEscape(part)
+		}
+		parts[i] = part
+	}
+	return strings.Join(parts, "/")
+}
+
+// longestName is from how many bytes on a name gives way to its hash.
+const longestName = 100
 
 func describe(s policy.Subject, per string) string {
 	switch per {

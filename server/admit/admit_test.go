@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/weir-gateway/weir/policy"
 )
+
+var ctx = context.Background()
 
 type clock struct{ time.Time }
 
@@ -34,21 +37,21 @@ func TestARefusalSaysTrulyWhenToComeAgain(t *testing.T) {
 	l := New(c.now)
 	rates := []policy.BoundRate{perMinute(6, 2)}
 	for range 2 {
-		if _, err := l.Admit(k1, rates); err != nil {
+		if _, err := l.Admit(ctx, k1, rates); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err := l.Admit(k1, rates)
+	_, err := l.Admit(ctx, k1, rates)
 	var refused *LimitError
 	if !errors.As(err, &refused) || refused.Rule != "r" || refused.RetryAfter <= 0 {
 		t.Fatalf("%v", err)
 	}
 	c.Time = c.Add(refused.RetryAfter - time.Millisecond)
-	if _, err := l.Admit(k1, rates); err == nil {
+	if _, err := l.Admit(ctx, k1, rates); err == nil {
 		t.Error("there was a place before the time that was told")
 	}
 	c.Time = c.Add(time.Millisecond)
-	if _, err := l.Admit(k1, rates); err != nil {
+	if _, err := l.Admit(ctx, k1, rates); err != nil {
 		t.Errorf("there was no place at the time that was told: %v", err)
 	}
 }
@@ -57,11 +60,11 @@ func TestEachKeyHasItsOwnRate(t *testing.T) {
 	l := New(newClock().now)
 	rates := []policy.BoundRate{perMinute(1, 1)}
 	for _, s := range []policy.Subject{k1, {Tenant: "acme", Project: "default", Key: "k2"}, {Tenant: "acme", Project: "lab", Key: "k1"}} {
-		if _, err := l.Admit(s, rates); err != nil {
+		if _, err := l.Admit(ctx, s, rates); err != nil {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}
-	if _, err := l.Admit(k1, rates); err == nil {
+	if _, err := l.Admit(ctx, k1, rates); err == nil {
 		t.Error("a second call had a place")
 	}
 }
@@ -69,17 +72,17 @@ func TestEachKeyHasItsOwnRate(t *testing.T) {
 func TestARefusalTakesNothing(t *testing.T) {
 	l := New(newClock().now)
 	rates := []policy.BoundRate{perMinute(2, 2), atOnce(1)}
-	leave, err := l.Admit(k1, rates)
+	leave, err := l.Admit(ctx, k1, rates)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 5 { // each finds a token of the rate and no place to run
-		if _, err := l.Admit(k1, rates); err == nil {
+		if _, err := l.Admit(ctx, k1, rates); err == nil {
 			t.Fatal("two calls run where one may")
 		}
 	}
 	leave()
-	if _, err := l.Admit(k1, rates); err != nil {
+	if _, err := l.Admit(ctx, k1, rates); err != nil {
 		t.Errorf("the refused calls took the rate: %v", err)
 	}
 }
@@ -88,11 +91,11 @@ func TestAChangedLimitHoldsForWhatWasUsed(t *testing.T) {
 	c := newClock()
 	l := New(c.now)
 	for range 10 {
-		if _, err := l.Admit(k1, []policy.BoundRate{perMinute(10, 10)}); err != nil {
+		if _, err := l.Admit(ctx, k1, []policy.BoundRate{perMinute(10, 10)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := l.Admit(k1, []policy.BoundRate{perMinute(20, 20)}); err == nil {
+	if _, err := l.Admit(ctx, k1, []policy.BoundRate{perMinute(20, 20)}); err == nil {
 		t.Error("a raised limit gave back what was used")
 	}
 }
@@ -102,14 +105,14 @@ func TestIdlePlacesAreForgotten(t *testing.T) {
 	l := New(c.now)
 	rate := []policy.BoundRate{perMinute(60, 1)}
 	for i := range firstSweep {
-		leave, err := l.Admit(policy.Subject{Tenant: "acme", Key: fmt.Sprint(i)}, rate)
+		leave, err := l.Admit(ctx, policy.Subject{Tenant: "acme", Key: fmt.Sprint(i)}, rate)
 		if err != nil {
 			t.Fatal(err)
 		}
 		leave()
 	}
 	c.Time = c.Add(time.Minute)
-	l.Admit(k1, rate)
+	l.Admit(ctx, k1, rate)
 	if n := len(l.places); n != 1 {
 		t.Errorf("%d places are kept of which one is in use", n)
 	}
@@ -132,7 +135,7 @@ func TestNoScheduleGetsMoreThanTheRate(t *testing.T) {
 			case 0:
 				c.Time = c.Add(time.Duration(rapid.Int64Range(0, int64(20*time.Second)).Draw(t, "wait")))
 			case 1:
-				if leave, err := l.Admit(k1, rates); err == nil {
+				if leave, err := l.Admit(ctx, k1, rates); err == nil {
 					running = append(running, leave)
 					admitted = append(admitted, c.Time)
 				}

@@ -98,7 +98,7 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 
 	// 2 admit: a place in flight. An inner call has that of its parent.
 	if call.Purpose == "" {
-		leave, err := g.Limiter.Admit(subject, rules.Rates)
+		leave, err := g.Limiter.Admit(ctx, subject, rules.Rates)
 		if err != nil {
 			return refused(err)
 		}

@@ -39,7 +39,7 @@ func (g *Gateway) Moderate(ctx context.Context, call *Call, texts []string) ([]M
 	defer cancel()
 	subject := call.subject()
 	rules := g.Policies().Resolve(subject)
-	leave, err := g.Limiter.Admit(subject, rules.Rates)
+	leave, err := g.Limiter.Admit(ctx, subject, rules.Rates)
 	if err != nil {
 		return nil, refused(err)
 	}

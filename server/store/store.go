@@ -1,8 +1,9 @@
 // Package store keeps what Weir must not forget, in SQL that SQLite and
 // PostgreSQL both speak: the ledger with its budget windows, the output log,
-// documents and keys. It implements the Store interfaces of accounting/ledger,
-// accounting/lease, accounting/report, accounting/outputlog, server/auth and
-// server/admin on one database. It knows no engine by name, makes no prices and
+// documents, keys and what replicas share of rates. It implements the Store
+// interfaces of accounting/ledger, accounting/lease, accounting/report,
+// accounting/outputlog, server/auth, server/admin and server/admit on one
+// database. It knows no engine by name, makes no prices and
 // decides no policy; the packages below it open an engine and say what its
 // errors mean.
 //
@@ -30,6 +31,7 @@ import (
 	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/accounting/report"
 	"github.com/weir-gateway/weir/server/admin"
+	"github.com/weir-gateway/weir/server/admit"
 	"github.com/weir-gateway/weir/server/auth"
 )
 
@@ -80,6 +82,7 @@ var (
 	_ report.Store     = (*Store)(nil)
 	_ auth.Store       = (*Store)(nil)
 	_ admin.Store      = (*Store)(nil)
+	_ admit.Store      = (*Store)(nil)
 )
 
 // New returns a store on an engine, which it owns from then on.
