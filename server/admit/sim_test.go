@@ -53,6 +53,7 @@ type sim struct {
 type faults struct {
 	share   func(*State, Ask, time.Time, time.Duration) Answer // instead of State.Ask
 	replica func(*Limiter, *sim)                               // after an answer
+	late    bool                                               // shares are used after their end
 }
 
 type simReplica struct {
