@@ -360,6 +360,41 @@ func TestTwoReplicasOnOnePostgreSQL(t *testing.T) {
 	}
 }
 
+// What replicas admit together is what a rate allows, also after a restart.
+func TestReplicasShareARate(t *testing.T) {
+	url := storetest.Postgres(t)
+	first := serve(t, t.TempDir(), "--store", url)
+	first.apply(acme)
+	first.apply("kind: Policy\nname: slow\ntenant: acme\nrates: [{per: tenant, requests: 6/day, concurrent: 2}]\n")
+	key := first.createKey("acme", "k1")
+	list := []*process{first, serve(t, t.TempDir(), "--store", url)}
+	admitted := 0
+	call := func(p *process) {
+		t.Helper()
+		switch code, _, failed := p.run(key, "", "call", "-m", "sim-text", "hello"); {
+		case code == 0:
+			admitted++
+		case code != exitExhausted || !strings.Contains(failed, `rule "rates[0]" of policy "slow"`):
+			t.Errorf("%d %s", code, failed)
+		}
+	}
+	for i := range 10 {
+		call(list[i%2])
+	}
+	if admitted != 6 {
+		t.Errorf("two replicas admit %d calls where 6 may come", admitted)
+	}
+	for _, p := range list {
+		if err := p.end(syscall.SIGTERM); err != nil {
+			t.Errorf("%v\n%s", err, p.log)
+		}
+	}
+	call(serve(t, t.TempDir(), "--store", url))
+	if admitted != 6 {
+		t.Error("a new replica gets a rate of its own")
+	}
+}
+
 func TestAReportOfNothingButFailures(t *testing.T) {
 	p := serve(t, t.TempDir())
 	demo := p.key(demoKeyFile)
