@@ -63,10 +63,10 @@ func (l *Limiter) ask(ctx context.Context, failed func(error)) bool {
 	if flying == nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, flightTime)
+	limited, cancel := context.WithTimeout(ctx, flightTime)
 	defer cancel()
-	answers, err := l.store.ShareRates(ctx, TTL, flying.asks)
-	if first := l.arrive(flying, answers, err); first {
+	answers, err := l.store.ShareRates(limited, TTL, flying.asks)
+	if first := l.arrive(flying, answers, err); first && ctx.Err() == nil {
 		failed(err)
 	}
 	return err == nil

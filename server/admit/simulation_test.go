@@ -59,29 +59,41 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-// Three replicas with more demand than a limit of 600/min, burst 60, allows use
-// 95 to 100 % of it over ten minutes, wherever the demand moves.
+// Three replicas with three times the demand that a limit allows use 95 to 100 %
+// of it over ten minutes, wherever the demand moves. Only where next to nothing
+// may come at once it is less: a token that is on its way is one that the bucket
+// waits for.
 func TestReplicasUseTheWholeRate(t *testing.T) {
-	least, most := 1.0, 0.0
-	for seed := range uint64(20) {
-		s := newSim(seed+1, Terms{N: 600, Per: time.Minute, Burst: 60}, 0)
-		s.calm = true
-		const spent = 20 * time.Second
-		if err := s.run(spent + 10*time.Minute); err != nil {
-			t.Fatalf("seed %d: %v", seed+1, err)
-		}
-		n := 0
-		for _, at := range s.admitted {
-			if at > spent {
-				n++
+	for _, c := range []struct {
+		burst, seeds int64
+		least        float64
+	}{{60, 20, 0.95}, {600, 3, 0.95}, {3, 3, 0.95}, {1, 3, 0.60}} {
+		terms := Terms{N: 600, Per: time.Minute, Burst: c.burst}
+		spent := 10*time.Second + time.Duration(terms.span(2*c.burst))*time.Microsecond
+		least, most, asks := 1.0, 0.0, 0
+		for seed := range uint64(c.seeds) {
+			s := newSim(seed+1, terms, 0)
+			s.calm = true
+			s.fault.share = func(state *State, a Ask, now time.Time, ttl time.Duration) Answer {
+				asks++
+				return state.Ask(a, now, ttl)
 			}
+			if err := s.run(spent + 10*time.Minute); err != nil {
+				t.Fatalf("burst %d, seed %d: %v", c.burst, seed+1, err)
+			}
+			n := 0
+			for _, at := range s.admitted {
+				if at > spent {
+					n++
+				}
+			}
+			used := float64(n) / 6000
+			least, most = min(least, used), max(most, used)
 		}
-		used := float64(n) / 6000
-		least, most = min(least, used), max(most, used)
-	}
-	t.Logf("used: %.2f%% to %.2f%%", 100*least, 100*most)
-	if least < 0.95 || most > 1.01 {
-		t.Errorf("used are %.2f%% to %.2f%%, not 95 to 100", 100*least, 100*most)
+		t.Logf("600/min, burst %d: used are %.2f%% to %.2f%%; %d asks a minute", c.burst, 100*least, 100*most, int64(asks)/c.seeds/10)
+		if least < c.least || most > 1+float64(c.burst)/6000 {
+			t.Errorf("600/min, burst %d: used are %.2f%% to %.2f%%, not %.0f%% at least", c.burst, 100*least, 100*most, 100*c.least)
+		}
 	}
 }
 
