@@ -88,6 +88,11 @@ type Limiter struct {
 	away   time.Time
 	fails  int
 	ticked time.Time
+
+	// air is held while the store is asked, one after the other, and until Close
+	// has ended it.
+	air    sync.Mutex
+	closed bool
 }
 
 const firstSweep = 10_000

@@ -59,6 +59,11 @@ func (l *Limiter) Run(ctx context.Context, failed func(error)) {
 
 // ask makes one flight, and tells whether there may be another.
 func (l *Limiter) ask(ctx context.Context, failed func(error)) bool {
+	l.air.Lock()
+	defer l.air.Unlock()
+	if l.closed {
+		return false
+	}
 	flying := l.depart()
 	if flying == nil {
 		return false
@@ -77,6 +82,9 @@ func (l *Limiter) Close(ctx context.Context) error {
 	if l.store == nil {
 		return nil
 	}
+	l.air.Lock()
+	defer l.air.Unlock()
+	l.closed = true
 	l.mu.Lock()
 	now := l.now()
 	var asks []Ask
