@@ -1,7 +1,10 @@
 package ledger_test
 
 import (
+	"context"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -20,6 +23,10 @@ func BenchmarkHoldAndSettle(b *testing.B) {
 			l := newLedger(b, s, budget("a", lease.PerTenant, 1e18, "USD"), budget("b", lease.PerProject, 1e15, accounting.UnitTokens),
 				budget("c", lease.PerKey, 1e15, accounting.UnitTokens), budget("d", lease.PerTenant, 1e15, accounting.UnitRequests))
 			l.Durability = durability
+			ctx, stop := context.WithCancel(b.Context())
+			var tending sync.WaitGroup
+			tending.Go(func() { l.Leases.Run(ctx, 20*time.Millisecond, func(err error) { b.Log(err) }) })
+			defer func() { stop(); tending.Wait() }()
 			b.SetParallelism(16)
 			b.ReportAllocs()
 			b.RunParallel(func(p *testing.PB) {
