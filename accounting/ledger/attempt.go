@@ -12,9 +12,6 @@ import (
 // checkAttempt refuses at the start what could not be written at the end: a
 // settle must not fail over a label.
 func checkAttempt(a accounting.Attempt) error {
-	if a.RequestID == "" || a.Number < 1 {
-		return fmt.Errorf("attempt %d of call %q: an attempt needs a request id and a number from 1", a.Number, a.RequestID)
-	}
 	check := func(what, s string) error {
 		if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
 			return fmt.Errorf("%s %q holds a zero byte or is not UTF-8: send plain text", what, s)
@@ -22,7 +19,7 @@ func checkAttempt(a accounting.Attempt) error {
 		return nil
 	}
 	err := errors.Join(
-		check("request id", a.RequestID), check("client request id", a.ClientRequestID), check("parent request id", a.ParentRequestID),
+		check("client request id", a.ClientRequestID), check("parent request id", a.ParentRequestID),
 		check("purpose", a.Purpose), check("tenant", a.Subject.Tenant), check("project", a.Subject.Project), check("key", a.Subject.Key),
 		check("end user", a.Subject.EndUser), check("session", a.Subject.Session),
 		check("model", a.Model), check("backend", a.Backend), check("backend model", a.BackendModel))

@@ -5,7 +5,8 @@
 //
 // A hold is the dearest outcome that the attempt can have, taken of this
 // replica's leases in every budget window that applies: either all of them have
-// room or nothing is held. It is written to the spool before the backend is
+// room or nothing is held. Where a budget that cuts lacks it the hold covers the
+// beginning of the answer and grows ahead of it. It is written to the spool before the backend is
 // called. A settle replaces it by what was used; its entry is in the spool
 // before the caller is told, and goes from there to the store. An attempt that
 // its process did not end is in doubt: whoever reads the spool next settles it

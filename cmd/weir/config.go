@@ -367,7 +367,8 @@ func nodeAt(n *yaml.Node, path string) *yaml.Node {
 	return n
 }
 
-// router makes the drivers and the models. What old knows of targets goes on; it may be nil.
+// router makes the drivers and the models. What old knows of targets goes on; it
+// may be nil.
 func (c *Config) router(old *route.Router) (*route.Router, error) {
 	backends := map[string]backend.Backend{}
 	configs := map[string]BackendConfig{}
