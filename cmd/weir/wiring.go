@@ -68,8 +68,9 @@ type weir struct {
 	renew        chan struct{}
 	// reached is when the store last answered, in Unix nanoseconds; serving tells
 	// clients whether calls are welcome.
-	reached atomic.Int64
-	serving func(bool)
+	reached  atomic.Int64
+	serving  func(bool)
+	standing *standing
 	// running goes on beside the calls.
 	running sync.WaitGroup
 	// undo is what close does, last first; a start that fails does the same.
@@ -182,6 +183,7 @@ func (w *weir) build(config Config) error {
 		return err
 	}
 	w.ledger.Watch = newWatch(w.store, registry, w.log)
+	w.standing = w.newStanding(registry)
 	chain := &intercept.Chain{
 		Keys:    &auth.Keys{Lookup: w.live.Lookup, Now: time.Now},
 		Metrics: metrics, Log: w.log, Now: time.Now,
@@ -302,6 +304,7 @@ func (w *weir) serve(ctx context.Context, ready func()) error {
 	w.running.Go(func() { w.live.Poll(background, pollEvery) })
 	w.running.Go(func() { w.tellHealth(background) })
 	w.running.Go(func() { w.watch(background) })
+	w.running.Go(func() { w.standing.keepLooking(background, w) })
 	w.running.Go(func() { w.output.Run(background) })
 	w.running.Go(func() { w.output.Sweep(background) })
 	if w.certificates != nil {
