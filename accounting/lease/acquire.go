@@ -106,6 +106,7 @@ func (h *Holder) ask(ctx context.Context, needs []need, arrived time.Duration) e
 			gain, alive := h.apply(n.share, n.lease, grants[i], sent)
 			missing := n.amount - n.part
 			n.tight = alive && grants[i].Granted < wants[i].Wish
+			n.share.tight.Store(n.tight)
 			switch {
 			case !alive:
 				n.drop()
@@ -248,6 +249,7 @@ func (h *Holder) giveWay(ctx context.Context, needs []need) {
 func (h *Holder) move(ctx context.Context, s *share, w accounting.Window) {
 	lowered := w.Limit < s.window.Limit
 	s.window, s.refused.at = w, never
+	s.tight.Store(false)
 	s.limit.Store(w.Limit)
 	if l := s.current.Load(); l != nil && lowered {
 		l.release(most)

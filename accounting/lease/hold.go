@@ -115,6 +115,25 @@ func (h *Hold) TopUp(ctx context.Context, amounts []int64) error {
 	return err
 }
 
+// Tight tells whether the window of the claim with this index had less room, when
+// this replica last asked, than it wished for: calls that hold more than they
+// need may be what others lack. It reads one word, and may be asked at each event
+// of a stream; not while the hold ends.
+func (h *Hold) Tight(i int) bool { return h.parts[i].share.tight.Load() }
+
+// Shrink gives back amounts of what is held, in the order of the claims, while
+// the hold goes on with the rest. As with End, what is left must be in the spool
+// before.
+func (h *Hold) Shrink(amounts []int64) {
+	for i, amount := range amounts {
+		if p := &h.parts[i]; p.lease != nil {
+			amount = min(max(amount, 0), p.held)
+			p.held -= amount
+			p.lease.free.Add(amount)
+		}
+	}
+}
+
 // Settle says what the hold's windows are to be settled at: used has what was
 // used of each, in the order of the claims and never negative. It appends one
 // settlement a window to into and returns that. Nothing is refused: what goes

@@ -163,6 +163,13 @@ func (h *Holder) takeSlowly(ctx context.Context, hold *Hold, claims []accounting
 	return nil
 }
 
+// Tight tells whether a window had less room than was wished when this replica
+// last asked for some.
+func (h *Holder) Tight(window string) bool {
+	v, ok := h.shares.Load(window)
+	return ok && v.(*share).tight.Load()
+}
+
 // share finds the share of a window, or makes one.
 func (h *Holder) share(w *accounting.Window) *share {
 	if v, ok := h.shares.Load(w.ID); ok {

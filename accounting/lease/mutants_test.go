@@ -30,6 +30,7 @@ func TestSimulationFindsFaults(t *testing.T) {
 		{"overrun is not counted", func(s *sim) { s.model.faults.overrunIgnored = true }},
 		{"a replica's clock stands still", func(s *sim) { s.frozen = true }},
 		{"a hold ends before its line is written", func(s *sim) { s.endEarly = true }},
+		{"a hold shrinks before that is written", func(s *sim) { s.shrinkEarly = true }},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
 			const seeds = 1000
@@ -65,6 +66,7 @@ func TestSimulationFindsFaultsOfTheHolder(t *testing.T) {
 		{"it returns what it goes on to use", "share.go", "amount = l.grab(amount)", "amount = max(0, min(amount, l.free.Load()))"},
 		{"a settle gives back what was used", "share.go", "l.free.Add(held - covered)", "l.free.Add(held)"},
 		{"a settle beyond its hold does not pay from the lease", "hold.go", "p.held += p.lease.grab(beyond)", "p.held += beyond"},
+		{"a hold that shrinks gives back more than it had", "hold.go", "\t\t\tp.held -= amount\n", ""},
 		{"a failed top-up keeps a part", "hold.go", "case n == nil:\n\t\t\tp.lease.free.Add(amount)", "case n == nil:"},
 	} {
 		t.Run(c.fault, func(t *testing.T) {

@@ -131,6 +131,8 @@ type share struct {
 	limit atomic.Int64
 	// waiting is the sum of the holds that wait for the turn.
 	waiting atomic.Int64
+	// tight says that the window had less than was wished when it was last asked.
+	tight atomic.Bool
 
 	id     string
 	single bool

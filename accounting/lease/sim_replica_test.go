@@ -150,6 +150,50 @@ func (r *simReplica) topUp() {
 	r.checkLive(c, backed)
 }
 
+// shrink gives back part of a hold, once the spool knows what is left.
+func (r *simReplica) shrink() {
+	s := r.sim
+	if !r.running || len(r.calls) == 0 {
+		return
+	}
+	c := r.calls[s.rng.IntN(len(r.calls))]
+	if c.busy {
+		return
+	}
+	less := make([]int64, len(c.claims))
+	for i := range less {
+		less[i] = s.rng.Int64N(c.held[i] + 1)
+	}
+	if s.shrinkEarly {
+		c.hold.Shrink(less)
+		if r.call(); !r.running {
+			return
+		}
+		if s.chance(20) {
+			r.crash(true)
+			return
+		}
+	}
+	for i := range less {
+		id, backed := c.hold.Backing(i)
+		c.held[i] -= less[i]
+		if !s.shrinkEarly {
+			backed = max(0, backed-less[i])
+		}
+		c.opened[i] = Settlement{Lease: id, Window: c.claims[i].Window.ID, Amount: c.held[i], Uncovered: max(0, c.held[i]-backed)}
+	}
+	s.logf("%s shrinks %s by %v", r.name, c.id, less)
+	s.stats["shrunk"]++
+	if s.shrinkEarly {
+		return
+	}
+	if !s.calm && s.chance(3) {
+		r.crash(true)
+		return
+	}
+	c.hold.Shrink(less)
+}
+
 func (r *simReplica) settle() {
 	if r.running && len(r.calls) > 0 {
 		r.settleCall(r.sim.rng.IntN(len(r.calls)))

@@ -32,31 +32,32 @@ type spec struct {
 }
 
 type sim struct {
-	rng      *rand.Rand
-	t        time.Duration
-	model    *model
-	replicas []*simReplica
-	specs    []spec
-	highest  map[string]int64 // the highest limit that a budget ever had
-	wished   map[ID]int64     // the most that was ever wished for a lease
-	of       map[ID]string    // the window of each lease
-	late     []lateMessage
-	calls    int
-	depth    int
-	down     bool // the store
-	soft     bool
-	storeClk float64
-	lines    map[string]*record
-	charged  map[string]int64 // by reclaims
-	lost     map[ID]bool      // processes whose disk is gone; Number is zero
-	tells    bool             // whether it keeps a trace
-	trace    []string         // of the last things that happened
-	err      error
-	endEarly bool // a fault of the gateway: it ends holds before their line is written
-	frozen   bool // a fault of the first replica's clock: it stands still
-	delivers int  // messages that went wrong, to tell calls that none troubled
-	calm     bool // no more accidents
-	stats    map[string]int
+	rng         *rand.Rand
+	t           time.Duration
+	model       *model
+	replicas    []*simReplica
+	specs       []spec
+	highest     map[string]int64 // the highest limit that a budget ever had
+	wished      map[ID]int64     // the most that was ever wished for a lease
+	of          map[ID]string    // the window of each lease
+	late        []lateMessage
+	calls       int
+	depth       int
+	down        bool // the store
+	soft        bool
+	storeClk    float64
+	lines       map[string]*record
+	charged     map[string]int64 // by reclaims
+	lost        map[ID]bool      // processes whose disk is gone; Number is zero
+	tells       bool             // whether it keeps a trace
+	trace       []string         // of the last things that happened
+	err         error
+	endEarly    bool // a fault of the gateway: it ends holds before their line is written
+	shrinkEarly bool // another: it shrinks holds before that is written
+	frozen      bool // a fault of the first replica's clock: it stands still
+	delivers    int  // messages that went wrong, to tell calls that none troubled
+	calm        bool // no more accidents
+	stats       map[string]int
 }
 
 type lateMessage struct {
@@ -151,8 +152,10 @@ func (s *sim) step() {
 	switch n := s.rng.IntN(100); {
 	case n < 22:
 		r.call()
-	case n < 34:
+	case n < 31:
 		r.topUp()
+	case n < 34:
+		r.shrink()
 	case n < 56:
 		r.settle()
 	case n < 66:

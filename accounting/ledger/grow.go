@@ -2,17 +2,21 @@ package ledger
 
 import (
 	"context"
+	"slices"
 
 	"github.com/weir-gateway/weir/accounting"
 )
 
-// How much output a hold that begins small covers at first, and how much more it
-// asks for at once: a quarter of what it has, so that a long answer asks rarely
-// and no answer keeps much that it does not need.
+// How much output a hold that is small covers at first, and how much more it asks
+// for at once: a quarter of what it has, so that a long answer asks rarely and no
+// answer keeps much that it does not need.
 const (
-	firstOutput = 64
+	firstOutput = 32
 	growthShare = 4
 )
+
+// ahead is the room that is wanted beyond what is covered.
+func ahead(covered int64) int64 { return max(firstOutput, covered/growthShare) }
 
 // reduce makes claims of what the beginning of the answer is worth, in the
 // windows of budgets that cut. In the others the whole stays claimed.
@@ -32,6 +36,55 @@ func (h *Hold) reduce(claims []accounting.Claim) error {
 		}
 	}
 	return nil
+}
+
+// Tight tells whether the hold has room of a budget that cuts, and that may be
+// what other calls lack: then Shrink is to be called. It may be asked at each
+// event of a stream, by the goroutine that settles the hold, and before that.
+func (h *Hold) Tight() bool {
+	for _, i := range h.cuts {
+		if h.room.Tight(i) {
+			return true
+		}
+	}
+	return false
+}
+
+// Shrink gives back what the hold has beyond so much output and some ahead of it,
+// in the windows of budgets that cut. From then on Cover is to be called, as for
+// a hold that began small. Where it cannot be written down, nothing changes.
+func (h *Hold) Shrink(output int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before := h.open
+	whole, _ := before.bound.Get(accounting.Output)
+	output += ahead(output)
+	if h.settled || output >= whole {
+		return
+	}
+	bound, back := before.bound, make([]int64, len(before.claims))
+	bound.Set(accounting.Output, output)
+	err := h.limit(bound)
+	claims := slices.Clone(before.claims)
+	for _, i := range h.cuts {
+		c, amount := &claims[i], int64(0)
+		if err == nil {
+			amount, err = h.open.worth(c.Window.Budget, c.Window.Unit, h.open.bound, h.open.cost)
+		}
+		back[i] = max(0, c.Amount-amount)
+		c.Amount -= back[i]
+		c.covered = max(0, c.covered-back[i])
+	}
+	h.open.claims = claims
+	if err == nil {
+		err = h.ledger.Spool.WriteTopUp(h.key, h.open.append(nil))
+	}
+	if err != nil {
+		h.open = before
+		return
+	}
+	h.whole = max(h.whole, whole)
+	h.room.Shrink(back)
 }
 
 // Covers returns the output tokens that the hold has room for, and whether that
@@ -56,11 +109,11 @@ func (h *Hold) Cover(ctx context.Context, output int64) error {
 	if covered >= h.whole || h.settled {
 		return nil
 	}
-	ahead := max(firstOutput, covered/growthShare)
-	if output+ahead/2 <= covered || h.tight && output <= covered {
+	more := ahead(covered)
+	if output+more/2 <= covered || h.tight && output <= covered {
 		return nil
 	}
-	err := h.cover(ctx, min(output+ahead, h.whole))
+	err := h.cover(ctx, min(output+more, h.whole))
 	if err == nil {
 		return nil
 	}

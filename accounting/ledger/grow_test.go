@@ -17,7 +17,7 @@ func TestACallThatMayBeCutBeginsSmallAndGrowsToTheLimit(t *testing.T) {
 	}
 	const window = "acme/t/tenant/2026-07"
 	h := hold(t, l, "call", tokens(10, 1000))
-	expect(t, s, l, window, 0, 10+64, 0)
+	expect(t, s, l, window, 0, 10+32, 0)
 	expect(t, s, l, cap07, 0, nanosOf(10, 1000), 0) // this budget does not cut
 	cover := func(output, covered int64) {
 		t.Helper()
@@ -28,12 +28,13 @@ func TestACallThatMayBeCutBeginsSmallAndGrowsToTheLimit(t *testing.T) {
 			t.Errorf("%d are covered for %d, all: %t; want %d", n, output, all, covered)
 		}
 	}
-	cover(10, 64)
-	cover(50, 50+64)
-	cover(100, 100+64)
-	cover(150, 164) // no room for 64 more
-	cover(164, 164)
-	cover(165, 165)
+	cover(10, 32)
+	cover(50, 50+32)
+	cover(100, 100+32)
+	cover(125, 125+33) // a quarter of what there was
+	cover(150, 150+39)
+	cover(175, 189) // no room for so many more
+	cover(189, 189)
 	cover(190, 190)
 	expect(t, s, l, window, 0, 200, 0)
 	var exhausted *accounting.ExhaustedError

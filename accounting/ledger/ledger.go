@@ -188,22 +188,33 @@ func (h *Hold) claims(windows []accounting.Window) ([]accounting.Claim, error) {
 }
 
 // take takes the room of all claims or of none. Where there is none in the
-// window of a budget that cuts, it takes only what the beginning of the answer
-// is worth of those that do.
+// window of a budget that cuts, or where that is tight already, it takes only what
+// the beginning of the answer is worth of those that do.
 func (h *Hold) take(ctx context.Context, claims []accounting.Claim) error {
-	err := h.ledger.Leases.Take(ctx, &h.room, claims)
-	if exhausted := (*accounting.ExhaustedError)(nil); errors.As(err, &exhausted) {
-		whole, _ := h.open.bound.Get(accounting.Output)
-		if whole > firstOutput && slices.ContainsFunc(claims, func(c accounting.Claim) bool { return c.Window.ID == exhausted.Claim.Window.ID && c.Window.Cut }) {
-			h.whole = whole
-			if err := h.reduce(claims); err != nil {
-				return err
+	whole, _ := h.open.bound.Get(accounting.Output)
+	if whole > firstOutput {
+		for i := range claims {
+			if claims[i].Window.Cut {
+				h.cuts = append(h.cuts, i)
 			}
-			err = h.ledger.Leases.Take(ctx, &h.room, claims)
 		}
-		if errors.As(err, &exhausted) {
-			h.ledger.Watch.refused(exhausted.Claim.Window)
+	}
+	small := slices.ContainsFunc(h.cuts, func(i int) bool { return h.ledger.Leases.Tight(claims[i].Window.ID) })
+	var err error
+	var exhausted *accounting.ExhaustedError
+	if !small {
+		err = h.ledger.Leases.Take(ctx, &h.room, claims)
+		small = errors.As(err, &exhausted) && slices.ContainsFunc(h.cuts, func(i int) bool { return claims[i].Window.ID == exhausted.Claim.Window.ID })
+	}
+	if small {
+		h.whole = whole
+		if err := h.reduce(claims); err != nil {
+			return err
 		}
+		err = h.ledger.Leases.Take(ctx, &h.room, claims)
+	}
+	if errors.As(err, &exhausted) {
+		h.ledger.Watch.refused(exhausted.Claim.Window)
 	}
 	return err
 }
@@ -240,6 +251,9 @@ type Hold struct {
 	// whole is the output that the attempt can have where the hold covers less,
 	// else zero.
 	whole int64
+	// cuts are the claims in windows of budgets that cut, by index, where the
+	// attempt can be covered in part at all.
+	cuts []int
 
 	mu      sync.Mutex
 	room    lease.Hold

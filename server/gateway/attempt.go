@@ -41,7 +41,8 @@ type attempt struct {
 	first    time.Time              // when the backend first said something, zero before
 	usage    accounting.Usage       // what the backend says was used
 	output   *tokens.Count          // what we counted of it
-	partial  *ledger.Hold           // covers less than the answer may get; else nil
+	room     *ledger.Hold           // what the attempt may use and cost
+	partial  *ledger.Hold           // the same, where it covers less than the answer may get; else nil
 	full     bool                   // there is room for what was said, and for no more
 	cut      bool                   // by that the answer has ended
 
@@ -64,6 +65,7 @@ func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) 
 	if err != nil {
 		return refused(err)
 	}
+	a.room = hold
 	if _, all := hold.Covers(); !all {
 		a.partial = hold
 	}

@@ -16,7 +16,12 @@ var errCut = errors.New("a budget has no room for the rest of the answer")
 // generated for nothing.
 func (a *attempt) covered(ctx context.Context) bool {
 	if a.partial == nil {
-		return true
+		if !a.room.Tight() {
+			return true
+		}
+		a.output.Output() // as below
+		a.room.Shrink(a.output.Most() + 1)
+		a.partial = a.room
 	}
 	covered, all := a.partial.Covers()
 	if all {

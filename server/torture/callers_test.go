@@ -36,6 +36,7 @@ type call struct {
 type told struct {
 	call
 	ok            bool
+	cut           bool // by the budget, and ok all the same
 	request       string // the gateway's id, where it was told
 	err           error
 	input, output int64
@@ -92,6 +93,7 @@ func (f *fleet) make(ctx context.Context, r *replica, c call) *told {
 		answer, err := service.Generate(ctx, request)
 		if h.err = err; err == nil {
 			h.request = answer.RequestId
+			h.cut = answer.Candidates[0].FinishReason == weirv1.FinishReason_FINISH_REASON_BUDGET
 			h.hear(answer.Usage, answer.Cost)
 		}
 		return h
@@ -109,6 +111,9 @@ func (f *fleet) make(ctx context.Context, r *replica, c call) *told {
 			if deltas++; deltas == c.leave {
 				cancel()
 			}
+		}
+		if ended := event.GetCandidateDone(); ended != nil {
+			h.cut = ended.FinishReason == weirv1.FinishReason_FINISH_REASON_BUDGET
 		}
 		if done := event.GetCompleted(); done != nil {
 			h.hear(done.Usage, done.Cost)

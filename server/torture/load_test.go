@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"regexp"
 	"sync"
 	"testing"
@@ -71,10 +70,9 @@ window: total
 
 var needs = regexp.MustCompile(`this call needs up to (\S+) USD`)
 
-// TestStarvation tells what worst-case holds cost: 32 callers share a budget of
-// 2,000 typical calls and ask for ten times the tokens that they get.
-// WEIR_TORTURE_CUT=1 writes cut: true into the budget.
-func TestStarvation(t *testing.T) {
+// A starving crowd are 32 callers who share a budget of 2,000 typical calls and
+// ask for ten times the tokens that they get. More is written into the budget.
+func starve(t *testing.T, more string) (f *fleet, callers *crowd, limit int64) {
 	if testing.Short() {
 		t.Skip("it takes a whole budget to measure")
 	}
@@ -84,23 +82,34 @@ func TestStarvation(t *testing.T) {
 		most    = 10 * typical
 		input   = 7 + 3 + typical // of the typical prompt
 	)
-	limit := accounting.Money{Nanos: calls * (input*nanosIn + typical*nanosOut), Currency: "USD"}
-	budget := "\nkind: Budget\nname: cap\ntenant: acme\nlimit: " + limit.String() + "\nwindow: total\n"
-	if os.Getenv("WEIR_TORTURE_CUT") != "" {
-		budget += "cut: true\n"
-	}
-	f := startFleet(t, 1, "commit", fmt.Sprintf(tenant, "lively", "input: 0.50, output: 1.50")+budget)
-	seed := chooseSeed(t)
-	callers := f.gather(32, seed, func(chance *rand.Rand, number int) call {
+	money := accounting.Money{Nanos: calls * (input*nanosIn + typical*nanosOut), Currency: "USD"}
+	budget := "\nkind: Budget\nname: cap\ntenant: acme\nlimit: " + money.String() + "\nwindow: total\n" + more
+	f = startFleet(t, 1, "commit", fmt.Sprintf(tenant, "lively", "input: 0.50, output: 1.50")+budget)
+	callers = f.gather(32, chooseSeed(t), func(chance *rand.Rand, number int) call {
 		return call{model: "lively", words: typical/2 + chance.IntN(typical+1), most: most, stream: number%2 == 0}
 	})
+	return f, callers, money.Nanos
+}
+
+// holdsUp has the crowd go home and compares all accounts.
+func (f *fleet) holdsUp(t *testing.T, callers *crowd) {
+	all := callers.disperse()
+	f.settle()
+	if missing, nanos := f.read(all).check(); missing > 0 || nanos > 0 {
+		t.Errorf("%d calls are missing, for %d nanos", missing, nanos)
+	}
+}
+
+// TestStarvation tells what worst-case holds cost near the end of a budget.
+func TestStarvation(t *testing.T) {
+	f, callers, limit := starve(t, "")
 	bands := []int64{50, 60, 70, 80, 85, 90, 95} // hundredths of the budget
 	granted, refused := make([]int, len(bands)), make([]int, len(bands))
-	var spent, held, holds, charged, oks int64
+	var spent, held, holds, oks int64
 	callers.until(t, func(h *told) bool {
 		band := -1
 		for i, from := range bands {
-			if spent*100 >= limit.Nanos*from {
+			if spent*100 >= limit*from {
 				band = i
 			}
 		}
@@ -108,7 +117,7 @@ func TestStarvation(t *testing.T) {
 			return true
 		}
 		if h.ok {
-			spent, charged, oks = spent+h.nanos, charged+h.nanos, oks+1
+			spent, oks = spent+h.nanos, oks+1
 		}
 		if band < 0 {
 			return false
@@ -129,12 +138,7 @@ func TestStarvation(t *testing.T) {
 		}
 		return false
 	})
-	all := callers.disperse()
-	f.settle()
-	b := f.read(all)
-	if missing, nanos := b.check(); missing > 0 || nanos > 0 {
-		t.Errorf("%d calls are missing, for %d nanos", missing, nanos)
-	}
+	f.holdsUp(t, callers)
 	total, no := 0, 0
 	for i := range len(bands) - 1 {
 		n := granted[i] + refused[i]
@@ -142,8 +146,41 @@ func TestStarvation(t *testing.T) {
 		t.Logf("from %d to %d %% of the budget: %d of %d calls were refused (%.1f %%)", bands[i], bands[i+1], refused[i], n, 100*float64(refused[i])/float64(max(n, 1)))
 	}
 	t.Logf("from 50 to 95 %%: %d of %d calls were refused (%.1f %%); a hold was %.2f times what a call cost",
-		no, total, 100*float64(no)/float64(total), float64(held)/float64(max(holds, 1))/(float64(charged)/float64(oks)))
+		no, total, 100*float64(no)/float64(total), float64(held)/float64(max(holds, 1))/(float64(spent)/float64(oks)))
 	if no == 0 {
 		t.Error("nobody was refused, so nothing was measured")
+	}
+}
+
+// TestCutUsesTheBudget has the same crowd at a budget that cuts: nobody is
+// refused, and nobody is cut, before 97 % of it is used.
+func TestCutUsesTheBudget(t *testing.T) {
+	f, callers, limit := starve(t, "cut: true\n")
+	var spent, firstCut int64
+	oks, cuts := 0, 0
+	callers.until(t, func(h *told) bool {
+		switch {
+		case h.ok:
+			if h.cut {
+				if cuts++; firstCut == 0 {
+					firstCut = spent
+				}
+			}
+			spent, oks = spent+h.nanos, oks+1
+		case h.exhausted() != "":
+			return true
+		default:
+			t.Errorf("call %s: %v", h.id, h.err)
+		}
+		return false
+	})
+	f.holdsUp(t, callers)
+	t.Logf("%.2f %% of the budget was used by %d calls when the first was refused, and %d had been cut, the first at %.2f %%",
+		100*float64(spent)/float64(limit), oks, cuts, 100*float64(firstCut)/float64(limit))
+	if spent*100 < 97*limit {
+		t.Error("a call was refused before 97 % of the budget was used")
+	}
+	if firstCut > 0 && firstCut*100 < 97*limit {
+		t.Error("an answer was cut before 97 % of the budget was used")
 	}
 }
