@@ -91,6 +91,8 @@ type Attempt struct {
 	Model        string
 	Backend      string
 	BackendModel string
+	// Reason is why that target, in words for people.
+	Reason string
 
 	// Start is when the attempt began; Deadline is when it must have ended,
 	// after which a hold without a line is in doubt.

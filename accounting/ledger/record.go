@@ -18,7 +18,10 @@ import (
 // microseconds of Unix time, and what may be absent with a byte that tells. The
 // first byte is the version of that order. An older Weir refuses a newer
 // record, and a newer one reads the older.
-const recordVersion = 1
+const recordVersion = 2
+
+// unreasoned is the last version without the reason of an attempt's target.
+const unreasoned = 1
 
 var errRecord = errors.New("a record of the spool cannot be read: it is of a newer Weir, or damaged in a way that its checksum does not show")
 
@@ -118,7 +121,7 @@ func appendAttempt(b []byte, a *accounting.Attempt) []byte {
 	b = binary.AppendVarint(b, int64(a.Number))
 	for _, text := range [...]string{
 		a.RequestID, a.ClientRequestID, a.ParentRequestID, a.Purpose, s.Tenant, s.Project, s.Key, s.EndUser, s.Session,
-		a.Model, a.Backend, a.BackendModel,
+		a.Model, a.Backend, a.BackendModel, a.Reason,
 	} {
 		b = appendText(b, text)
 	}
@@ -182,14 +185,15 @@ func appendCost(b []byte, c *accounting.Cost) []byte {
 
 // reader reads what append wrote. After a failure it reads zeros.
 type reader struct {
-	b   []byte
-	err error
+	b     []byte
+	wrote byte // the version of what is read
+	err   error
 }
 
 func (r *reader) fail() { r.b, r.err = nil, errRecord }
 
 func (r *reader) version() {
-	if r.byte() != recordVersion {
+	if r.wrote = r.byte(); r.wrote < unreasoned || r.wrote > recordVersion {
 		r.fail()
 	}
 }
@@ -256,6 +260,9 @@ func (r *reader) attempt() accounting.Attempt {
 		&a.Model, &a.Backend, &a.BackendModel,
 	} {
 		*to = r.text()
+	}
+	if r.wrote > unreasoned {
+		a.Reason = r.text()
 	}
 	if n := r.length(); n > 0 {
 		s.Labels = make(map[string]string, n)

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"encoding/hex"
 	"reflect"
 	"testing"
 	"time"
@@ -73,7 +74,7 @@ func anAttempt() *rapid.Generator[accounting.Attempt] {
 				Tenant: text.Draw(t, "tenant"), Project: text.Draw(t, "project"), Key: text.Draw(t, "key"),
 				EndUser: text.Draw(t, "end user"), Session: text.Draw(t, "session"),
 			},
-			Model: text.Draw(t, "model"), Backend: text.Draw(t, "backend"), BackendModel: text.Draw(t, "backend model"),
+			Model: text.Draw(t, "model"), Backend: text.Draw(t, "backend"), BackendModel: text.Draw(t, "backend model"), Reason: text.Draw(t, "reason"),
 			Start: aTime().Draw(t, "start"), Deadline: aTime().Draw(t, "deadline"),
 		}
 		if rapid.Bool().Draw(t, "labelled") {
@@ -110,6 +111,29 @@ func TestRecordsComeBack(t *testing.T) {
 			t.Fatalf("read %+v, %v; want %+v", got, err, e)
 		}
 	})
+}
+
+// What a Weir of the version before has left in a spool is read, without a reason.
+func TestRecordsOfTheVersionBefore(t *testing.T) {
+	want := accounting.Attempt{
+		RequestID: "call", Number: 2, Subject: accounting.Subject{Tenant: "acme", Project: "default", Key: "k1", Labels: map[string]string{"team": "blue"}},
+		Model: "m", Backend: "b", BackendModel: "bm", Start: time.UnixMicro(1).UTC(), Deadline: time.UnixMicro(2).UTC(),
+	}
+	bytes := func(text string) []byte {
+		b, err := hex.DecodeString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	o, err := readOpening(bytes("01040463616c6c0000000461636d650764656661756c74026b310000016d016202626d01047465616d04626c75650102010400070000000000000000"))
+	if err != nil || !reflect.DeepEqual(o.attempt, want) {
+		t.Errorf("read %+v, %v; want %+v", o.attempt, err, want)
+	}
+	e, err := readEntry(bytes("01040463616c6c0000000461636d650764656661756c74026b310000016d016202626d01047465616d04626c756501020104000009636f6d706c6574656407000000000000000007000000000000000000"))
+	if err != nil || !reflect.DeepEqual(e.Line.Attempt, want) || e.Line.Outcome != accounting.OutcomeCompleted {
+		t.Errorf("read %+v, %v; want %+v", e.Line, err, want)
+	}
 }
 
 // A generator that leaves a field at zero proves nothing of it.

@@ -161,7 +161,7 @@ func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold,
 	hold, err := a.gateway.Ledger.Hold(ctx, accounting.Attempt{
 		RequestID: a.call.RequestID, Number: a.number, ClientRequestID: a.call.ClientRequestID,
 		ParentRequestID: a.call.ParentRequestID, Purpose: a.call.Purpose,
-		Subject: a.call.account(), Model: a.call.Model, Backend: a.target.Name, BackendModel: a.target.Model,
+		Subject: a.call.account(), Model: a.call.Model, Backend: a.target.Name, BackendModel: a.target.Model, Reason: a.try.Reason,
 		Start: a.gateway.Now(), Deadline: deadline,
 	}, most, a.tally)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,9 +32,18 @@ func (h *house) reroute(targets ...route.Target) {
 
 func TestTheAnswerTellsWhyItsTarget(t *testing.T) {
 	h := newHouse(t, "", simulator.Profile{Fault: simulator.FaultRefused}, simulator.Profile{Fault: simulator.FaultError}, simulator.Profile{})
-	_, answer, err := h.ask(context.Background(), newCall("say: hello"))
+	call := newCall("say: hello")
+	_, answer, err := h.ask(context.Background(), call)
 	if want := "the only one of its tier that can be had, after b0 (unreachable), b1 (failed)"; err != nil || answer.Target.Reason != want {
 		t.Errorf("reason %q, want %q, %v", answer.Target.Reason, want, err)
+	}
+	var reasons []string
+	for _, l := range h.lines(call) {
+		reasons = append(reasons, l.Reason)
+	}
+	only := "the only one of its tier that can be had"
+	if want := []string{only, only + ", after b0 (unreachable)", answer.Target.Reason}; !slices.Equal(reasons, want) {
+		t.Errorf("the ledger has the reasons %q, want %q", reasons, want)
 	}
 }
 

@@ -40,7 +40,7 @@ func itemsOf(list []itemBody, currency string) ([]accounting.Item, error) {
 const meterColumns = `input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, requests`
 
 const lineColumns = `request_id, attempt, line, client_request_id, parent_request_id, purpose,
-	tenant, project, key_name, end_user, session, labels, model, backend, backend_model,
+	tenant, project, key_name, end_user, session, labels, model, backend, backend_model, reason,
 	started, deadline, ended, outcome, quantity_source, ` + meterColumns + `, own_usage,
 	currency, provider_nanos, charge_nanos, items, price_version`
 
@@ -64,7 +64,7 @@ func appendLine(args []any, l *accounting.Line) ([]any, error) {
 	s := l.Subject
 	args = append(args,
 		l.RequestID, l.Attempt.Number, l.Number, l.ClientRequestID, l.ParentRequestID, l.Purpose,
-		s.Tenant, s.Project, s.Key, s.EndUser, s.Session, string(labelsText), l.Model, l.Backend, l.BackendModel,
+		s.Tenant, s.Project, s.Key, s.EndUser, s.Session, string(labelsText), l.Model, l.Backend, l.BackendModel, l.Reason,
 		micros(l.Start), micros(l.Deadline), micros(l.End), string(l.Outcome), string(l.Source),
 	)
 	for _, m := range accounting.Meters() {
@@ -113,7 +113,7 @@ func scanLine(r *sql.Rows) (accounting.Line, error) {
 	s := &l.Subject
 	into := []any{
 		&l.RequestID, &l.Attempt.Number, &l.Number, &l.ClientRequestID, &l.ParentRequestID, &l.Purpose,
-		&s.Tenant, &s.Project, &s.Key, &s.EndUser, &s.Session, &labels, &l.Model, &l.Backend, &l.BackendModel,
+		&s.Tenant, &s.Project, &s.Key, &s.EndUser, &s.Session, &labels, &l.Model, &l.Backend, &l.BackendModel, &l.Reason,
 		&started, &deadline, &ended, &l.Outcome, &l.Source,
 	}
 	for i := range usage {

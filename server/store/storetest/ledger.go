@@ -91,7 +91,7 @@ func lineComesBack(t *testing.T, open Opener) {
 		Attempt: accounting.Attempt{
 			RequestID: "call", Number: 3, ClientRequestID: "theirs", ParentRequestID: "parent", Purpose: "judge",
 			Subject: accounting.Subject{Tenant: "acme", Project: "p", Key: "k", EndUser: "ü'; DROP TABLE lines", Session: "s", Labels: map[string]string{"team": "blue", "": "\"{}"}},
-			Model:   "m", Backend: "b", BackendModel: "bm", Start: start.Add(time.Microsecond), Deadline: start.Add(time.Minute),
+			Model:   "m", Backend: "b", BackendModel: "bm", Reason: "the only one", Start: start.Add(time.Microsecond), Deadline: start.Add(time.Minute),
 		},
 		Number: 0, End: start.Add(time.Second), Outcome: accounting.OutcomeBlocked,
 		Usage: usage, Source: accounting.SourceEstimate, OwnUsage: own,
