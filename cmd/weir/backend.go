@@ -48,10 +48,10 @@ func (c *backendListCommand) Run(ctx context.Context, t terminal) error {
 		return printBackends(t.out, all)
 	}
 	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "BACKEND\tMODEL\tSERVES\tIN FLIGHT\tFAILED\tLATENCY\tCAN\tSTATE")
+	fmt.Fprintln(table, "BACKEND\tMODEL\tSERVES\tIN FLIGHT\tLOAD\tFAILED\tLATENCY\tCAN\tSTATE")
 	for _, b := range all {
 		for _, x := range b.Targets {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d of %d\t%s\t%s\t%s\n", b.Name, x.Model, strings.Join(x.Serves, ","), x.OutstandingCalls,
+			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%d of %d\t%s\t%s\t%s\n", b.Name, x.Model, strings.Join(x.Serves, ","), x.OutstandingCalls, loadText(x.Load),
 				x.RecentFailures, x.RecentCalls, latencyText(x), strings.Join(x.Capabilities, ","), stateText(x))
 		}
 	}
@@ -95,6 +95,24 @@ func (c *backendCheckCommand) Run(ctx context.Context, t terminal) error {
 	return nil
 }
 
+// loadText is how busy the target says it is.
+func loadText(l *weirv1.BackendLoad) string {
+	var said []string
+	if l != nil && l.RunningRequests != nil {
+		said = append(said, fmt.Sprintf("%g run", l.GetRunningRequests()))
+	}
+	if l != nil && l.WaitingRequests != nil {
+		said = append(said, fmt.Sprintf("%g wait", l.GetWaitingRequests()))
+	}
+	if l != nil && l.Utilization != nil {
+		said = append(said, fmt.Sprintf("%.0f %% full", 100*l.GetUtilization()))
+	}
+	if len(said) == 0 {
+		return "-"
+	}
+	return strings.Join(said, ", ")
+}
+
 func latencyText(x *weirv1.BackendTarget) string {
 	if x.Latency == nil {
 		return "-"
@@ -108,6 +126,8 @@ func stateText(x *weirv1.BackendTarget) string {
 		return fmt.Sprintf("ejected until %s: %s", timeText(x.EjectedUntilTime), x.EjectedReason)
 	case x.RestingUntilTime != nil:
 		return "asked for a rest until " + timeText(x.RestingUntilTime)
+	case x.LimitedUntilTime != nil:
+		return "rate limit used up until " + timeText(x.LimitedUntilTime)
 	}
 	return "serving"
 }
@@ -133,6 +153,16 @@ type backendTargetResult struct {
 	EjectedUntil  string   `json:"ejected_until,omitempty"`
 	EjectedReason string   `json:"ejected_reason,omitempty"`
 	RestingUntil  string   `json:"resting_until,omitempty"`
+	LimitedUntil  string   `json:"limited_until,omitempty"`
+
+	Load *backendLoadResult `json:"load,omitempty"`
+}
+
+type backendLoadResult struct {
+	Time        string   `json:"time"`
+	Running     *float64 `json:"running"` // null where it was not said
+	Waiting     *float64 `json:"waiting"`
+	Utilization *float64 `json:"utilization"`
 }
 
 func printBackends(w io.Writer, all []*weirv1.Backend) error {
@@ -145,7 +175,10 @@ func printBackends(w io.Writer, all []*weirv1.Backend) error {
 			target := backendTargetResult{
 				Model: x.Model, Serves: x.Serves, Capabilities: append([]string{}, x.Capabilities...), InFlight: x.OutstandingCalls,
 				Calls: x.RecentCalls, Failures: x.RecentFailures,
-				EjectedUntil: timeText(x.EjectedUntilTime), EjectedReason: x.EjectedReason, RestingUntil: timeText(x.RestingUntilTime),
+				EjectedUntil: timeText(x.EjectedUntilTime), EjectedReason: x.EjectedReason, RestingUntil: timeText(x.RestingUntilTime), LimitedUntil: timeText(x.LimitedUntilTime),
+			}
+			if l := x.Load; l != nil {
+				target.Load = &backendLoadResult{timeText(l.ReportTime), l.RunningRequests, l.WaitingRequests, l.Utilization}
 			}
 			if x.Latency != nil {
 				ms := float64(x.Latency.AsDuration()) / float64(time.Millisecond)

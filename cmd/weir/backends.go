@@ -39,6 +39,8 @@ type BackendConfig struct {
 	// Candidates is the most answers that it gives one call (kinds openai and
 	// weir); 1 where nothing is said, since many servers ignore a wish for more.
 	Candidates int `yaml:"candidates"`
+	// Load is how it tells how busy it is.
+	Load LoadConfig `yaml:"load"`
 }
 
 // examples are URLs as each kind has them.
@@ -63,6 +65,9 @@ func (c BackendConfig) check() (field, problem string) {
 	if u, err := url.Parse(c.URL); isServer && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return "url", fmt.Sprintf("%q is no URL of a server: write it as %s", c.URL, example)
 	}
+	if field, problem := c.Load.check(c.Kind); field != "" {
+		return "load." + field, problem
+	}
 	return "", ""
 }
 
@@ -71,7 +76,7 @@ func (c BackendConfig) check() (field, problem string) {
 func (c BackendConfig) open() (backend.Backend, error) {
 	switch c.Kind {
 	case "openai":
-		return openai.New(openai.Config{Name: c.Name, URL: c.URL, Key: c.Key, Candidates: c.Candidates})
+		return openai.New(openai.Config{Name: c.Name, URL: c.URL, Key: c.Key, Candidates: c.Candidates, LoadReports: c.Load.ORCA})
 	case "anthropic":
 		return anthropic.New(anthropic.Config{Name: c.Name, URL: c.URL, Key: c.Key})
 	case "weir":

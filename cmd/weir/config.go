@@ -77,6 +77,9 @@ type GRPCConfig struct {
 	// MaxConnectionAge is when a connection is told to go, so that clients spread
 	// over replicas that have come since. Its calls may end first. 0 is never.
 	MaxConnectionAge Duration `yaml:"max_connection_age"`
+	// LoadReports tells callers that ask how busy the model is that they called: a
+	// Weir in front, or any balancer that reads ORCA.
+	LoadReports bool `yaml:"load_reports"`
 }
 
 // HTTPConfig is what the HTTP port does beside answering.

@@ -37,9 +37,11 @@ var mayImport = map[string][]string{
 	"server/auth":                    {},
 	"server/backend":                 {"accounting"}, // Usage only
 	"server/backend/*":               {"server/backend", "accounting"},
-	"server/backend/openai":          {"server/backend", "accounting", "server/backend/httpstream"},
+	"server/backend/httpstream":      {"server/backend", "server/backend/load"},
+	"server/backend/load":            {"server/backend"}, // how busy servers say they are
+	"server/backend/openai":          {"server/backend", "accounting", "server/backend/httpstream", "server/backend/load"},
 	"server/backend/anthropic":       {"server/backend", "accounting", "server/backend/httpstream"},
-	"server/backend/weir":            {"server/backend", "accounting", "gen/weir/v1"}, // its vendor's wire is our own
+	"server/backend/weir":            {"server/backend", "accounting", "server/backend/load", "gen/weir/v1"}, // its vendor's wire is our own
 	"server/tokens":                  {"server/backend", "server/tokens/bpe"},
 	"server/tokens/bpe":              {}, // a tokenizer knows no call
 	"server/tokens/bpe/vocabularies": {},
@@ -60,7 +62,8 @@ var mayImport = map[string][]string{
 	"server/face/weir": {
 		"gen/weir/v1", "server/face", "server/gateway", "server/backend", "server/auth", "server/route",
 		"policy", "accounting", "server/admin", "accounting/report", "accounting/outputlog", "accounting/price", "accounting/lease",
-		"accounting/spool", // how the spool of a replica stands
+		"accounting/spool",    // how the spool of a replica stands
+		"server/backend/load", // reports of load in the trailer
 	},
 	"server/face/openai": {
 		"server/face", "server/gateway", "server/backend", "server/auth", "server/route", "policy", "accounting",

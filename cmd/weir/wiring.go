@@ -31,6 +31,7 @@ import (
 	"github.com/weir-gateway/weir/server/admin"
 	"github.com/weir-gateway/weir/server/admit"
 	"github.com/weir-gateway/weir/server/auth"
+	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/face/openai"
 	faceweir "github.com/weir-gateway/weir/server/face/weir"
 	"github.com/weir-gateway/weir/server/gateway"
@@ -58,6 +59,7 @@ type weir struct {
 	limiter *admit.Limiter
 	router  atomic.Pointer[route.Router]
 	judges  *judges
+	loads   *loads
 	log     *slog.Logger
 	output  *outputlog.Log
 	// telemetry is nil where nobody wants any.
@@ -81,7 +83,8 @@ type weir struct {
 // where the store is new.
 func open(ctx context.Context, config Config, demo bool, t terminal, log *slog.Logger) (_ *weir, err error) {
 	w := &weir{log: log, judges: newJudges(), renew: make(chan struct{}, 1)}
-	w.undo = append(w.undo, w.judges.close)
+	w.loads = newLoads(func(name string, now time.Time, l *backend.Load) { w.router.Load().Hear(name, now, l) }, log)
+	w.undo = append(w.undo, w.judges.close, w.loads.close)
 	defer func() {
 		if err != nil {
 			w.close()
@@ -148,6 +151,7 @@ func (w *weir) route(config Config) error {
 	}
 	w.router.Store(router)
 	w.judges.use(config.Guards)
+	w.loads.use(config.Backends)
 	return nil
 }
 
@@ -220,6 +224,7 @@ func (w *weir) build(config Config) error {
 			Ledger: w.store, Spool: func() (spool.Stats, error) { return w.ledger.Spool.Stats(), w.ledger.Spool.Err() },
 			Away:  func(err error) bool { return errors.Is(err, store.ErrUnavailable) },
 			Taken: func(err error) bool { return errors.Is(err, store.ErrAdjusted) },
+			Load:  w.loadOf(config.GRPC),
 		})
 		if err != nil {
 			return err
@@ -255,6 +260,20 @@ func (w *weir) build(config Config) error {
 	}
 	w.server.HTTP, w.server.Admin = intercept.CORS(config.HTTP.CORSOrigins, public), operators(registry, w.log)
 	return nil
+}
+
+// loadOf tells how busy the targets of a model are; nil where nobody is to know.
+func (w *weir) loadOf(c GRPCConfig) func(string) (backend.Load, bool) {
+	if !c.LoadReports {
+		return nil
+	}
+	return func(name string) (backend.Load, bool) {
+		model, known := w.router.Load().Plan(name)
+		if !known {
+			return backend.Load{}, false
+		}
+		return model.Load(time.Now()), true
+	}
 }
 
 // readyz says whether calls are welcome here.

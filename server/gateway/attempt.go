@@ -196,6 +196,10 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 	}
 	defer stream.Close()
 	a.accepted = true
+	if said, says := stream.(backend.Signaller); says {
+		a.try.Hear(a.gateway.Now(), said.Signals())
+		defer func() { a.try.Hear(a.gateway.Now(), said.Signals()) }()
+	}
 	next := stream.Recv
 	if a.asking != nil {
 		p := newPump(ctx, stream)

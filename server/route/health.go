@@ -28,7 +28,11 @@ type state struct {
 	// until is when an ejected target may be tested, 0 where it is not ejected;
 	// rest is how long it has asked to be left alone. Both in Unix nanoseconds.
 	until, rest atomic.Int64
-	probing     atomic.Bool
+	// spent is until when nothing is left of a limit that its provider sets us, in
+	// Unix nanoseconds; load is the last report of how busy it is, nil before one.
+	spent   atomic.Int64
+	load    atomic.Pointer[report]
+	probing atomic.Bool
 	// history has a bit for each call, the last one lowest, set where it failed;
 	// a set bit above them marks where they begin.
 	history atomic.Uint64
@@ -83,10 +87,10 @@ func (f *fleet) join(r *Router) {
 	}
 }
 
-// free tells whether calls may go to the target: it neither rests nor is
-// ejected, or it is time for one to test it.
+// free tells whether calls may go to the target: it neither rests nor has it
+// spent a limit nor is it ejected, or it is time for one to test it.
 func (s *state) free(at int64) bool {
-	if s.rest.Load() > at {
+	if s.rest.Load() > at || s.spent.Load() > at {
 		return false
 	}
 	until := s.until.Load()
@@ -121,7 +125,7 @@ func (t *Try) Done(now time.Time, err error) {
 	s.outstanding.Add(-1)
 	switch sign, rest := judge(err); {
 	case rest > 0:
-		s.restUntil(now.Add(rest))
+		later(&s.rest, now.Add(rest))
 	case sign == well:
 		t.Answered(now)
 		s.remember(0)
@@ -160,11 +164,12 @@ func judge(err error) (s sign, rest time.Duration) {
 	return ill, 0
 }
 
-func (s *state) restUntil(t time.Time) {
+// later puts a time off.
+func later(to *atomic.Int64, t time.Time) {
 	at := t.UnixNano()
 	for {
-		rest := s.rest.Load()
-		if rest >= at || s.rest.CompareAndSwap(rest, at) {
+		before := to.Load()
+		if before >= at || to.CompareAndSwap(before, at) {
 			return
 		}
 	}

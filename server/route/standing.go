@@ -5,6 +5,8 @@ import (
 	"math/bits"
 	"slices"
 	"time"
+
+	"github.com/weir-gateway/weir/server/backend"
 )
 
 // A Standing is how a target is doing.
@@ -27,6 +29,12 @@ type Standing struct {
 	// RestsUntil is until when it has asked to be left alone; zero where it has
 	// not.
 	RestsUntil time.Time
+	// SpentUntil is until when nothing is left of its provider's rate limit; zero
+	// where something is, or it does not say.
+	SpentUntil time.Time
+	// Load is how busy it has said it is, at LoadTime; nil where it has not.
+	Load     *backend.Load
+	LoadTime time.Time
 }
 
 // Standings tell how all targets are doing, by backend and its model.
@@ -66,6 +74,12 @@ func (t *Target) standing(now time.Time) Standing {
 	}
 	if rest := s.rest.Load(); rest > now.UnixNano() {
 		out.RestsUntil = time.Unix(0, rest)
+	}
+	if spent := s.spent.Load(); spent > now.UnixNano() {
+		out.SpentUntil = time.Unix(0, spent)
+	}
+	if r := s.load.Load(); r != nil {
+		out.Load, out.LoadTime = &r.Load, time.Unix(0, r.at)
 	}
 	return out
 }

@@ -165,11 +165,13 @@ func (t *Tries) Next(now time.Time) (Try, error) {
 const (
 	reasonOnly    = "the only one of its tier that can be had"
 	reasonBusy    = "least busy of two drawn by weight"
+	reasonLoad    = "least busy of two drawn by weight, by their own word too"
 	reasonSession = "serves this session"
 	reasonPrefix  = "serves prompts that begin like this"
 	reasonMoved   = "nearest that is free of those that serve prompts or sessions like this"
 	reasonProbe   = "tests whether an ejected target is back"
 	reasonLast    = "ejected, but no other is left"
+	reasonSpent   = "its provider's rate limit is used up, but no other is left"
 )
 
 // choose returns a target of the first tier that has one that can be had, or -1.
@@ -194,7 +196,7 @@ func (t *Tries) choose(at int64) (int, string) {
 		case t.key != 0:
 			return m.nearest(tier, free, t.key, outstanding, weights)
 		}
-		return m.lessBusy(tier, free, weights), reasonBusy
+		return m.lessBusy(tier, free, weights, at)
 	}
 	return -1, ""
 }
@@ -228,16 +230,22 @@ func (m *Model) nearest(tier tier, free set, key uint64, outstanding int64, weig
 
 // lessBusy draws two targets by weight and returns the one that has less to do
 // for its weight ("the power of two choices", Mitzenmacher, 2001).
-func (m *Model) lessBusy(tier tier, free set, weights int) int {
+func (m *Model) lessBusy(tier tier, free set, weights int, at int64) (int, string) {
 	a := m.draw(tier, free, weights)
 	free.remove(a)
 	x := &m.Targets[a]
 	b := m.draw(tier, free, weights-x.Weight)
 	y := &m.Targets[b]
-	if (y.state.outstanding.Load()+1)*int64(x.Weight) < (x.state.outstanding.Load()+1)*int64(y.Weight) {
-		return b
+	xWork, xSays := x.state.work(at)
+	yWork, ySays := y.state.work(at)
+	reason := reasonBusy
+	if xSays || ySays {
+		reason = reasonLoad
 	}
-	return a
+	if yWork*float64(x.Weight) < xWork*float64(y.Weight) {
+		return b, reason
+	}
+	return a, reason
 }
 
 func (m *Model) draw(tier tier, free set, weights int) int {
@@ -255,8 +263,10 @@ func (m *Model) draw(tier tier, free set, weights int) int {
 	return last
 }
 
-// lastResort returns the ejected target that is to come back first, or -1: one
-// that may fail is better than a call that fails for sure.
+// lastResort returns a target that has spent a limit and is not ejected, or the
+// ejected one that is to come back first, or -1: one that may fail is better than
+// a call that fails for sure. What is left of a limit is a word of the past, and
+// a provider that means it says so again, with a Retry-After.
 func (t *Tries) lastResort(at int64) (int, string) {
 	best := -1
 	for i := range t.model.Targets {
@@ -264,6 +274,9 @@ func (t *Tries) lastResort(at int64) (int, string) {
 		if t.left.has(i) && s.rest.Load() <= at && (best < 0 || s.until.Load() < t.model.Targets[best].state.until.Load()) {
 			best = i
 		}
+	}
+	if best >= 0 && t.model.Targets[best].state.until.Load() == 0 {
+		return best, reasonSpent
 	}
 	return best, reasonLast
 }

@@ -50,7 +50,11 @@ func (c *Client) Failure(resp *http.Response) error {
 		return c.named(classify(0, f))
 	}
 	e := classify(resp.StatusCode, f)
-	e.RetryAfter = retryAfter(resp.Header, time.Now())
+	now := time.Now()
+	e.RetryAfter = retryAfter(resp.Header, now)
+	if e.RetryAfter == 0 && e.Class == backend.RateLimited {
+		e.RetryAfter = spent(resp.Header, now)
+	}
 	return c.named(e)
 }
 
@@ -249,21 +253,23 @@ func classify(status int, f failure) *backend.Error {
 // maxRetryAfter bounds what a server can ask for.
 const maxRetryAfter = 24 * time.Hour
 
+// units reads a number of units of time.
+func units(s string, unit time.Duration) (time.Duration, bool) {
+	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	if err != nil || !(f >= 0) || math.IsInf(f, 0) {
+		return 0, false
+	}
+	return time.Duration(min(f*float64(unit), float64(maxRetryAfter))), true
+}
+
 // retryAfter reads how long a server asks to be left alone: milliseconds
 // first, then seconds, then a date.
 func retryAfter(h http.Header, now time.Time) time.Duration {
-	number := func(s string, unit time.Duration) (time.Duration, bool) {
-		f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-		if err != nil || !(f >= 0) || math.IsInf(f, 0) {
-			return 0, false
-		}
-		return time.Duration(min(f*float64(unit), float64(maxRetryAfter))), true
-	}
-	if d, ok := number(h.Get("Retry-After-Ms"), time.Millisecond); ok {
+	if d, ok := units(h.Get("Retry-After-Ms"), time.Millisecond); ok {
 		return d
 	}
 	s := h.Get("Retry-After")
-	if d, ok := number(s, time.Second); ok {
+	if d, ok := units(s, time.Second); ok {
 		return d
 	}
 	if t, err := http.ParseTime(s); err == nil {

@@ -132,7 +132,7 @@ func (c *Client) Stream(ctx context.Context, path string, body []byte, header ht
 		}
 		return nil, err
 	}
-	return &stream{ctx: ctx, cancel: cancel, body: resp.Body, client: c, read: newEventReader(resp.Body), decode: d}, nil
+	return &stream{ctx: ctx, cancel: cancel, body: resp.Body, header: resp.Header, client: c, read: newEventReader(resp.Body), decode: d}, nil
 }
 
 // Send makes one request. Header goes with it beside that of the configuration.

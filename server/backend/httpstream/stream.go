@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/weir-gateway/weir/server/backend"
@@ -30,6 +31,7 @@ type stream struct {
 	ctx    context.Context // the caller's
 	cancel context.CancelFunc
 	body   io.ReadCloser
+	header http.Header // of the answer, until Signals has told it
 	client *Client
 	read   *eventReader
 	decode Decoder

@@ -33,6 +33,9 @@ type Config struct {
 	Candidates int
 	// MaxOutputTokens is the most that one candidate can have. 0 is unknown.
 	MaxOutputTokens int
+	// LoadReports asks the server to say with each answer how busy it is, as vLLM
+	// and Triton can (ORCA).
+	LoadReports bool
 	// Quirks are the ways in which the server differs from the others.
 	Quirks Quirks
 }

@@ -26,6 +26,7 @@ import (
 
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
+	"github.com/weir-gateway/weir/server/backend/load"
 )
 
 // maxCandidates is the most that the API allows.
@@ -53,6 +54,9 @@ func New(c Config) (*Backend, error) {
 	}
 	if c.Key != "" {
 		header.Set("Authorization", "Bearer "+c.Key)
+	}
+	if c.LoadReports {
+		header.Set(load.Ask, "text")
 	}
 	return &Backend{config: c, client: httpstream.New(httpstream.Config{
 		Name: c.Name, URL: c.URL, Header: header, Secrets: secrets, DialTimeout: c.DialTimeout, HeaderTimeout: c.HeaderTimeout,

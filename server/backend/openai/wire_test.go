@@ -555,3 +555,27 @@ func TestOnlyKnownFieldsAreRead(t *testing.T) {
 		t.Errorf("answer is %+v, %v", a, err)
 	}
 }
+
+// What a server says of itself is told once, with the answer's header.
+func TestSignals(t *testing.T) {
+	asked := ""
+	b := to(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Header.Get("endpoint-load-metrics-format")
+		w.Header().Set("x-ratelimit-remaining-requests", "0")
+		w.Header().Set("x-ratelimit-reset-requests", "1m0s")
+		w.Header().Set("endpoint-load-metrics", "TEXT named_metrics.num_requests_waiting=2.0")
+		says(content(`"quiet"`)+"data: [DONE]\n\n")(w, r)
+	}, func(c *openai.Config) { c.LoadReports = true })
+	s, err := b.Generate(t.Context(), hello())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	said := s.(backend.Signaller).Signals()
+	if asked != "text" || said.Spent != time.Minute || said.Load == nil || *said.Load.Waiting != 2 {
+		t.Errorf("asked for %q, got %+v", asked, said)
+	}
+	if again := s.(backend.Signaller).Signals(); again != (backend.Signals{}) {
+		t.Errorf("told again: %+v", again)
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/load"
 )
 
 // stream reads one answer. The goroutine that calls Recv does all its work.
@@ -23,6 +24,7 @@ type stream struct {
 	event      backend.Event // what Recv returns next; no kind where there is none
 	// end is what Recv returns after that.
 	end    error
+	ended  bool // the wire has; its trailer is there, until Signals has told it
 	closed bool
 }
 
@@ -56,6 +58,7 @@ func (s *stream) advance() error {
 		return err
 	}
 	in, err := s.wire.Recv()
+	s.ended = err != nil
 	if err == io.EOF {
 		return s.broken(backend.Broken, "stream ended without its last event")
 	}
@@ -181,8 +184,22 @@ func (s *stream) complete(done *weirv1.CompletedEvent) error {
 	if u := meters(done.GetUsage()); u.Known() {
 		s.event = backend.Event{Kind: backend.Used, Usage: u}
 	}
-	_, _ = s.wire.Recv()
+	_, err := s.wire.Recv()
+	s.ended = err != nil
 	return io.EOF
+}
+
+// Signals implements backend.Signaller: the report in the trailer, which comes
+// with the end.
+func (s *stream) Signals() (out backend.Signals) {
+	if !s.ended {
+		return out
+	}
+	s.ended = false
+	if reports := s.wire.Trailer().Get(load.Trailer); len(reports) > 0 {
+		out.Load = load.Parse([]byte(reports[len(reports)-1]))
+	}
+	return out
 }
 
 // Close implements backend.Stream.

@@ -30,6 +30,7 @@ import (
 
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/load"
 )
 
 // maxMessage bounds one event of an answer, as a Weir bounds a request.
@@ -132,6 +133,7 @@ func (b *Backend) outgoing(ctx context.Context, req *backend.Request) context.Co
 	if req.RequestID != "" {
 		md.Set("x-request-id", req.RequestID)
 	}
+	md.Set(load.Ask, "bin")
 	for name, value := range req.TraceContext {
 		md.Set(name, value)
 	}

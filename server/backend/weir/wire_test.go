@@ -22,6 +22,7 @@ import (
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/backendtest"
+	"github.com/weir-gateway/weir/server/backend/load"
 	"github.com/weir-gateway/weir/server/backend/weir"
 )
 
@@ -31,12 +32,16 @@ type script struct {
 
 	events []*weirv1.StreamGenerateResponse
 	err    error
+	load   *backend.Load // in the trailer
 	asked  *weirv1.GenerateRequest
 	ctx    context.Context
 }
 
 func (s *script) StreamGenerate(in *weirv1.GenerateRequest, out grpc.ServerStreamingServer[weirv1.StreamGenerateResponse]) error {
 	s.asked, s.ctx = in, out.Context()
+	if s.load != nil {
+		out.SetTrailer(metadata.Pairs(load.Trailer, string(load.Append(nil, s.load))))
+	}
 	for _, e := range s.events {
 		if err := out.Send(e); err != nil {
 			return err
@@ -302,5 +307,37 @@ func TestValidateNamesTheField(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("error is %v, want one that says %q", err, want)
 		}
+	}
+}
+
+// A report comes with the trailer, after an answer and after a failure, and is
+// told once.
+func TestReportOfLoad(t *testing.T) {
+	two := 2.0
+	for name, end := range map[string]error{"answer": nil, "failure": status.Error(codes.Internal, "it broke")} {
+		t.Run(name, func(t *testing.T) {
+			script := &script{events: events(t, started, quiet), err: end, load: &backend.Load{Waiting: &two}}
+			if end == nil {
+				script.events = append(script.events, events(t, stop, completed)...)
+			}
+			stream, err := listen(t, script, false, nil).Generate(t.Context(), hello())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stream.Close()
+			if early := stream.(backend.Signaller).Signals(); early.Load != nil {
+				t.Errorf("before the end: %+v", early)
+			}
+			for err == nil {
+				_, err = stream.Recv()
+			}
+			md, _ := metadata.FromIncomingContext(script.ctx)
+			if said := stream.(backend.Signaller).Signals(); said.Load == nil || *said.Load.Waiting != 2 || len(md.Get(load.Ask)) != 1 {
+				t.Errorf("%+v, asked with %v", said, md)
+			}
+			if again := stream.(backend.Signaller).Signals(); again.Load != nil {
+				t.Errorf("told again: %+v", again)
+			}
+		})
 	}
 }

@@ -67,6 +67,14 @@ func backendTarget(s *route.Standing) *weirv1.BackendTarget {
 	if !s.RestsUntil.IsZero() {
 		t.RestingUntilTime = timestamppb.New(s.RestsUntil)
 	}
+	if !s.SpentUntil.IsZero() {
+		t.LimitedUntilTime = timestamppb.New(s.SpentUntil)
+	}
+	if l := s.Load; l != nil {
+		t.Load = &weirv1.BackendLoad{
+			ReportTime: timestamppb.New(s.LoadTime), RunningRequests: l.Running, WaitingRequests: l.Waiting, Utilization: l.Utilization,
+		}
+	}
 	return t
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/weir-gateway/weir/accounting"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/load"
 	"github.com/weir-gateway/weir/server/face"
 	"github.com/weir-gateway/weir/server/gateway"
 )
@@ -20,6 +21,21 @@ type Generation struct {
 	weirv1.UnimplementedGenerationServiceServer
 
 	Gateway *gateway.Gateway
+	// Load is how busy the targets of a model are, for callers that ask for it;
+	// nil where nobody is told.
+	Load func(model string) (backend.Load, bool)
+}
+
+// tellLoad puts how busy a model is into the trailer, as gRPC's balancers and a
+// Weir in front read it (ORCA).
+func (g *Generation) tellLoad(ctx context.Context, model string) {
+	if g.Load == nil || len(metadata.ValueFromIncomingContext(ctx, load.Ask)) == 0 {
+		return
+	}
+	if l, known := g.Load(model); known {
+		// It fails for a call that has ended, which is told nothing any more.
+		_ = grpc.SetTrailer(ctx, metadata.Pairs(load.Trailer, string(load.Append(nil, &l))))
+	}
 }
 
 // Generate answers at once. The model streams all the same, so that holds,
@@ -29,6 +45,7 @@ func (g *Generation) Generate(ctx context.Context, req *weirv1.GenerateRequest) 
 	if err != nil {
 		return nil, err
 	}
+	defer g.tellLoad(ctx, call.Model)
 	var said gateway.Collector
 	answer, err := g.Gateway.Generate(ctx, call, &said)
 	if err != nil {
@@ -51,6 +68,7 @@ func (g *Generation) StreamGenerate(req *weirv1.GenerateRequest, stream grpc.Ser
 	if err != nil {
 		return err
 	}
+	defer g.tellLoad(stream.Context(), call.Model)
 	events := &events{stream: stream}
 	answer, err := g.Gateway.Generate(stream.Context(), call, events)
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/admin"
 	"github.com/weir-gateway/weir/server/auth"
+	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/face"
 	"github.com/weir-gateway/weir/server/gateway"
 	"github.com/weir-gateway/weir/server/route"
@@ -51,6 +52,9 @@ type Config struct {
 	// Taken tells whether an error of Budgets means that an adjustment's id is
 	// taken.
 	Taken func(error) bool
+	// Load is how busy the targets of a model are, for callers that ask; nil tells
+	// nobody.
+	Load func(model string) (backend.Load, bool)
 }
 
 // Register registers all services, each behind the check of its requests. The
@@ -62,7 +66,7 @@ func Register(server grpc.ServiceRegistrar, c Config) error {
 		return err
 	}
 	s := checked{server, v}
-	weirv1.RegisterGenerationServiceServer(s, &Generation{Gateway: c.Gateway})
+	weirv1.RegisterGenerationServiceServer(s, &Generation{Gateway: c.Gateway, Load: c.Load})
 	weirv1.RegisterAdminServiceServer(s, &Admin{
 		Apply: func(ctx context.Context, by auth.Author, sources []admin.Source, validateOnly bool) (admin.Result, error) {
 			result, err := c.Admin.Apply(ctx, by, sources, validateOnly)
