@@ -19,8 +19,18 @@ type Facts struct {
 	// Region and Tags are those of the target in question.
 	Region string
 	Tags   []string
+	// Price tells what the target costs; it is asked where a condition asks. Nil
+	// and false are that nobody knows.
+	Price func() (Price, bool)
 	// Found are the categories of what was found in the call.
 	Found []string
+}
+
+// Price is what a target costs, as a number to compare with: per million tokens,
+// in its currency. Nothing is ever charged by it.
+type Price struct {
+	Input, Output float64
+	Currency      string
 }
 
 // Condition is an expression in CEL (the Common Expression Language,
@@ -47,9 +57,13 @@ var callNames = map[string]*cel.Type{
 
 // NewTargetCondition compiles a condition on who may be sent to a target: over
 // labels, caller.tenant, caller.project, caller.key, model, and the target's
-// region and tags. Its error tells where in the text it is wrong.
+// region, tags and price: price.input and price.output per million tokens, in
+// price.currency. Its error tells where in the text it is wrong.
 func NewTargetCondition(text string) (*Condition, error) {
-	return newCondition(text, map[string]*cel.Type{"region": cel.StringType, "tags": cel.ListType(cel.StringType)})
+	return newCondition(text, map[string]*cel.Type{
+		"region": cel.StringType, "tags": cel.ListType(cel.StringType),
+		"price.input": cel.DoubleType, "price.output": cel.DoubleType, "price.currency": cel.StringType,
+	}, cel.CrossTypeNumericComparisons(true)) // so that 3 will do for 3.0
 }
 
 // newFoundCondition compiles a condition on what was found: over verdict beside
@@ -129,8 +143,26 @@ func (a *activation) ResolveName(name string) (any, bool) {
 		return a.Tags, true
 	case "verdict":
 		return a.Found, true
+	case "price.input", "price.output", "price.currency":
+		return a.price(name)
 	}
 	return nil, false
+}
+
+// price is not there where nobody knows it, so that the condition fails: what is
+// absent is not cheap.
+func (a *activation) price(name string) (any, bool) {
+	if a.Price == nil {
+		return nil, false
+	}
+	p, known := a.Price()
+	switch name {
+	case "price.input":
+		return p.Input, known
+	case "price.output":
+		return p.Output, known
+	}
+	return p.Currency, known
 }
 
 // Parent implements interpreter.Activation.

@@ -11,6 +11,7 @@ func TestTargetConditions(t *testing.T) {
 	facts := &policy.Facts{
 		Subject: policy.Subject{Tenant: "acme", Project: "搜索", Key: "k1", Model: "m", Labels: map[string]string{"tier": "gold", "region": "eu"}},
 		Region:  "eu", Tags: []string{"private", "gpu"},
+		Price: func() (policy.Price, bool) { return policy.Price{Input: 2.5, Output: 10, Currency: "USD"}, true },
 	}
 	for _, c := range []struct {
 		text  string
@@ -23,6 +24,8 @@ func TestTargetConditions(t *testing.T) {
 		{text: `labels.region == region`, want: true},
 		{text: `"private" in tags && model.startsWith("x")`},
 		{text: `!("team" in labels) || labels.team == "search"`, want: true},
+		{text: `price.input < 3 && price.output <= 10.0 && price.currency == "USD"`, want: true},
+		{text: `price.input + price.output < 12`},
 		{text: `labels.team == "search"`, fails: true}, // there is no such label
 		{text: `[1,2,3,4,5,6,7,8,9,10].all(a, [1,2,3,4,5,6,7,8,9,10].all(b, [1,2,3,4,5,6,7,8,9,10].all(c, [1,2,3,4,5,6,7,8,9,10].all(d, a+b+c+d > 0))))`, fails: true}, // too dear
 	} {
@@ -36,7 +39,7 @@ func TestTargetConditions(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		`caller.tenat == "a"`: `character 1: undeclared reference to 'caller' (known: caller.key, caller.project, caller.tenant, labels, model, region, tags)`,
+		`caller.tenat == "a"`: `character 1: undeclared reference to 'caller' (known: caller.key, caller.project, caller.tenant, labels, model, price.currency, price.input, price.output, region, tags)`,
 		`labels.tier == `:     `character 16: `,
 		`model`:               `want a condition that is true or false, got one of type string`,
 		`verdict.has("pii")`:  `undeclared reference to 'verdict'`,
@@ -44,6 +47,19 @@ func TestTargetConditions(t *testing.T) {
 	} {
 		if _, err := policy.NewTargetCondition(text); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+// What nobody knows is not cheap: the condition fails, and does not hold.
+func TestAPriceThatNobodyKnows(t *testing.T) {
+	condition, err := policy.NewTargetCondition(`price.input < 100 || price.input >= 100`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, facts := range []policy.Facts{{}, {Price: func() (policy.Price, bool) { return policy.Price{}, false }}} {
+		if holds, err := condition.Holds(&facts); holds || err == nil {
+			t.Errorf("%v, %v", holds, err)
 		}
 	}
 }

@@ -37,3 +37,32 @@ models:
 		t.Errorf("%d %s\n%s", code, failed, outer.log)
 	}
 }
+
+// Conditions see the price that is in force when the call comes.
+func TestTargetsByPrice(t *testing.T) {
+	p := serve(t, t.TempDir(), "--config", file(t, "weir.yaml", `
+backends: [{name: a, kind: simulator}, {name: b, kind: simulator}]
+models:
+  - name: m
+    targets:
+      - {backend: a, model: sim-text, when: "price.currency == 'USD' && price.output < 3"}
+      - {backend: b, model: sim-text, priority: 1}
+`))
+	p.apply("{kind: Tenant, name: acme}")
+	key := p.createKey("acme", "app")
+	for _, c := range []struct{ prices, want string }{
+		{"", "b"},
+		{"{kind: Price, model: m, backend: a, currency: USD, effective: 2026-01-01, per_million: {input: 1, output: 2.99}}", "a"},
+		{"{kind: Price, model: m, backend: a, currency: USD, effective: 2026-01-02, per_million: {input: 1, output: 3}}", "b"},
+		{"{kind: Price, model: m, backend: a, currency: CNY, effective: 2026-01-03, per_million: {input: 1, output: 1}}", "b"},
+	} {
+		if c.prices != "" {
+			p.apply(c.prices)
+		}
+		var said callResult
+		p.must(&said, key, "call", "-m", "m", "-o", "json", "say: hello")
+		if said.Target.Backend != c.want {
+			t.Errorf("after %s: %s served, want %s", c.prices, said.Target.Backend, c.want)
+		}
+	}
+}

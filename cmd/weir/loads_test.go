@@ -83,7 +83,9 @@ models: [{name: chat, targets: [{backend: inner, model: sim-text}]}]
 	key := outer.createKey("acme", "app")
 	told := func(p *process) *backendLoadResult {
 		var list struct {
-			Backends []struct{ Targets []struct{ Load *backendLoadResult } }
+			Backends []struct {
+				Targets []struct{ Load *backendLoadResult }
+			}
 		}
 		p.must(&list, p.key(adminKeyFile), "backend", "list", "-o", "json")
 		return list.Backends[0].Targets[0].Load

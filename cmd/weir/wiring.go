@@ -22,6 +22,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/accounting/outputlog"
@@ -204,7 +205,7 @@ func (w *weir) build(config Config) error {
 		Limiter:  w.limiter,
 		Ledger:   w.ledger, MaxDuration: time.Duration(config.MaxDuration),
 		Observe: newCallMetrics(registry).observe, Log: w.log, Now: time.Now,
-		Judge: w.judges.ask, Record: w.output.Record,
+		Judge: w.judges.ask, Record: w.output.Record, Price: w.price,
 	}
 	w.judges.gateway = g
 	if w.telemetry != nil {
@@ -260,6 +261,19 @@ func (w *weir) build(config Config) error {
 	}
 	w.server.HTTP, w.server.Admin = intercept.CORS(config.HTTP.CORSOrigins, public), operators(registry, w.log)
 	return nil
+}
+
+// price is what a target costs a million tokens, for conditions. One that names
+// only one side of a call is not known.
+func (w *weir) price(t *route.Target, model string) (policy.Price, bool) {
+	p, priced := w.live.Snapshot().Prices.Find(t.Name, t.Model, model, time.Now())
+	if !priced {
+		return policy.Price{}, false
+	}
+	input, hasInput := p.PerUnit[accounting.Input]
+	output, hasOutput := p.PerUnit[accounting.Output]
+	const perMillion = 1e-6 // of a pico a token
+	return policy.Price{Input: float64(input) * perMillion, Output: float64(output) * perMillion, Currency: p.Currency}, hasInput && hasOutput
 }
 
 // loadOf tells how busy the targets of a model are; nil where nobody is to know.

@@ -35,6 +35,10 @@ type Gateway struct {
 	// no policy can have such rules.
 	Judge func(context.Context, *Call, policy.Question) policy.Judgement
 
+	// Price tells what a target costs, for the conditions of targets; nothing is
+	// charged by it. Nil where no price is known.
+	Price func(t *route.Target, model string) (policy.Price, bool)
+
 	// Follower is told of the stages of calls; nil where nobody wants to know.
 	Follower Follower
 
@@ -129,7 +133,7 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	tally := &ledger.Tally{MaxCost: call.MaxCost}
 
 	// What was found may narrow where the call may go.
-	tries, err := model.Tries(&route.Call{Subject: subject, Request: &request, Only: rules.Narrow(subject, input.verdicts)})
+	tries, err := model.Tries(&route.Call{Subject: subject, Request: &request, Only: rules.Narrow(subject, input.verdicts), Price: g.Price})
 	if err != nil {
 		return noTarget(err, input.verdicts)
 	}

@@ -17,6 +17,9 @@ type Call struct {
 	Request *backend.Request
 	// Only are tags that a target must have, all of them.
 	Only []policy.Narrowing
+	// Price tells what a target costs, for conditions that ask; nil where nobody
+	// knows.
+	Price func(t *Target, model string) (policy.Price, bool)
 }
 
 // Tries are the targets of one call in the order in which they are tried. Each
@@ -108,6 +111,9 @@ func (m *Model) willing(c *Call) (all set) {
 		t := &m.Targets[i]
 		if t.When != nil {
 			facts.Region, facts.Tags = t.Region, t.Tags
+			if c.Price != nil {
+				facts.Price = func() (policy.Price, bool) { return c.Price(t, m.Name) }
+			}
 			if holds, err := t.When.Holds(&facts); err != nil || !holds {
 				continue
 			}
