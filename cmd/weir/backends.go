@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"crypto/x509"
 	"fmt"
 	"hash/fnv"
 	"net/url"
 	"os"
+	"time"
 
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/anthropic"
+	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/openai"
 	"github.com/weir-gateway/weir/server/backend/simulator"
 	backendweir "github.com/weir-gateway/weir/server/backend/weir"
@@ -28,6 +32,12 @@ type BackendConfig struct {
 	// Key is what it wants as a bearer token, or as x-api-key (kind anthropic);
 	// empty for none.
 	Key string `yaml:"key"`
+	// KeyFile is a file with the key, read again when it changes; KeyCommand a
+	// program that prints it, and its arguments, run again when KeyTTL has passed (5m where
+	// nothing is said). Both give a newer key where the server has refused one.
+	KeyFile    string   `yaml:"key_file"`
+	KeyCommand []string `yaml:"key_command"`
+	KeyTTL     Duration `yaml:"key_ttl"`
 	// CA is a PEM file of the CAs that vouch for it (kind weir); empty are those
 	// of this machine.
 	CA string `yaml:"ca"`
@@ -65,22 +75,63 @@ func (c BackendConfig) check() (field, problem string) {
 	if u, err := url.Parse(c.URL); isServer && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return "url", fmt.Sprintf("%q is no URL of a server: write it as %s", c.URL, example)
 	}
+	if field, problem := c.checkKey(); field != "" {
+		return field, problem
+	}
 	if field, problem := c.Load.check(c.Kind); field != "" {
 		return "load." + field, problem
 	}
 	return "", ""
 }
 
+// checkKey tells what is wrong with how the key is given.
+func (c BackendConfig) checkKey() (field, problem string) {
+	file, command := c.KeyFile != "", len(c.KeyCommand) > 0
+	switch {
+	case c.Kind == "simulator" && (file || command):
+		return "key_file", "a simulator wants no key: leave it out"
+	case c.Key != "" && (file || command), file && command:
+		return "key", "the key is given in two ways: keep one of key, key_file and key_command"
+	case command && c.KeyCommand[0] == "":
+		return "key_command", "names no program: write it as [program, argument]"
+	case c.KeyTTL != 0 && !command:
+		return "key_ttl", "it is for key_command alone: leave it out"
+	}
+	return "", ""
+}
+
+const keyTTL = 5 * time.Minute
+
+// key is the key where it may change, nil where it does not. A file must have one
+// now; a program is run when there is a call.
+func (c BackendConfig) key() (credential.Key, error) {
+	switch {
+	case c.KeyFile != "":
+		key := credential.File(c.KeyFile, time.Now)
+		if _, err := key(context.Background(), ""); err != nil {
+			return nil, fmt.Errorf("backend %q: %w", c.Name, err)
+		}
+		return key, nil
+	case len(c.KeyCommand) > 0:
+		return credential.Command(c.KeyCommand, cmp.Or(time.Duration(c.KeyTTL), keyTTL), time.Now), nil
+	}
+	return nil, nil
+}
+
 // open makes the driver. This is the only place that knows which drivers there
 // are.
 func (c BackendConfig) open() (backend.Backend, error) {
+	key, err := c.key()
+	if err != nil {
+		return nil, err
+	}
 	switch c.Kind {
 	case "openai":
-		return openai.New(openai.Config{Name: c.Name, URL: c.URL, Key: c.Key, Candidates: c.Candidates, LoadReports: c.Load.ORCA})
+		return openai.New(openai.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, Candidates: c.Candidates, LoadReports: c.Load.ORCA})
 	case "anthropic":
-		return anthropic.New(anthropic.Config{Name: c.Name, URL: c.URL, Key: c.Key})
+		return anthropic.New(anthropic.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key})
 	case "weir":
-		config := backendweir.Config{Name: c.Name, URL: c.URL, Key: c.Key, Candidates: c.Candidates}
+		config := backendweir.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, Candidates: c.Candidates}
 		if c.CA != "" {
 			pem, err := os.ReadFile(c.CA)
 			if err != nil {
@@ -99,6 +150,6 @@ func (c BackendConfig) open() (backend.Backend, error) {
 // edition is another number where anything of the backend is different.
 func (c BackendConfig) edition() uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%q", []any{c.Kind, c.URL, c.Key, c.CA, c.Tags, c.Candidates})
+	fmt.Fprintf(h, "%q", []any{c.Kind, c.URL, c.Key, c.KeyFile, c.KeyCommand, c.CA, c.Tags, c.Candidates})
 	return h.Sum64()
 }

@@ -2,7 +2,12 @@ package main
 
 import (
 	"crypto/x509"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -64,5 +69,48 @@ models:
 		if said.Target.Backend != c.want {
 			t.Errorf("after %s: %s served, want %s", c.prices, said.Target.Backend, c.want)
 		}
+	}
+}
+
+// A key is replaced in its file, or printed by a program, while Weir runs.
+func TestKeysThatChange(t *testing.T) {
+	var good atomic.Pointer[string]
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if got := r.Header.Get("Authorization"); got != "Bearer "+*good.Load() {
+			w.WriteHeader(http.StatusUnauthorized)
+			io.WriteString(w, got+" is wrong")
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, `data: {"choices":[{"index":0,"delta":{"content":"hello"},"finish_reason":"stop"}]}`+"\n\ndata: [DONE]\n\n")
+	}))
+	defer provider.Close()
+	keyFile := file(t, "provider.key", "sk-first\n")
+	p := serve(t, t.TempDir(), "--config", file(t, "weir.yaml", `
+backends:
+  - {name: a, kind: openai, url: "`+provider.URL+`/v1", key_file: "`+keyFile+`"}
+  - {name: b, kind: openai, url: "`+provider.URL+`/v1", key_command: [cat, "`+keyFile+`"], key_ttl: 1h}
+models: [{name: a, targets: [{backend: a}]}, {name: b, targets: [{backend: b}]}]
+`))
+	p.apply("{kind: Tenant, name: acme}")
+	key := p.createKey("acme", "app")
+	for _, k := range []string{"sk-first", "sk-second"} {
+		good.Store(&k)
+		if err := os.WriteFile(keyFile, []byte(k), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, model := range []string{"a", "b"} {
+			p.must(nil, key, "call", "-m", model, "hi")
+		}
+	}
+	third := "sk-third"
+	good.Store(&third) // which nobody has told Weir
+	for _, model := range []string{"a", "b"} {
+		if code, _, failed := p.run(key, "", "call", "-m", model, "hi"); code == exitOK || strings.Contains(failed, "sk-") {
+			t.Errorf("%d %s", code, failed)
+		}
+	}
+	if log := p.log.String(); !strings.Contains(log, "[secret] is wrong") || strings.Contains(log, "sk-") {
+		t.Errorf("the log says\n%s", log)
 	}
 }

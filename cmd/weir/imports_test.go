@@ -37,11 +37,12 @@ var mayImport = map[string][]string{
 	"server/auth":                    {},
 	"server/backend":                 {"accounting"}, // Usage only
 	"server/backend/*":               {"server/backend", "accounting"},
-	"server/backend/httpstream":      {"server/backend", "server/backend/load"},
+	"server/backend/credential":      {"server/backend"}, // keys that change
+	"server/backend/httpstream":      {"server/backend", "server/backend/credential", "server/backend/load"},
 	"server/backend/load":            {"server/backend"}, // how busy servers say they are
-	"server/backend/openai":          {"server/backend", "accounting", "server/backend/httpstream", "server/backend/load"},
-	"server/backend/anthropic":       {"server/backend", "accounting", "server/backend/httpstream"},
-	"server/backend/weir":            {"server/backend", "accounting", "server/backend/load", "gen/weir/v1"}, // its vendor's wire is our own
+	"server/backend/openai":          {"server/backend", "accounting", "server/backend/httpstream", "server/backend/credential", "server/backend/load"},
+	"server/backend/anthropic":       {"server/backend", "accounting", "server/backend/httpstream", "server/backend/credential"},
+	"server/backend/weir":            {"server/backend", "accounting", "server/backend/credential", "server/backend/load", "gen/weir/v1"}, // its vendor's wire is our own
 	"server/tokens":                  {"server/backend", "server/tokens/bpe"},
 	"server/tokens/bpe":              {}, // a tokenizer knows no call
 	"server/tokens/bpe/vocabularies": {},

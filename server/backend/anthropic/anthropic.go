@@ -26,9 +26,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
 
@@ -53,12 +53,14 @@ func New(c Config) (*Backend, error) {
 	}
 	header.Set("Anthropic-Version", version)
 	if c.Key != "" {
-		header.Set("X-Api-Key", c.Key)
+		authorize(header, c.Key)
 	}
 	return &Backend{config: c, client: httpstream.New(httpstream.Config{
-		Name: c.Name, URL: c.URL, Header: header, Secrets: secrets, DialTimeout: c.DialTimeout, HeaderTimeout: c.HeaderTimeout,
+		Name: c.Name, URL: c.URL, Header: header, Secrets: secrets, Key: c.KeyFrom, Authorize: authorize, DialTimeout: c.DialTimeout, HeaderTimeout: c.HeaderTimeout,
 	})}, nil
 }
+
+func authorize(header http.Header, key string) { header.Set("X-Api-Key", key) }
 
 // String names the server and nothing that is secret.
 func (b *Backend) String() string { return b.config.String() }
@@ -104,6 +106,6 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 }
 
 // newDecoder reads one answer.
-func newDecoder(secrets *strings.Replacer) *decoder {
+func newDecoder(secrets *credential.Hider) *decoder {
 	return &decoder{secrets: secrets, blocks: map[int]*block{}}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
 
@@ -18,6 +19,8 @@ type Config struct {
 	URL string
 	// Key is sent as x-api-key. Empty sends none.
 	Key string
+	// KeyFrom gives the key in the place of Key, where it may change.
+	KeyFrom credential.Key
 	// Header is sent with every request, beside what the driver sets itself; for
 	// example anthropic-beta.
 	Header http.Header
@@ -42,7 +45,7 @@ func (c Config) Validate() error {
 	}
 	for _, err := range []error{
 		httpstream.CheckURL(c.URL, "https://api.anthropic.com/v1", "/messages"),
-		httpstream.CheckKey(c.Key),
+		credential.Check(c.Key),
 		httpstream.CheckHeader(c.Header, "X-Api-Key", "Anthropic-Version"),
 	} {
 		if err != nil {

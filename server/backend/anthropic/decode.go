@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
 
@@ -53,7 +54,7 @@ type block struct {
 // A decoder turns the events of one answer into the neutral form. It is a
 // httpstream.Decoder.
 type decoder struct {
-	secrets  *strings.Replacer
+	secrets  *credential.Hider
 	blocks   map[int]*block
 	started  bool
 	finished bool

@@ -9,12 +9,12 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/weir-gateway/weir/server/backend"
-	"github.com/weir-gateway/weir/server/backend/httpstream"
+	"github.com/weir-gateway/weir/server/backend/credential"
 )
 
 // decodeAll checks the events of any wire against the contract.
 func decodeAll(t interface{ Fatalf(string, ...any) }, wire []string) {
-	d := newDecoder(httpstream.Hiding(nil))
+	d := newDecoder(credential.Hiding(nil))
 	var events []backend.Event
 	var err error
 	for _, data := range wire {
@@ -80,7 +80,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	d := newDecoder(httpstream.Hiding(nil))
+	d := newDecoder(credential.Hiding(nil))
 	for _, data := range []string{`{"type":"message_start"}`, `{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}`} {
 		if _, err := d.Decode(nil, []byte(data)); err != nil {
 			b.Fatal(err)

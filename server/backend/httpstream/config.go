@@ -35,14 +35,6 @@ func CheckURL(text, example, method string) error {
 	return nil
 }
 
-// CheckKey says why a key cannot be sent in a header.
-func CheckKey(key string) error {
-	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errors.New("key has a space, a line break or a letter that a header cannot hold: copy it again")
-	}
-	return nil
-}
-
 // CheckHeader says which header the driver sets itself.
 func CheckHeader(h http.Header, reserved ...string) error {
 	reserved = append(reserved, "Accept", "Content-Length", "Content-Type", "Host")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/credential"
 )
 
 // A failure is what a server says of its error, in whatever shape.
@@ -23,7 +24,7 @@ type failure struct {
 }
 
 // StreamFailure is the error that an event of a stream tells of.
-func StreamFailure(data []byte, secrets *strings.Replacer) error {
+func StreamFailure(data []byte, secrets *credential.Hider) error {
 	return classify(0, parseFailure(data, secrets))
 }
 
@@ -83,7 +84,7 @@ func unlisted(body []byte) []byte {
 // {"error":{…}}, {"error":"text"}, {"detail":…}, the fields of an error at the
 // top, a list around any of them, HTML, and plain text. Secrets are hidden
 // before anything is cut short.
-func parseFailure(body []byte, secrets *strings.Replacer) failure {
+func parseFailure(body []byte, secrets *credential.Hider) failure {
 	body = unlisted(body)
 	var at struct {
 		Error   json.RawMessage `json:"error"`

@@ -10,9 +10,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/credential"
 )
 
-var noSecrets = Hiding(nil)
+var noSecrets = credential.Hiding(nil)
 
 func TestClassify(t *testing.T) {
 	for _, c := range []struct {

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/credential"
 )
 
 // Config says where a server is. The driver has validated it.
@@ -35,6 +36,10 @@ type Config struct {
 	// Secrets are texts that no error may show: a server may repeat the key that
 	// it refuses.
 	Secrets []string
+	// Key is the key of each request, and Authorize puts it into the header; nil
+	// where the header of the configuration is all.
+	Key       credential.Key
+	Authorize func(header http.Header, key string)
 	// DialTimeout bounds the time to a connection, TLS included. 0 is ten seconds.
 	DialTimeout time.Duration
 	// HeaderTimeout bounds the time from a request to the first byte of its
@@ -49,8 +54,10 @@ type Client struct {
 	// HTTP sends the requests.
 	HTTP *http.Client
 	// Secrets replaces what no error may show.
-	Secrets *strings.Replacer
+	Secrets *credential.Hider
 
+	key           credential.Key
+	authorize     func(http.Header, string)
 	name          string
 	base          string // the URL without a slash at its end
 	header        http.Header
@@ -90,27 +97,10 @@ func New(c Config) *Client {
 			// server says.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		Secrets: Hiding(c.Secrets),
-		name:    c.Name, base: strings.TrimRight(c.URL, "/"), header: header.Clone(), headerTimeout: c.HeaderTimeout,
+		Secrets: credential.Hiding(c.Secrets),
+		key:     c.Key, authorize: c.Authorize,
+		name: c.Name, base: strings.TrimRight(c.URL, "/"), header: header.Clone(), headerTimeout: c.HeaderTimeout,
 	}
-}
-
-// Hiding replaces secrets in texts. One of the form "Bearer x" is hidden whole
-// and without its first word.
-func Hiding(secrets []string) *strings.Replacer {
-	var pairs []string
-	hide := func(s string) {
-		if len(s) >= 4 { // anything shorter is no secret and would garble the text
-			pairs = append(pairs, s, "[secret]")
-		}
-	}
-	for _, s := range secrets {
-		hide(s)
-		if _, token, ok := strings.Cut(s, " "); ok {
-			hide(token)
-		}
-	}
-	return strings.NewReplacer(pairs...)
 }
 
 // Close drops the connections that no call uses.
@@ -136,7 +126,45 @@ func (c *Client) Stream(ctx context.Context, path string, body []byte, header ht
 }
 
 // Send makes one request. Header goes with it beside that of the configuration.
+// Where the server refuses a key and there is a newer one, it is asked once more.
 func (c *Client) Send(ctx context.Context, method, path string, body []byte, header http.Header) (*http.Response, error) {
+	if c.key == nil {
+		return c.send(ctx, method, path, body, header, "")
+	}
+	key, err := c.currentKey(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.send(ctx, method, path, body, header, key)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	newer, err := c.currentKey(ctx, key)
+	if err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
+	if newer == key {
+		return resp, nil
+	}
+	resp.Body.Close()
+	return c.send(ctx, method, path, body, header, newer)
+}
+
+// currentKey is the key to send, after one that was refused.
+func (c *Client) currentKey(ctx context.Context, refused string) (string, error) {
+	key, err := c.key(ctx, refused)
+	if err != nil {
+		if ended := ctx.Err(); ended != nil {
+			return "", ended
+		}
+		return "", &backend.Error{Class: backend.Credentials, Detail: c.name + ": there is no key", Err: err}
+	}
+	c.Secrets.Hide(key)
+	return key, nil
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body []byte, header http.Header, key string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, &backend.Error{Class: backend.Rejected, Detail: c.name + ": request cannot be made"}
@@ -145,6 +173,9 @@ func (c *Client) Send(ctx context.Context, method, path string, body []byte, hea
 		for name, values := range from {
 			req.Header[http.CanonicalHeaderKey(name)] = values
 		}
+	}
+	if key != "" {
+		c.authorize(req.Header, key)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
 
@@ -68,7 +68,7 @@ type decoder struct {
 	usage      tally
 	events     []backend.Event
 	frame      frame // of the text that came last
-	secrets    *strings.Replacer
+	secrets    *credential.Hider
 }
 
 type candidate struct {
@@ -80,7 +80,7 @@ type candidate struct {
 	finished bool
 }
 
-func newDecoder(candidates int, secrets *strings.Replacer) *decoder {
+func newDecoder(candidates int, secrets *credential.Hider) *decoder {
 	return &decoder{candidates: make([]candidate, candidates), unfinished: candidates, secrets: secrets}
 }
 

@@ -11,9 +11,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/credential"
 )
 
-var noSecrets = strings.NewReplacer()
+var noSecrets = credential.Hiding(nil)
 
 func TestDecodeErrorShowsNoText(t *testing.T) {
 	for _, data := range []string{`{"choices":[{"delta":{"content":"secret words"}}`, `secret words`, `{"choices":"secret words"}`, `{"choices":[{"delta":{"content":["secret words"]}}]}`, `{"choices":[{"index":"secret words"}]}`} {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
 
@@ -18,6 +19,8 @@ type Config struct {
 	URL string
 	// Key is sent as the bearer token. Empty sends none.
 	Key string
+	// KeyFrom gives the key in the place of Key, where it may change.
+	KeyFrom credential.Key
 	// Header is sent with every request, beside what the driver sets itself.
 	Header http.Header
 
@@ -68,7 +71,7 @@ func (c Config) Validate() error {
 	}
 	for _, err := range []error{
 		httpstream.CheckURL(c.URL, "http://127.0.0.1:8000/v1", "/chat/completions"),
-		httpstream.CheckKey(c.Key),
+		credential.Check(c.Key),
 		httpstream.CheckHeader(c.Header, "Authorization"),
 	} {
 		if err != nil {

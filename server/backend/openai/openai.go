@@ -53,15 +53,17 @@ func New(c Config) (*Backend, error) {
 		secrets = append(secrets, values...)
 	}
 	if c.Key != "" {
-		header.Set("Authorization", "Bearer "+c.Key)
+		authorize(header, c.Key)
 	}
 	if c.LoadReports {
 		header.Set(load.Ask, "text")
 	}
 	return &Backend{config: c, client: httpstream.New(httpstream.Config{
-		Name: c.Name, URL: c.URL, Header: header, Secrets: secrets, DialTimeout: c.DialTimeout, HeaderTimeout: c.HeaderTimeout,
+		Name: c.Name, URL: c.URL, Header: header, Secrets: secrets, Key: c.KeyFrom, Authorize: authorize, DialTimeout: c.DialTimeout, HeaderTimeout: c.HeaderTimeout,
 	})}, nil
 }
+
+func authorize(header http.Header, key string) { header.Set("Authorization", "Bearer "+key) }
 
 // String names the server and nothing that is secret.
 func (b *Backend) String() string { return b.config.String() }

@@ -23,6 +23,7 @@ import (
 	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/backendtest"
+	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/openai"
 )
 
@@ -577,5 +578,61 @@ func TestSignals(t *testing.T) {
 	}
 	if again := s.(backend.Signaller).Signals(); again != (backend.Signals{}) {
 		t.Errorf("told again: %+v", again)
+	}
+}
+
+// changing is a key that a server has not heard of yet, once it is refused.
+func changing(keys ...string) credential.Key {
+	return func(_ context.Context, refused string) (string, error) {
+		for len(keys) > 1 && keys[0] == refused {
+			keys = keys[1:]
+		}
+		if keys[0] == "" {
+			return "", errors.New("key_file x: it gives no key")
+		}
+		return keys[0], nil
+	}
+}
+
+func TestARefusedKeyIsReplacedOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		keys  []string
+		asked string
+		says  string // of the failure
+	}{
+		"good":                {[]string{"sk-good"}, "sk-good", ""},
+		"replaced":            {[]string{"sk-old", "sk-good"}, "sk-old sk-good", ""},
+		"no newer one":        {[]string{"sk-old"}, "sk-old", "[secret] is wrong"},
+		"the next is no good": {[]string{"sk-old", "sk-older", "sk-good"}, "sk-old sk-older", "[secret] is wrong"},
+		"none":                {[]string{""}, "", "there is no key: key_file x"},
+		"none any more":       {[]string{"sk-old", ""}, "sk-old", "there is no key: key_file x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked []string
+			keys := c.keys
+			b := to(t, func(w http.ResponseWriter, r *http.Request) {
+				_, key, _ := strings.Cut(r.Header.Get("Authorization"), "Bearer ")
+				asked = append(asked, key)
+				if body, err := io.ReadAll(r.Body); err != nil || len(body) == 0 {
+					t.Errorf("the body is %q, %v", body, err)
+				}
+				if key != "sk-good" {
+					w.WriteHeader(http.StatusUnauthorized)
+					fmt.Fprintf(w, `{"error":{"message":"%s is wrong"}}`, key)
+					return
+				}
+				says(content(`"quiet"`)+"data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")(w, r)
+			}, func(c *openai.Config) { c.Key, c.KeyFrom = "", changing(keys...) })
+			_, err := hear(t, b)
+			if got := strings.Join(asked, " "); got != c.asked {
+				t.Errorf("the server was asked with %q, want %q", got, c.asked)
+			}
+			switch {
+			case c.says == "" && err != io.EOF:
+				t.Error(err)
+			case c.says != "" && (backend.ClassOf(err) != backend.Credentials || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "sk-")):
+				t.Errorf("%v, want %q", err, c.says)
+			}
+		})
 	}
 }

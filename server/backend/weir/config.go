@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/weir-gateway/weir/server/backend/credential"
 )
 
 const example = "https://weir.example.org:8443"
@@ -21,6 +23,8 @@ type Config struct {
 	URL string
 	// Key is sent as the bearer token. Empty sends none.
 	Key string
+	// KeyFrom gives the key in the place of Key, where it may change.
+	KeyFrom credential.Key
 	// RootCAs vouch for the server. Nil are those of this machine.
 	RootCAs *x509.CertPool
 
@@ -54,8 +58,8 @@ func (c Config) Validate() error {
 		return bad("url %q has no host: write it like %s", c.URL, example)
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return bad("url of host %s has more than a port, which gRPC does not: write it like %s", u.Host, example)
-	case strings.ContainsFunc(c.Key, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return bad("key has a space, a line break or a letter that a header cannot hold: copy it again")
+	case credential.Check(c.Key) != nil:
+		return bad("%s", credential.Check(c.Key))
 	case c.RootCAs != nil && u.Scheme == "http":
 		return bad("CAs are given and url %q is not https: no certificate is shown to them", c.URL)
 	case c.Candidates < 0 || c.Candidates > maxCandidates:

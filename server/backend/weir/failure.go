@@ -103,10 +103,7 @@ const maxDetail = 500
 // detail is what the server says, for the operator's log. A server may repeat
 // the key that it refuses.
 func (s *stream) detail(reason string, st *status.Status) string {
-	text := strings.TrimPrefix(reason+": "+st.Message(), ": ")
-	if key := s.backend.config.Key; len(key) >= 4 { // anything shorter is no secret and would garble the text
-		text = strings.ReplaceAll(text, key, "[secret]")
-	}
+	text := s.backend.hidden.Replace(strings.TrimPrefix(reason+": "+st.Message(), ": "))
 	text = strings.Join(strings.Fields(text), " ")
 	if len(text) > maxDetail {
 		text = strings.ToValidUTF8(text[:maxDetail], "") + " …"

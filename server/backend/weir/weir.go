@@ -20,6 +20,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/url"
+	"runtime"
 	"time"
 
 	"google.golang.org/grpc"
@@ -30,6 +31,7 @@ import (
 
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/load"
 )
 
@@ -48,6 +50,7 @@ type Backend struct {
 	config Config
 	conn   *grpc.ClientConn
 	client weirv1.GenerationServiceClient
+	hidden *credential.Hider // what no error may show
 }
 
 // New makes a Backend. It fails where Validate does and connects to nothing.
@@ -74,7 +77,11 @@ func New(c Config) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("backend %q: url %q has no address that can be dialled: write it like %s", c.Name, c.URL, example)
 	}
-	return &Backend{config: c, conn: conn, client: weirv1.NewGenerationServiceClient(conn)}, nil
+	b := &Backend{config: c, conn: conn, client: weirv1.NewGenerationServiceClient(conn), hidden: credential.Hiding([]string{c.Key})}
+	// A Backend that a reload has replaced has calls that must end first, and each
+	// of them holds it. Connections would live on without it.
+	runtime.AddCleanup(b, func(conn *grpc.ClientConn) { _ = conn.Close() }, conn)
+	return b, nil
 }
 
 // String names the server and nothing that is secret.
@@ -108,7 +115,45 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 		return nil, &backend.Error{Class: backend.Rejected,
 			Detail: fmt.Sprintf("%s: %d candidates are wanted and the configuration allows %d", b.config.Name, req.Candidates, b.config.Candidates)}
 	}
-	own, cancel := context.WithCancel(b.outgoing(ctx, req))
+	key, err := b.key(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	s, err := b.call(ctx, req, key)
+	if b.config.KeyFrom != nil && err != nil && backend.ClassOf(err) == backend.Credentials {
+		// Where there is a newer key, the server is asked once more.
+		newer, failed := b.key(ctx, key)
+		if failed != nil {
+			return nil, failed
+		}
+		if newer != key {
+			s, err = b.call(ctx, req, newer)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// key is the key to send, after one that was refused.
+func (b *Backend) key(ctx context.Context, refused string) (string, error) {
+	if b.config.KeyFrom == nil {
+		return b.config.Key, nil
+	}
+	key, err := b.config.KeyFrom(ctx, refused)
+	if err != nil {
+		if ended := ctx.Err(); ended != nil {
+			return "", ended
+		}
+		return "", &backend.Error{Class: backend.Credentials, Detail: b.config.Name + ": there is no key", Err: err}
+	}
+	b.hidden.Hide(key)
+	return key, nil
+}
+
+func (b *Backend) call(ctx context.Context, req *backend.Request, key string) (*stream, error) {
+	own, cancel := context.WithCancel(b.outgoing(ctx, req, key))
 	s := &stream{ctx: ctx, cancel: cancel, backend: b, candidates: make([]candidate, max(1, req.Candidates))}
 	var err error
 	if s.wire, err = b.client.StreamGenerate(own, encode(req)); err == nil {
@@ -125,10 +170,10 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 
 // outgoing is a context with the metadata of a call, and with none that another
 // part of the program may have left there.
-func (b *Backend) outgoing(ctx context.Context, req *backend.Request) context.Context {
+func (b *Backend) outgoing(ctx context.Context, req *backend.Request, key string) context.Context {
 	md := metadata.MD{}
-	if b.config.Key != "" {
-		md.Set("authorization", "Bearer "+b.config.Key)
+	if key != "" {
+		md.Set("authorization", "Bearer "+key)
 	}
 	if req.RequestID != "" {
 		md.Set("x-request-id", req.RequestID)

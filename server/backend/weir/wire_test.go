@@ -341,3 +341,41 @@ func TestReportOfLoad(t *testing.T) {
 		})
 	}
 }
+
+// keyed refuses all keys but one.
+type keyed struct {
+	script
+	asked []string
+}
+
+func (k *keyed) StreamGenerate(in *weirv1.GenerateRequest, out grpc.ServerStreamingServer[weirv1.StreamGenerateResponse]) error {
+	key := metadata.ValueFromIncomingContext(out.Context(), "authorization")[0]
+	if k.asked = append(k.asked, key); key != "Bearer sk-good" {
+		return status.Error(codes.Unauthenticated, key+" is unknown")
+	}
+	return k.script.StreamGenerate(in, out)
+}
+
+func TestARefusedKeyIsReplacedOnce(t *testing.T) {
+	for keys, want := range map[string]string{
+		"sk-good": "", "sk-old sk-good": "", "sk-old": "Bearer [secret] is unknown", "sk-old sk-older sk-good": "Bearer [secret] is unknown",
+	} {
+		server := &keyed{script: script{events: events(t, started, quiet, stop, completed)}}
+		left := strings.Fields(keys)
+		b := listen(t, server, false, func(c *weir.Config) {
+			c.KeyFrom = func(_ context.Context, refused string) (string, error) {
+				if len(left) > 1 && left[0] == refused {
+					left = left[1:]
+				}
+				return left[0], nil
+			}
+		})
+		_, err := hear(b, hello())
+		if most := min(2, len(strings.Fields(keys))); len(server.asked) != most {
+			t.Errorf("%s: the server was asked with %q", keys, server.asked)
+		}
+		if (err == io.EOF) != (want == "") || err != io.EOF && (!strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "sk-")) {
+			t.Errorf("%s: %v", keys, err)
+		}
+	}
+}
