@@ -47,12 +47,11 @@ func TestConnectionsEndWithTheLastCall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn := b.conn
+	conn := b.conn // the last use of b but the call
 	stream, err := b.Generate(t.Context(), &backend.Request{Model: "m", Candidates: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b = nil // as a reload does
 	for range 3 {
 		runtime.GC()
 	}
@@ -68,7 +67,6 @@ func TestConnectionsEndWithTheLastCall(t *testing.T) {
 	if err := stream.Close(); err != nil {
 		t.Fatal(err)
 	}
-	stream = nil
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for state := conn.GetState(); state != connectivity.Shutdown; state = conn.GetState() {
