@@ -32,11 +32,14 @@ func (c *connection) backends(ctx context.Context, t terminal, check bool) ([]*w
 		return nil, err
 	}
 	defer conn.Close()
-	answer, err := weirv1.NewAdminServiceClient(conn).ListBackends(ctx, &weirv1.ListBackendsRequest{Check: check})
-	if err != nil {
-		return nil, told(err)
-	}
-	return answer.Backends, nil
+	client := weirv1.NewAdminServiceClient(conn)
+	var all []*weirv1.Backend
+	err = everyPage(func(token string) (string, error) {
+		answer, err := client.ListBackends(ctx, &weirv1.ListBackendsRequest{Check: check, PageToken: token})
+		all = append(all, answer.GetBackends()...)
+		return answer.GetNextPageToken(), err
+	})
+	return all, err
 }
 
 func (c *backendListCommand) Run(ctx context.Context, t terminal) error {

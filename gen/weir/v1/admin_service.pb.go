@@ -670,12 +670,16 @@ func (x *AuditAuthor) GetRole() string {
 	return ""
 }
 
-// ListBackendsRequest asks for all backends.
+// ListBackendsRequest asks for backends.
 type ListBackendsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Ask each backend for its models, and so whether it can be reached. That
-	// takes up to five seconds.
-	Check         bool `protobuf:"varint,1,opt,name=check,proto3" json:"check,omitempty"`
+	// Ask each backend of the page for its models, and so whether it can be
+	// reached. That takes up to five seconds.
+	Check bool `protobuf:"varint,1,opt,name=check,proto3" json:"check,omitempty"`
+	// Most backends in an answer. Zero means 100.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before. Empty means the first page.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -717,11 +721,27 @@ func (x *ListBackendsRequest) GetCheck() bool {
 	return false
 }
 
-// ListBackendsResponse holds backends.
+func (x *ListBackendsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListBackendsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListBackendsResponse is a page of backends.
 type ListBackendsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The backends that serve models, by name.
-	Backends      []*Backend `protobuf:"bytes,1,rep,name=backends,proto3" json:"backends,omitempty"`
+	Backends []*Backend `protobuf:"bytes,1,rep,name=backends,proto3" json:"backends,omitempty"`
+	// Token of the next page. Empty means there is none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -761,6 +781,13 @@ func (x *ListBackendsResponse) GetBackends() []*Backend {
 		return x.Backends
 	}
 	return nil
+}
+
+func (x *ListBackendsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // Backend is a server of models.
@@ -1137,11 +1164,16 @@ const file_weir_v1_admin_service_proto_rawDesc = "" +
 	"\x06tenant\x18\x01 \x01(\tB\x03\xe0A\x03R\x06tenant\x12\x1d\n" +
 	"\aproject\x18\x02 \x01(\tB\x03\xe0A\x03R\aproject\x12\x15\n" +
 	"\x03key\x18\x03 \x01(\tB\x03\xe0A\x03R\x03key\x12\x17\n" +
-	"\x04role\x18\x04 \x01(\tB\x03\xe0A\x03R\x04role\"+\n" +
+	"\x04role\x18\x04 \x01(\tB\x03\xe0A\x03R\x04role\"}\n" +
 	"\x13ListBackendsRequest\x12\x14\n" +
-	"\x05check\x18\x01 \x01(\bR\x05check\"I\n" +
+	"\x05check\x18\x01 \x01(\bR\x05check\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"v\n" +
 	"\x14ListBackendsResponse\x121\n" +
-	"\bbackends\x18\x01 \x03(\v2\x10.weir.v1.BackendB\x03\xe0A\x03R\bbackends\"\x81\x02\n" +
+	"\bbackends\x18\x01 \x03(\v2\x10.weir.v1.BackendB\x03\xe0A\x03R\bbackends\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\x81\x02\n" +
 	"\aBackend\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x03R\x04name\x12\x17\n" +
 	"\x04tags\x18\x02 \x03(\tB\x03\xe0A\x03R\x04tags\x12\x1b\n" +
@@ -1179,11 +1211,11 @@ const file_weir_v1_admin_service_proto_rawDesc = "" +
 	"\x19CHANGE_ACTION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CHANGE_ACTION_CREATED\x10\x01\x12\x19\n" +
 	"\x15CHANGE_ACTION_UPDATED\x10\x02\x12\x1b\n" +
-	"\x17CHANGE_ACTION_UNCHANGED\x10\x032\x8d\x03\n" +
+	"\x17CHANGE_ACTION_UNCHANGED\x10\x032\x93\x03\n" +
 	"\fAdminService\x12\x80\x01\n" +
 	"\x0eApplyDocuments\x12\x1e.weir.v1.ApplyDocumentsRequest\x1a\x1f.weir.v1.ApplyDocumentsResponse\"-\xdaA\asources\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/weir/v1/documents:apply\x12\x91\x01\n" +
-	"\x0fListAuditEvents\x12\x1f.weir.v1.ListAuditEventsRequest\x1a .weir.v1.ListAuditEventsResponse\";\xdaA\x06parent\x82\xd3\xe4\x93\x02)\x12'/weir/v1/{parent=tenants/*}/auditEvents\x90\x02\x01\x12f\n" +
-	"\fListBackends\x12\x1c.weir.v1.ListBackendsRequest\x1a\x1d.weir.v1.ListBackendsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/weir/v1/backendsB1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\x0fListAuditEvents\x12\x1f.weir.v1.ListAuditEventsRequest\x1a .weir.v1.ListAuditEventsResponse\";\xdaA\x06parent\x82\xd3\xe4\x93\x02)\x12'/weir/v1/{parent=tenants/*}/auditEvents\x90\x02\x01\x12l\n" +
+	"\fListBackends\x12\x1c.weir.v1.ListBackendsRequest\x1a\x1d.weir.v1.ListBackendsResponse\"\x1f\xdaA\x00\x82\xd3\xe4\x93\x02\x13\x12\x11/weir/v1/backends\x90\x02\x01B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_admin_service_proto_rawDescOnce sync.Once

@@ -48,10 +48,11 @@ type AdminServiceClient interface {
 	// a role that configures nothing; NOT_FOUND for another tenant; UNAVAILABLE
 	// where the store is away.
 	ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error)
-	// Lists the backends that serve models, and how this replica finds them.
-	// For platform admins.
+	// Lists the backends that serve models, by name, and how this replica finds
+	// them. For platform admins.
 	//
-	// Errors: PERMISSION_DENIED for everybody else.
+	// Errors: INVALID_ARGUMENT for a bad page token; PERMISSION_DENIED for
+	// everybody else.
 	ListBackends(ctx context.Context, in *ListBackendsRequest, opts ...grpc.CallOption) (*ListBackendsResponse, error)
 }
 
@@ -117,10 +118,11 @@ type AdminServiceServer interface {
 	// a role that configures nothing; NOT_FOUND for another tenant; UNAVAILABLE
 	// where the store is away.
 	ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error)
-	// Lists the backends that serve models, and how this replica finds them.
-	// For platform admins.
+	// Lists the backends that serve models, by name, and how this replica finds
+	// them. For platform admins.
 	//
-	// Errors: PERMISSION_DENIED for everybody else.
+	// Errors: INVALID_ARGUMENT for a bad page token; PERMISSION_DENIED for
+	// everybody else.
 	ListBackends(context.Context, *ListBackendsRequest) (*ListBackendsResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }

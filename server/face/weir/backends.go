@@ -27,21 +27,37 @@ func (a *Admin) ListBackends(ctx context.Context, req *weirv1.ListBackendsReques
 	if !caller.IsPlatform() {
 		return nil, &face.DeniedError{Why: "backends are the platform's: use the platform's key"}
 	}
-	out := &weirv1.ListBackendsResponse{}
-	var servers []backend.Backend // of out, in its order
+	page, err := openPage("backends", req, 1)
+	if err != nil {
+		return nil, err
+	}
+	var all []listed
 	for _, s := range a.Router().Standings(a.Now()) {
-		last := len(out.Backends) - 1
-		if last < 0 || out.Backends[last].Name != s.Name {
+		last := len(all) - 1
+		if last < 0 || all[last].told.Name != s.Name {
 			last++
-			out.Backends = append(out.Backends, &weirv1.Backend{Name: s.Name, Tags: s.Tags, Region: s.Region})
-			servers = append(servers, s.Backend)
+			all = append(all, listed{s.Backend, &weirv1.Backend{Name: s.Name, Tags: s.Tags, Region: s.Region}})
 		}
-		out.Backends[last].Targets = append(out.Backends[last].Targets, backendTarget(&s))
+		all[last].told.Targets = append(all[last].told.Targets, backendTarget(&s))
+	}
+	some, next, err := pageOf(page, all, func(s listed) string { return s.told.Name })
+	if err != nil {
+		return nil, err
 	}
 	if req.GetCheck() {
-		check(ctx, servers, out.Backends)
+		check(ctx, some)
+	}
+	out := &weirv1.ListBackendsResponse{NextPageToken: next}
+	for _, s := range some {
+		out.Backends = append(out.Backends, s.told)
 	}
 	return out, nil
+}
+
+// listed is a backend, and what is told of it.
+type listed struct {
+	backend.Backend
+	told *weirv1.Backend
 }
 
 func backendTarget(s *route.Standing) *weirv1.BackendTarget {
@@ -80,23 +96,23 @@ func backendTarget(s *route.Standing) *weirv1.BackendTarget {
 
 // check asks all backends at once for their models. What a backend says of its
 // failure stays with it; its class is told.
-func check(ctx context.Context, servers []backend.Backend, out []*weirv1.Backend) {
+func check(ctx context.Context, all []listed) {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	var asking sync.WaitGroup
-	for i, server := range servers {
-		lister, can := server.(backend.Lister)
+	for _, s := range all {
+		lister, can := s.Backend.(backend.Lister)
 		if !can {
 			continue
 		}
 		asking.Go(func() {
 			models, err := lister.Models(ctx)
-			out[i].Models, out[i].Reachable = models, proto.Bool(err == nil)
+			s.told.Models, s.told.Reachable = models, proto.Bool(err == nil)
 			switch {
 			case ctx.Err() != nil:
-				out[i].Problem = "no answer in time"
+				s.told.Problem = "no answer in time"
 			case err != nil:
-				out[i].Problem = string(backend.ClassOf(err))
+				s.told.Problem = string(backend.ClassOf(err))
 			}
 		})
 	}
