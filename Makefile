@@ -35,7 +35,8 @@ test-race: postgres ## Run all tests under the race detector (needs a C compiler
 	CGO_ENABLED=1 go test -race ./...
 
 .PHONY: test-sdk
-test-sdk: ## Run real SDKs and grpcurl against a real weir serve (needs node and npm)
+test-sdk: ## Run real SDKs, curl, grpcurl and a browser against a real weir serve (needs node, npm and Chromium)
+	@.ci/debian sdk
 	cd server/face/sdktest && go test -count=1 ./... # go cannot see that the product changed
 
 .PHONY: test-prometheus

@@ -1,7 +1,9 @@
 // Package sdktest runs clients that others have written, unmodified, against a
-// real `weir serve`: grpcurl with reflection, OpenAI's SDK for Go and the one
-// for Node. It is a module of its own, so that their dependencies are not the
-// product's. It imports nothing of Weir: a client has the wire, and no more.
+// real `weir serve`: grpcurl and buf curl with reflection, curl, a client in the
+// manner of Google's for Go, a page in a browser, OpenAI's SDK for Go and the
+// one for Node. It is a module of its own, so that their dependencies are not the
+// product's. Of Weir it imports the generated stubs: a client has these and the
+// wire, and no more.
 package sdktest
 
 import (
@@ -64,7 +66,8 @@ func run(m *testing.M) (code int, err error) {
 	if err := build.Run(); err != nil {
 		return 1, fmt.Errorf("build weir: %w", err)
 	}
-	stop, err := serve()
+	var stop func() error
+	weir.grpc, weir.http, stop, err = serve(weir.data)
 	if err != nil {
 		return 1, err
 	}
@@ -77,27 +80,27 @@ func run(m *testing.M) (code int, err error) {
 
 var ready = regexp.MustCompile(`ready: grpc (\S+), http (\S+),`)
 
-// serve starts weir on free ports and waits until it says that it is ready.
-func serve() (stop func() error, err error) {
-	command := exec.Command(weir.binary, "serve", "--data", weir.data, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+// serve starts a weir on free ports and waits until it says that it is ready.
+func serve(data string, flags ...string) (grpc, http string, stop func() error, err error) {
+	command := exec.Command(weir.binary, append([]string{"serve", "--data", data, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, flags...)...)
 	command.Env = environment()
 	stderr, err := command.StderrPipe()
 	if err != nil {
-		return nil, err
+		return "", "", nil, err
 	}
 	if err := command.Start(); err != nil {
-		return nil, err
+		return "", "", nil, err
 	}
 	log := &bytes.Buffer{}
 	lines := bufio.NewScanner(stderr)
-	for weir.grpc == "" && lines.Scan() {
+	for grpc == "" && lines.Scan() {
 		fmt.Fprintln(log, lines.Text())
 		if m := ready.FindStringSubmatch(lines.Text()); m != nil {
-			weir.grpc, weir.http = m[1], m[2]
+			grpc, http = m[1], m[2]
 		}
 	}
-	if weir.grpc == "" {
-		return nil, fmt.Errorf("weir ended before it was ready: %w\n%s", command.Wait(), log)
+	if grpc == "" {
+		return "", "", nil, fmt.Errorf("weir ended before it was ready: %w\n%s", command.Wait(), log)
 	}
 	read := make(chan struct{})
 	go func() { // else a full pipe would stop the server
@@ -106,7 +109,7 @@ func serve() (stop func() error, err error) {
 			fmt.Fprintln(log, lines.Text())
 		}
 	}()
-	return func() error {
+	return grpc, http, func() error {
 		if err := command.Process.Signal(syscall.SIGTERM); err != nil {
 			return err
 		}
