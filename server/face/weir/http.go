@@ -36,12 +36,13 @@ const bodyTime = 2 * time.Minute
 // GracefulStop would cut off what runs. Messages have at most so many bytes.
 // The chain is what a request goes through before it is a call.
 func Mount(mux *http.ServeMux, calls *grpc.Server, most int64, chain func(http.Handler) http.Handler) error {
+	ways, err := bindings(calls)
+	if err != nil {
+		return fmt.Errorf("weir.v1 over HTTP: %w", err)
+	}
 	transcoder, err := vanguardgrpc.NewTranscoder(calls,
 		vanguard.WithDefaultServiceOptions(
 			vanguard.WithMaxMessageBufferBytes(uint32(most)),
-			// Else one is a fault of ours, by its code. What a query has to say here is
-			// required, so a slip in its name is heard of all the same.
-			vanguard.WithRESTUnmarshalOptions(vanguard.RESTUnmarshalOptions{DiscardUnknownQueryParams: true}),
 			vanguard.WithNoTargetCompression(), // the server is here: what is compressed is so on the wire alone
 		),
 		// As tools for gRPC print and read it. What is not known is refused: a
@@ -61,6 +62,12 @@ func Mount(mux *http.ServeMux, calls *grpc.Server, most int64, chain func(http.H
 		control := http.NewResponseController(w)
 		_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // writers in tests have no deadlines
 		r.Body = &body{http.MaxBytesReader(w, r.Body, most), control}
+		if strings.HasPrefix(r.URL.Path, restPath) {
+			if err := unheard(ways, r.Method, r.URL); err != nil {
+				refuse(w, r, err)
+				return
+			}
+		}
 		plainly(r)
 		transcoder.ServeHTTP(w, r)
 	}))
