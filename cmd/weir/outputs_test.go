@@ -87,45 +87,70 @@ func TestOutputsAreExportedAndRated(t *testing.T) {
 	}
 }
 
-// Words that stand in a prompt, a system prompt, an answer and the arguments of
-// a tool must not be found where they do not belong: on the disk, in the log, in
-// the metrics.
+// Words that stand in a prompt, a system prompt, an answer, and the arguments,
+// the result and the description of a tool must not be found where they do not
+// belong: on the disk, in the log, in what a caller is told of a failure, in the
+// metrics, in what a collector gets.
 func TestCanariesAreFoundNowhere(t *testing.T) {
 	for mode, allowed := range map[string]string{"metadata": "", "redacted": "canary-plain"} {
 		t.Run(mode, func(t *testing.T) {
-			p := serve(t, filepath.Join(t.TempDir(), "data"))
+			c := newCollector(t)
+			p := &process{t: t, data: filepath.Join(t.TempDir(), "data"), env: []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + c.http}}
+			p.start()
+			t.Cleanup(p.kill)
 			p.apply(acme + logged(mode))
 			key := p.createKey("acme", "k1")
-			body, err := json.Marshal(map[string]any{
-				"model": "sim-text",
-				"messages": []any{
-					map[string]string{"role": "system", "content": "canary-plain-system, canary.system@example.org"},
-					map[string]string{"role": "user", "content": `call: f {"to": "canary.args@example.org", "note": "canary-plain-args"}`},
-				},
-				"tools": []any{map[string]any{"type": "function", "function": map[string]any{"name": "f"}}},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			var told strings.Builder // of all failures
 			for _, prompt := range []string{
 				"say: canary-plain-answer, canary.answer@example.org, AKIACANARY7CANARY7CA.",
 				"say: canary-plain-cut zorblatt canary-blocked-answer",
 				"canary-blocked-prompt is classified",
 			} {
-				p.run(key, "", "call", "-m", "sim-text", prompt) // the last one is refused
+				if code, _, failed := p.run(key, "", "call", "-m", "sim-text", prompt); code != exitOK {
+					told.WriteString(failed)
+				}
 			}
-			request, err := http.NewRequest(http.MethodPost, "http://"+p.http+"/v1/chat/completions", strings.NewReader(string(body)))
-			if err != nil {
-				t.Fatal(err)
+			_, _, failed := p.run(key, "", "call", "-m", "no-such-model", "canary-lost")
+			told.WriteString(failed)
+			chat := func(system, user string, stream bool) {
+				t.Helper()
+				message := func(role, content string) map[string]any { return map[string]any{"role": role, "content": content} }
+				result := message("tool", "canary-plain-result, canary.result@example.org")
+				result["tool_call_id"] = "c1"
+				before := message("assistant", "")
+				before["tool_calls"] = []any{map[string]any{"id": "c1", "type": "function", "function": map[string]string{"name": "f", "arguments": `{"to": "canary.before@example.org", "note": "canary-plain-before"}`}}}
+				body, err := json.Marshal(map[string]any{
+					"model": "sim-text", "stream": stream, "messages": []any{message("system", system), message("user", "hi"), before, result, message("user", user)},
+					"tools": []any{map[string]any{"type": "function", "function": map[string]any{"name": "f", "description": "canary-lost-description", "parameters": map[string]string{"type": "object"}}}},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				request, err := http.NewRequest(http.MethodPost, "http://"+p.http+"/v1/chat/completions", strings.NewReader(string(body)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				request.Header.Set("Authorization", "Bearer "+key)
+				answer, err := http.DefaultClient.Do(request)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer answer.Body.Close()
+				said, err := io.ReadAll(answer.Body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if answer.StatusCode != http.StatusOK {
+					told.Write(said)
+				}
 			}
-			request.Header.Set("Authorization", "Bearer "+key)
-			answer, err := http.DefaultClient.Do(request)
-			if err != nil {
-				t.Fatal(err)
+			const system = "canary-plain-system, canary.system@example.org"
+			for _, stream := range []bool{false, true} {
+				chat(system, `call: f {"to": "canary.args@example.org", "note": "canary-plain-args"}`, stream)
+				chat(system, `call: f {"note": "canary-plain-cut zorblatt canary-blocked-answer"}`, stream)
+				chat("canary-blocked-system is classified", "hi", stream)
 			}
-			answer.Body.Close()
-			p.run(key, "", "call", "-m", "no-such-model", "canary-lost")
-			if lines := exportedOutputs(t, p, key); len(lines) != 4 {
+			if lines := exportedOutputs(t, p, key); len(lines) != 9 {
 				t.Fatalf("%d calls are recorded: %v", len(lines), lines)
 			}
 			metrics, err := http.Get("http://" + p.admin + "/metrics")
@@ -134,13 +159,19 @@ func TestCanariesAreFoundNowhere(t *testing.T) {
 			}
 			counted, err := io.ReadAll(metrics.Body)
 			metrics.Body.Close()
-			if err != nil || !strings.Contains(string(counted), `weir_output_records_total{fate="written"} 4`) {
+			if err != nil || !strings.Contains(string(counted), `weir_output_records_total{fate="written"} 9`) {
 				t.Errorf("%v %s", err, counted)
 			}
-			if err := p.end(syscall.SIGTERM); err != nil {
+			if err := p.end(syscall.SIGTERM); err != nil { // what is left is sent
 				t.Fatal(err)
 			}
-			places := map[string]string{"the log": p.log.String(), "the metrics": string(counted)}
+			c.mu.Lock()
+			places := map[string]string{"the log": p.log.String(), "the metrics": string(counted), "the telemetry": c.text.String(), "an error": told.String()}
+			spans := len(c.spans)
+			c.mu.Unlock()
+			if spans < 9 || strings.Count(told.String(), "content_filter") < 2 || !strings.Contains(told.String(), "no-such-model") {
+				t.Errorf("%d spans; failures: %s", spans, told.String())
+			}
 			err = filepath.WalkDir(p.data, func(path string, d fs.DirEntry, err error) error {
 				if err != nil || d.IsDir() {
 					return err
