@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -126,7 +127,9 @@ type ListOutputsRequest struct {
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with the same parent and filter. Empty
 	// means the first page.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Fields of the outputs to answer with, such as "usage"; "*" or empty means all.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,5,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +192,13 @@ func (x *ListOutputsRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListOutputsRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
+}
+
 // ListOutputsResponse is a page of outputs.
 type ListOutputsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -248,7 +258,9 @@ func (x *ListOutputsResponse) GetNextPageToken() string {
 type GetOutputRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "tenants/{tenant}/outputs/{output}".
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Fields of the output to answer with, such as "usage"; "*" or empty means all.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -288,6 +300,13 @@ func (x *GetOutputRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *GetOutputRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // GetOutputResponse is an output.
@@ -342,7 +361,9 @@ type ExportOutputsRequest struct {
 	// "tenants/{tenant}".
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// Which ones. Absent means all.
-	Filter        *OutputFilter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	Filter *OutputFilter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Fields of the outputs to answer with, such as "usage"; "*" or empty means all.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -387,6 +408,13 @@ func (x *ExportOutputsRequest) GetParent() string {
 func (x *ExportOutputsRequest) GetFilter() *OutputFilter {
 	if x != nil {
 		return x.Filter
+	}
+	return nil
+}
+
+func (x *ExportOutputsRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
 	}
 	return nil
 }
@@ -552,7 +580,7 @@ var File_weir_v1_evaluation_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_evaluation_service_proto_rawDesc = "" +
 	"\n" +
-	" weir/v1/evaluation_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18weir/v1/generation.proto\x1a\x14weir/v1/output.proto\"\xd2\x03\n" +
+	" weir/v1/evaluation_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18weir/v1/generation.proto\x1a\x14weir/v1/output.proto\"\xd2\x03\n" +
 	"\fOutputFilter\x129\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
@@ -563,7 +591,7 @@ const file_weir_v1_evaluation_service_proto_rawDesc = "" +
 	"\vhas_verdict\x18\x06 \x01(\bH\x00R\n" +
 	"hasVerdict\x88\x01\x01:\x90\x01\xbaH\x8c\x01\x1a\x89\x01\n" +
 	"\x12output_filter.span\x12\"start_time must be before end_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_timeB\x0e\n" +
-	"\f_has_verdict\"\xe1\x02\n" +
+	"\f_has_verdict\"\x9a\x03\n" +
 	"\x12ListOutputsRequest\x12\xc9\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\xb0\x01\xe0A\x02\xfaA\x10\x12\x0eweir.v1/Output\xbaH\x96\x01\xba\x01\x92\x01\n" +
 	"\x0eoutputs.parent\x12>must be tenants/TENANT, or tenants/- for the tenant of the key\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12-\n" +
@@ -571,20 +599,23 @@ const file_weir_v1_evaluation_service_proto_rawDesc = "" +
 	"\tpage_size\x18\x03 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"r\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\x127\n" +
+	"\tread_mask\x18\x05 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"r\n" +
 	"\x13ListOutputsResponse\x12.\n" +
 	"\aoutputs\x18\x01 \x03(\v2\x0f.weir.v1.OutputB\x03\xe0A\x03R\aoutputs\x12+\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\x87\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xc0\x02\n" +
 	"\x10GetOutputRequest\x12\xf2\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\xdd\x01\xe0A\x02\xfaA\x10\n" +
 	"\x0eweir.v1/Output\xbaH\xc3\x01\xba\x01\xbf\x01\n" +
-	"\voutput.name\x12Smust be tenants/TENANT/outputs/REQUEST_ID, TENANT being - for the tenant of the key\x1a[this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)/outputs/[A-Za-z0-9-]{1,64}$')R\x04name\"A\n" +
+	"\voutput.name\x12Smust be tenants/TENANT/outputs/REQUEST_ID, TENANT being - for the tenant of the key\x1a[this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)/outputs/[A-Za-z0-9-]{1,64}$')R\x04name\x127\n" +
+	"\tread_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"A\n" +
 	"\x11GetOutputResponse\x12,\n" +
-	"\x06output\x18\x01 \x01(\v2\x0f.weir.v1.OutputB\x03\xe0A\x03R\x06output\"\x91\x02\n" +
+	"\x06output\x18\x01 \x01(\v2\x0f.weir.v1.OutputB\x03\xe0A\x03R\x06output\"\xca\x02\n" +
 	"\x14ExportOutputsRequest\x12\xc9\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\xb0\x01\xe0A\x02\xfaA\x10\x12\x0eweir.v1/Output\xbaH\x96\x01\xba\x01\x92\x01\n" +
 	"\x0eoutputs.parent\x12>must be tenants/TENANT, or tenants/- for the tenant of the key\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12-\n" +
-	"\x06filter\x18\x02 \x01(\v2\x15.weir.v1.OutputFilterR\x06filter\"E\n" +
+	"\x06filter\x18\x02 \x01(\v2\x15.weir.v1.OutputFilterR\x06filter\x127\n" +
+	"\tread_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"E\n" +
 	"\x15ExportOutputsResponse\x12,\n" +
 	"\x06output\x18\x01 \x01(\v2\x0f.weir.v1.OutputB\x03\xe0A\x03R\x06output\"\x8c\x04\n" +
 	"\x13CreateRatingRequest\x12\xf8\x01\n" +
@@ -626,33 +657,37 @@ var file_weir_v1_evaluation_service_proto_goTypes = []any{
 	(*CreateRatingResponse)(nil),  // 8: weir.v1.CreateRatingResponse
 	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 	(FinishReason)(0),             // 10: weir.v1.FinishReason
-	(*Output)(nil),                // 11: weir.v1.Output
-	(*Rating)(nil),                // 12: weir.v1.Rating
+	(*fieldmaskpb.FieldMask)(nil), // 11: google.protobuf.FieldMask
+	(*Output)(nil),                // 12: weir.v1.Output
+	(*Rating)(nil),                // 13: weir.v1.Rating
 }
 var file_weir_v1_evaluation_service_proto_depIdxs = []int32{
 	9,  // 0: weir.v1.OutputFilter.start_time:type_name -> google.protobuf.Timestamp
 	9,  // 1: weir.v1.OutputFilter.end_time:type_name -> google.protobuf.Timestamp
 	10, // 2: weir.v1.OutputFilter.finish_reason:type_name -> weir.v1.FinishReason
 	0,  // 3: weir.v1.ListOutputsRequest.filter:type_name -> weir.v1.OutputFilter
-	11, // 4: weir.v1.ListOutputsResponse.outputs:type_name -> weir.v1.Output
-	11, // 5: weir.v1.GetOutputResponse.output:type_name -> weir.v1.Output
-	0,  // 6: weir.v1.ExportOutputsRequest.filter:type_name -> weir.v1.OutputFilter
-	11, // 7: weir.v1.ExportOutputsResponse.output:type_name -> weir.v1.Output
-	12, // 8: weir.v1.CreateRatingRequest.rating:type_name -> weir.v1.Rating
-	12, // 9: weir.v1.CreateRatingResponse.rating:type_name -> weir.v1.Rating
-	1,  // 10: weir.v1.EvaluationService.ListOutputs:input_type -> weir.v1.ListOutputsRequest
-	3,  // 11: weir.v1.EvaluationService.GetOutput:input_type -> weir.v1.GetOutputRequest
-	5,  // 12: weir.v1.EvaluationService.ExportOutputs:input_type -> weir.v1.ExportOutputsRequest
-	7,  // 13: weir.v1.EvaluationService.CreateRating:input_type -> weir.v1.CreateRatingRequest
-	2,  // 14: weir.v1.EvaluationService.ListOutputs:output_type -> weir.v1.ListOutputsResponse
-	4,  // 15: weir.v1.EvaluationService.GetOutput:output_type -> weir.v1.GetOutputResponse
-	6,  // 16: weir.v1.EvaluationService.ExportOutputs:output_type -> weir.v1.ExportOutputsResponse
-	8,  // 17: weir.v1.EvaluationService.CreateRating:output_type -> weir.v1.CreateRatingResponse
-	14, // [14:18] is the sub-list for method output_type
-	10, // [10:14] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	11, // 4: weir.v1.ListOutputsRequest.read_mask:type_name -> google.protobuf.FieldMask
+	12, // 5: weir.v1.ListOutputsResponse.outputs:type_name -> weir.v1.Output
+	11, // 6: weir.v1.GetOutputRequest.read_mask:type_name -> google.protobuf.FieldMask
+	12, // 7: weir.v1.GetOutputResponse.output:type_name -> weir.v1.Output
+	0,  // 8: weir.v1.ExportOutputsRequest.filter:type_name -> weir.v1.OutputFilter
+	11, // 9: weir.v1.ExportOutputsRequest.read_mask:type_name -> google.protobuf.FieldMask
+	12, // 10: weir.v1.ExportOutputsResponse.output:type_name -> weir.v1.Output
+	13, // 11: weir.v1.CreateRatingRequest.rating:type_name -> weir.v1.Rating
+	13, // 12: weir.v1.CreateRatingResponse.rating:type_name -> weir.v1.Rating
+	1,  // 13: weir.v1.EvaluationService.ListOutputs:input_type -> weir.v1.ListOutputsRequest
+	3,  // 14: weir.v1.EvaluationService.GetOutput:input_type -> weir.v1.GetOutputRequest
+	5,  // 15: weir.v1.EvaluationService.ExportOutputs:input_type -> weir.v1.ExportOutputsRequest
+	7,  // 16: weir.v1.EvaluationService.CreateRating:input_type -> weir.v1.CreateRatingRequest
+	2,  // 17: weir.v1.EvaluationService.ListOutputs:output_type -> weir.v1.ListOutputsResponse
+	4,  // 18: weir.v1.EvaluationService.GetOutput:output_type -> weir.v1.GetOutputResponse
+	6,  // 19: weir.v1.EvaluationService.ExportOutputs:output_type -> weir.v1.ExportOutputsResponse
+	8,  // 20: weir.v1.EvaluationService.CreateRating:output_type -> weir.v1.CreateRatingResponse
+	17, // [17:21] is the sub-list for method output_type
+	13, // [13:17] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_evaluation_service_proto_init() }

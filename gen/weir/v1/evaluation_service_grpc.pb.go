@@ -39,7 +39,7 @@ const (
 type EvaluationServiceClient interface {
 	// Lists outputs, newest first.
 	//
-	// Errors: INVALID_ARGUMENT for a bad name, filter or page token, and for
+	// Errors: INVALID_ARGUMENT for a bad name, filter, page token or mask, and for
 	// "tenants/-" with a platform key; NOT_FOUND for another tenant; UNAVAILABLE
 	// where the store is away.
 	ListOutputs(ctx context.Context, in *ListOutputsRequest, opts ...grpc.CallOption) (*ListOutputsResponse, error)
@@ -130,7 +130,7 @@ func (c *evaluationServiceClient) CreateRating(ctx context.Context, in *CreateRa
 type EvaluationServiceServer interface {
 	// Lists outputs, newest first.
 	//
-	// Errors: INVALID_ARGUMENT for a bad name, filter or page token, and for
+	// Errors: INVALID_ARGUMENT for a bad name, filter, page token or mask, and for
 	// "tenants/-" with a platform key; NOT_FOUND for another tenant; UNAVAILABLE
 	// where the store is away.
 	ListOutputs(context.Context, *ListOutputsRequest) (*ListOutputsResponse, error)

@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -200,7 +201,9 @@ type ListPoliciesRequest struct {
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with all other fields the same. Empty
 	// means the first page.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Fields of the policies to answer with, such as "name"; "*" or empty means all.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,4,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -254,6 +257,13 @@ func (x *ListPoliciesRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListPoliciesRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // ListPoliciesResponse is a page of policies.
@@ -832,7 +842,7 @@ var File_weir_v1_policy_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_policy_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1cweir/v1/policy_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x14weir/v1/safety.proto\"\xda\x01\n" +
+	"\x1cweir/v1/policy_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x14weir/v1/safety.proto\"\xda\x01\n" +
 	"\x06Policy\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1f\n" +
 	"\bdocument\x18\x02 \x01(\tB\x03\xe0A\x03R\bdocument\x12\x1f\n" +
@@ -844,13 +854,14 @@ const file_weir_v1_policy_service_proto_rawDesc = "" +
 	"\x0eweir.v1/Policy\xbaH\xd2\x01\xba\x01\xce\x01\n" +
 	"\vpolicy.name\x12Rmust be tenants/TENANT/policies/POLICY, or policies/POLICY for one of the platform\x1akthis.matches('^(tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/)?policies/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\"A\n" +
 	"\x11GetPolicyResponse\x12,\n" +
-	"\x06policy\x18\x01 \x01(\v2\x0f.weir.v1.PolicyB\x03\xe0A\x03R\x06policy\"\xcd\x02\n" +
+	"\x06policy\x18\x01 \x01(\v2\x0f.weir.v1.PolicyB\x03\xe0A\x03R\x06policy\"\x86\x03\n" +
 	"\x13ListPoliciesRequest\x12\xe4\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\xcb\x01\xfaA\x10\x12\x0eweir.v1/Policy\xbaH\xb4\x01\xba\x01\xb0\x01\n" +
 	"\x0fpolicies.parent\x12Mmust be tenants/TENANT, tenants/- for all, or empty for those of the platform\x1aNthis == '' || this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12&\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"u\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\x127\n" +
+	"\tread_mask\x18\x04 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"u\n" +
 	"\x14ListPoliciesResponse\x120\n" +
 	"\bpolicies\x18\x01 \x03(\v2\x0f.weir.v1.PolicyB\x03\xe0A\x03R\bpolicies\x12+\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xb7\x02\n" +
@@ -932,30 +943,32 @@ var file_weir_v1_policy_service_proto_goTypes = []any{
 	(*EffectiveRestriction)(nil),  // 9: weir.v1.EffectiveRestriction
 	(*EffectiveRule)(nil),         // 10: weir.v1.EffectiveRule
 	(*EffectiveRate)(nil),         // 11: weir.v1.EffectiveRate
-	(Stage)(0),                    // 12: weir.v1.Stage
-	(Action)(0),                   // 13: weir.v1.Action
+	(*fieldmaskpb.FieldMask)(nil), // 12: google.protobuf.FieldMask
+	(Stage)(0),                    // 13: weir.v1.Stage
+	(Action)(0),                   // 14: weir.v1.Action
 }
 var file_weir_v1_policy_service_proto_depIdxs = []int32{
 	0,  // 0: weir.v1.GetPolicyResponse.policy:type_name -> weir.v1.Policy
-	0,  // 1: weir.v1.ListPoliciesResponse.policies:type_name -> weir.v1.Policy
-	10, // 2: weir.v1.ExplainPolicyResponse.rules:type_name -> weir.v1.EffectiveRule
-	11, // 3: weir.v1.ExplainPolicyResponse.rates:type_name -> weir.v1.EffectiveRate
-	9,  // 4: weir.v1.ExplainPolicyResponse.restrictions:type_name -> weir.v1.EffectiveRestriction
-	12, // 5: weir.v1.EffectiveRule.stage:type_name -> weir.v1.Stage
-	13, // 6: weir.v1.EffectiveRule.action:type_name -> weir.v1.Action
-	1,  // 7: weir.v1.PolicyService.GetPolicy:input_type -> weir.v1.GetPolicyRequest
-	3,  // 8: weir.v1.PolicyService.ListPolicies:input_type -> weir.v1.ListPoliciesRequest
-	5,  // 9: weir.v1.PolicyService.DeletePolicy:input_type -> weir.v1.DeletePolicyRequest
-	7,  // 10: weir.v1.PolicyService.ExplainPolicy:input_type -> weir.v1.ExplainPolicyRequest
-	2,  // 11: weir.v1.PolicyService.GetPolicy:output_type -> weir.v1.GetPolicyResponse
-	4,  // 12: weir.v1.PolicyService.ListPolicies:output_type -> weir.v1.ListPoliciesResponse
-	6,  // 13: weir.v1.PolicyService.DeletePolicy:output_type -> weir.v1.DeletePolicyResponse
-	8,  // 14: weir.v1.PolicyService.ExplainPolicy:output_type -> weir.v1.ExplainPolicyResponse
-	11, // [11:15] is the sub-list for method output_type
-	7,  // [7:11] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	12, // 1: weir.v1.ListPoliciesRequest.read_mask:type_name -> google.protobuf.FieldMask
+	0,  // 2: weir.v1.ListPoliciesResponse.policies:type_name -> weir.v1.Policy
+	10, // 3: weir.v1.ExplainPolicyResponse.rules:type_name -> weir.v1.EffectiveRule
+	11, // 4: weir.v1.ExplainPolicyResponse.rates:type_name -> weir.v1.EffectiveRate
+	9,  // 5: weir.v1.ExplainPolicyResponse.restrictions:type_name -> weir.v1.EffectiveRestriction
+	13, // 6: weir.v1.EffectiveRule.stage:type_name -> weir.v1.Stage
+	14, // 7: weir.v1.EffectiveRule.action:type_name -> weir.v1.Action
+	1,  // 8: weir.v1.PolicyService.GetPolicy:input_type -> weir.v1.GetPolicyRequest
+	3,  // 9: weir.v1.PolicyService.ListPolicies:input_type -> weir.v1.ListPoliciesRequest
+	5,  // 10: weir.v1.PolicyService.DeletePolicy:input_type -> weir.v1.DeletePolicyRequest
+	7,  // 11: weir.v1.PolicyService.ExplainPolicy:input_type -> weir.v1.ExplainPolicyRequest
+	2,  // 12: weir.v1.PolicyService.GetPolicy:output_type -> weir.v1.GetPolicyResponse
+	4,  // 13: weir.v1.PolicyService.ListPolicies:output_type -> weir.v1.ListPoliciesResponse
+	6,  // 14: weir.v1.PolicyService.DeletePolicy:output_type -> weir.v1.DeletePolicyResponse
+	8,  // 15: weir.v1.PolicyService.ExplainPolicy:output_type -> weir.v1.ExplainPolicyResponse
+	12, // [12:16] is the sub-list for method output_type
+	8,  // [8:12] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_policy_service_proto_init() }

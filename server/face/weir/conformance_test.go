@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/backend/simulator"
@@ -153,6 +154,7 @@ func (r *rpc) prove() {
 	r.proveSlips()
 	r.proveTenants()
 	r.provePages()
+	r.proveMasks()
 	r.proveEtags()
 }
 
@@ -441,6 +443,58 @@ func (r *rpc) pages(who auth.Role, req proto.Message, size int32) (all []proto.M
 		tokens = append(tokens, token)
 		req = r.with(req, "page_token", token)
 	}
+}
+
+// Of what a mask names there is as much as without it, and of the rest nothing.
+func (r *rpc) proveMasks() {
+	if !r.has("read_mask") {
+		return
+	}
+	who, req := r.row.roles[len(r.row.roles)-1], r.row.of(r.premises, "acme")
+	resource := r.method.Output().Fields().ByNumber(1).Message()
+	first := resource.Fields().ByNumber(1)
+	read := func(paths ...string) (all []protoreflect.Message) {
+		r.t.Helper()
+		answers, err := r.call(who, r.masked(req, paths...))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for _, a := range answers {
+			field := r.method.Output().Fields().ByNumber(1)
+			if !field.IsList() {
+				all = append(all, a.ProtoReflect().Get(field).Message())
+				continue
+			}
+			list := a.ProtoReflect().Get(field).List()
+			for i := range list.Len() {
+				all = append(all, list.Get(i).Message())
+			}
+		}
+		return all
+	}
+	whole, starred, some := read(), read("*"), read(string(first.Name()))
+	if len(whole) == 0 || len(whole) != len(starred) || len(whole) != len(some) {
+		r.t.Fatalf("%d without a mask, %d with *, %d with %s", len(whole), len(starred), len(some), first.Name())
+	}
+	for i := range whole {
+		want := whole[i].New()
+		want.Set(first, whole[i].Get(first))
+		if !proto.Equal(some[i].Interface(), want.Interface()) || !proto.Equal(starred[i].Interface(), whole[i].Interface()) {
+			r.t.Errorf("masked are\n%v\n%v of\n%v", some[i], starred[i], whole[i])
+		}
+	}
+	for _, bad := range []string{"colour", string(first.Name()) + ".colour", ""} {
+		if _, err := r.call(who, r.masked(req, bad)); failure(err) != "InvalidArgument INVALID_REQUEST read_mask=" {
+			r.t.Errorf("mask %q: %v", bad, err)
+		}
+	}
+}
+
+func (r *rpc) masked(req proto.Message, paths ...string) proto.Message {
+	out := proto.Clone(req)
+	mask := &fieldmaskpb.FieldMask{Paths: paths}
+	out.ProtoReflect().Set(r.field("read_mask"), protoreflect.ValueOfMessage(mask.ProtoReflect()))
+	return out
 }
 
 // Who has read what is no longer so changes nothing.

@@ -26,6 +26,8 @@ func TestQueriesOverREST(t *testing.T) {
 		{"GET", "/weir/v1/tenants/acme/policies?parent=tenants/other", "", "InvalidArgument INVALID_REQUEST parent="},
 		{"GET", "/weir/v1/policies?parent=tenants/acme", "", "OK"},
 		{"GET", "/weir/v1/tenants/acme/outputs?filter.model=sim&filter.hasVerdict=false", "", "OK"},
+		{"GET", "/weir/v1/tenants/acme/outputs?readMask=name,startTime", "", "OK"},
+		{"GET", "/weir/v1/tenants/acme/outputs?readMask=colour", "", "InvalidArgument INVALID_REQUEST read_mask="},
 		{"GET", "/weir/v1/tenants/acme/outputs?filter.colour=red", "", "InvalidArgument INVALID_REQUEST filter.colour="},
 		{"GET", "/weir/v1/tenants/acme/outputs?pageSize.x=red", "", "InvalidArgument INVALID_REQUEST pageSize.x="},
 		{"DELETE", "/weir/v1/tenants/acme/policies/mail?Etag=zz", "", "InvalidArgument INVALID_REQUEST Etag="},

@@ -8,6 +8,7 @@ import (
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/face"
@@ -33,40 +34,51 @@ func newValidation() (validation, error) {
 	return validation{v}, err
 }
 
-// checked is a registrar whose services see valid requests alone. The check
+// checked is a registrar whose services see valid requests alone, and answer with
+// the fields that a read_mask asks for. The check
 // comes behind the interceptors of the server, since who may not call is not
 // told what is wrong with a request; and it comes with the services, so that no
 // server can forget it.
 type checked struct {
 	grpc.ServiceRegistrar
 	validation validation
+	resources  map[string]protoreflect.MessageDescriptor
 }
 
 // RegisterService implements grpc.ServiceRegistrar.
 func (c checked) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	with := *desc
+	of := func(method string) protoreflect.MessageDescriptor { return c.resources[desc.ServiceName+"/"+method] }
 	with.Methods = make([]grpc.MethodDesc, len(desc.Methods))
 	for i, m := range desc.Methods {
-		with.Methods[i] = grpc.MethodDesc{MethodName: m.MethodName, Handler: c.unary(m.Handler)}
+		with.Methods[i] = grpc.MethodDesc{MethodName: m.MethodName, Handler: c.unary(m.Handler, of(m.MethodName))}
 	}
 	with.Streams = make([]grpc.StreamDesc, len(desc.Streams))
 	for i, s := range desc.Streams {
 		with.Streams[i] = s
 		with.Streams[i].Handler = func(srv any, stream grpc.ServerStream) error {
-			return s.Handler(srv, &validated{stream, c.validation})
+			return s.Handler(srv, &validated{stream, c.validation, of(s.StreamName), nil})
 		}
 	}
 	c.ServiceRegistrar.RegisterService(&with, impl)
 }
 
-func (c checked) unary(handle grpc.MethodHandler) grpc.MethodHandler {
+func (c checked) unary(handle grpc.MethodHandler, resource protoreflect.MessageDescriptor) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, decode func(any) error, outer grpc.UnaryServerInterceptor) (any, error) {
 		return handle(srv, ctx, decode, func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 			inner := func(ctx context.Context, req any) (any, error) {
 				if err := c.validation.check(req); err != nil {
 					return nil, err
 				}
-				return next(ctx, req)
+				fields, err := selected(req, resource)
+				if err != nil {
+					return nil, err
+				}
+				answer, err := next(ctx, req)
+				if err != nil {
+					return nil, err
+				}
+				return answer, fields.trim(answer)
 			}
 			if outer == nil {
 				return inner(ctx, req)
@@ -79,6 +91,8 @@ func (c checked) unary(handle grpc.MethodHandler) grpc.MethodHandler {
 type validated struct {
 	grpc.ServerStream
 	validation validation
+	resource   protoreflect.MessageDescriptor
+	fields     selection // of the request that was received
 }
 
 // RecvMsg implements grpc.ServerStream.
@@ -86,7 +100,19 @@ func (s *validated) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	return s.validation.check(m)
+	err := s.validation.check(m)
+	if err == nil {
+		s.fields, err = selected(m, s.resource)
+	}
+	return err
+}
+
+// SendMsg implements grpc.ServerStream.
+func (s *validated) SendMsg(m any) error {
+	if err := s.fields.trim(m); err != nil {
+		return err
+	}
+	return s.ServerStream.SendMsg(m)
 }
 
 func (v validation) check(req any) error {

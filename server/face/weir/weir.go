@@ -65,7 +65,7 @@ func Register(server grpc.ServiceRegistrar, c Config) error {
 	if err != nil {
 		return err
 	}
-	s := checked{server, v}
+	s := checked{server, v, resources()}
 	weirv1.RegisterGenerationServiceServer(s, &Generation{Gateway: c.Gateway, Load: c.Load})
 	weirv1.RegisterAdminServiceServer(s, &Admin{
 		Apply: func(ctx context.Context, by auth.Author, sources []admin.Source, validateOnly bool) (admin.Result, error) {
