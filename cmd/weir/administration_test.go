@@ -52,6 +52,27 @@ func TestAdministration(t *testing.T) {
 	}
 	viewer := p.must(nil, admin, "key", "create", "--tenant", "acme", "--name", "eye", "--role", "viewer")
 
+	// An operator gets a key of its own, and then ends the one that it was given.
+	var ops madeKey
+	p.must(&ops, admin, "key", "create", "--platform", "--name", "ops", "-o", "json")
+	if ops.Name != "keys/ops" || ops.Role != "platform" {
+		t.Errorf("%+v", ops)
+	}
+	if code, _, failed := p.run(ops.Key, "", "key", "revoke", "ops", "--platform"); code == exitOK || !strings.Contains(failed, "cannot end itself") {
+		t.Errorf("%d %s", code, failed)
+	}
+	if _, out, failed := p.run(ops.Key, "", "key", "revoke", "admin", "--platform"); !strings.Contains(out, "keys/admin is revoked") {
+		t.Errorf("%s %s", out, failed)
+	}
+	if code, _, failed := p.run(admin, "", "key", "list", "--platform"); code == exitOK || !strings.Contains(failed, "revoked") {
+		t.Errorf("%d %s", code, failed)
+	}
+	admin = ops.Key
+	p.must(&keys, admin, "key", "list", "--platform", "-o", "json")
+	if len(keys.Keys) != 2 || keys.Keys[0].Name != "admin" || keys.Keys[0].State != "revoked" || keys.Keys[1].Role != "platform" {
+		t.Errorf("keys are %+v", keys)
+	}
+
 	// Every list has three forms.
 	for name, c := range map[string]struct {
 		args []string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
@@ -21,12 +22,33 @@ type keyCommand struct {
 	Revoke keyRevokeCommand `cmd:"" help:"End an API key for ever."`
 }
 
+// keyOwner is whose a key is.
+type keyOwner struct {
+	Tenant   string `required:"" xor:"owner" help:"Tenant that the key belongs to." placeholder:"NAME"`
+	Platform bool   `required:"" xor:"owner" help:"It is a key of the platform."`
+	Project  string `default:"default" help:"Project of the tenant that the key belongs to." placeholder:"NAME"`
+}
+
+// parent is the parent of the key's name, empty for the platform.
+func (o keyOwner) parent() string {
+	if o.Platform {
+		return ""
+	}
+	return fmt.Sprintf("tenants/%s/projects/%s", o.Tenant, o.Project)
+}
+
+func (o keyOwner) role(word string) weirv1.KeyRole {
+	if o.Platform {
+		return weirv1.KeyRole_KEY_ROLE_PLATFORM
+	}
+	return weirv1.KeyRole(weirv1.KeyRole_value["KEY_ROLE_"+strings.ToUpper(word)])
+}
+
 type keyCreateCommand struct {
 	connection
-	Tenant  string `required:"" help:"Tenant that the key belongs to." placeholder:"NAME"`
-	Project string `default:"default" help:"Project that the key belongs to." placeholder:"NAME"`
+	keyOwner
 	Name    string `required:"" help:"Name of the key, for reports and logs." placeholder:"NAME"`
-	Role    string `enum:"member,admin,viewer,billing" default:"member" help:"member calls models and reads its tenant's costs; admin also applies policies and keeps keys; viewer reads all and calls nothing; billing reads costs and budgets alone."`
+	Role    string `enum:"member,admin,viewer,billing" default:"member" help:"Role of a tenant's key: member calls models and reads its tenant's costs; admin also applies policies and keeps keys; viewer reads all and calls nothing; billing reads costs and budgets alone."`
 	Expires string `help:"When it ends: in 90d or 12h, or at 2027-01-01 or 2027-01-01T08:00:00Z; never where it is absent." placeholder:"WHEN"`
 	Output  string `short:"o" enum:"text,json" default:"text" help:"text or json."`
 }
@@ -52,9 +74,9 @@ func (c *keyCreateCommand) Run(ctx context.Context, t terminal) error {
 	}
 	defer conn.Close()
 	answer, err := weirv1.NewTenantServiceClient(conn).CreateKey(ctx, &weirv1.CreateKeyRequest{
-		Parent: fmt.Sprintf("tenants/%s/projects/%s", c.Tenant, c.Project),
+		Parent: c.parent(),
 		KeyId:  c.Name,
-		Key:    &weirv1.Key{Role: weirv1.KeyRole(weirv1.KeyRole_value["KEY_ROLE_"+strings.ToUpper(c.Role)]), ExpireTime: expires},
+		Key:    &weirv1.Key{Role: c.role(c.Role), ExpireTime: expires},
 	})
 	if err != nil {
 		return told(err)
@@ -93,13 +115,14 @@ func showSecret(t terminal, output string, key *weirv1.Key, secret string) error
 type keyListCommand struct {
 	connection
 	listOutput
-	Tenant  string `required:"" help:"Tenant whose keys they are." placeholder:"NAME"`
-	Project string `default:"-" help:"Project whose keys they are; all where it is absent." placeholder:"NAME"`
+	Tenant   string `required:"" xor:"owner" help:"Tenant whose keys they are." placeholder:"NAME"`
+	Platform bool   `required:"" xor:"owner" help:"The keys of the platform."`
+	Project  string `default:"-" help:"Project whose keys they are; all where it is absent." placeholder:"NAME"`
 }
 
 type keyResult struct {
 	Name    string `json:"name"`
-	Project string `json:"project"`
+	Project string `json:"project,omitempty"` // absent of the platform's
 	Role    string `json:"role"`
 	State   string `json:"state"`
 	Created string `json:"created"`
@@ -119,7 +142,7 @@ func (c *keyListCommand) Run(ctx context.Context, t terminal) error {
 	keys := []keyResult{}
 	now := time.Now()
 	if err := everyPage(func(token string) (string, error) {
-		answer, err := client.ListKeys(ctx, &weirv1.ListKeysRequest{Parent: fmt.Sprintf("tenants/%s/projects/%s", c.Tenant, c.Project), PageToken: token})
+		answer, err := client.ListKeys(ctx, &weirv1.ListKeysRequest{Parent: keyOwner{c.Tenant, c.Platform, c.Project}.parent(), PageToken: token})
 		for _, k := range answer.GetKeys() {
 			keys = append(keys, keyResultOf(k, now))
 		}
@@ -128,7 +151,7 @@ func (c *keyListCommand) Run(ctx context.Context, t terminal) error {
 		return err
 	}
 	l := list{
-		header: []string{"project", "name", "role", "state", "created", "expires", "revoked", "old_good_until"}, empty: fmt.Sprintf("tenant %q has no keys", c.Tenant),
+		header: []string{"project", "name", "role", "state", "created", "expires", "revoked", "old_good_until"}, empty: "there are no keys",
 		json: struct {
 			Keys []keyResult `json:"keys"`
 		}{keys},
@@ -147,22 +170,23 @@ func keyResultOf(k *weirv1.Key, now time.Time) keyResult {
 	case k.ExpireTime != nil && !now.Before(k.ExpireTime.AsTime()):
 		state = "expired"
 	}
+	project := ""
+	if strings.HasPrefix(k.Name, "tenants/") {
+		project = segmentOf(k.Name, 3)
+	}
 	return keyResult{
-		Name: segmentOf(k.Name, 5), Project: segmentOf(k.Name, 3), Role: enumWord(k.Role.String(), "KEY_ROLE_"), State: state,
+		Name: lastSegment(k.Name), Project: project, Role: enumWord(k.Role.String(), "KEY_ROLE_"), State: state,
 		Created: timeText(k.CreateTime), Expires: timeText(k.ExpireTime), Revoked: timeText(k.RevokeTime), OldGoodUntil: timeText(k.OldSecretExpireTime),
 	}
 }
 
 // keyPlace names a key.
 type keyPlace struct {
-	Name    string `arg:"" help:"Name of the key."`
-	Tenant  string `required:"" help:"Tenant that the key belongs to." placeholder:"NAME"`
-	Project string `default:"default" help:"Project that the key belongs to." placeholder:"NAME"`
+	Name string `arg:"" help:"Name of the key."`
+	keyOwner
 }
 
-func (p keyPlace) full() string {
-	return fmt.Sprintf("tenants/%s/projects/%s/keys/%s", p.Tenant, p.Project, p.Name)
-}
+func (p keyPlace) full() string { return path.Join(p.parent(), "keys", p.Name) }
 
 type keyRotateCommand struct {
 	connection

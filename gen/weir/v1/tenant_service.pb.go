@@ -39,6 +39,9 @@ const (
 	KeyRole_KEY_ROLE_VIEWER KeyRole = 3
 	// Read costs and budgets, and nothing else.
 	KeyRole_KEY_ROLE_BILLING KeyRole = 4
+	// Administer everything, for every tenant, and call no model. All keys of the
+	// platform have this role, and no others.
+	KeyRole_KEY_ROLE_PLATFORM KeyRole = 5
 )
 
 // Enum value maps for KeyRole.
@@ -49,6 +52,7 @@ var (
 		2: "KEY_ROLE_MEMBER",
 		3: "KEY_ROLE_VIEWER",
 		4: "KEY_ROLE_BILLING",
+		5: "KEY_ROLE_PLATFORM",
 	}
 	KeyRole_value = map[string]int32{
 		"KEY_ROLE_UNSPECIFIED": 0,
@@ -56,6 +60,7 @@ var (
 		"KEY_ROLE_MEMBER":      2,
 		"KEY_ROLE_VIEWER":      3,
 		"KEY_ROLE_BILLING":     4,
+		"KEY_ROLE_PLATFORM":    5,
 	}
 )
 
@@ -215,10 +220,12 @@ func (x *Project) GetRevision() int64 {
 	return 0
 }
 
-// Key is what a caller proves itself with. It belongs to one project.
+// Key is what a caller proves itself with. It belongs to one project, or to the
+// platform.
 type Key struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "tenants/{tenant}/projects/{project}/keys/{key}". The server sets it.
+	// "tenants/{tenant}/projects/{project}/keys/{key}", or "keys/{key}" for one of
+	// the platform. The server sets it.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// What it may do.
 	Role KeyRole `protobuf:"varint,2,opt,name=role,proto3,enum=weir.v1.KeyRole" json:"role,omitempty"`
@@ -319,8 +326,8 @@ func (x *Key) GetEtag() string {
 // CreateKeyRequest asks for a key.
 type CreateKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "tenants/{tenant}/projects/{project}". Every tenant has a project
-	// "default".
+	// "tenants/{tenant}/projects/{project}", or empty for a key of the platform.
+	// Every tenant has a project "default".
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// Last segment of the name, unique in its project.
 	KeyId string `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
@@ -855,7 +862,8 @@ func (x *ListProjectsResponse) GetNextPageToken() string {
 // GetKeyRequest asks for a key.
 type GetKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "tenants/{tenant}/projects/{project}/keys/{key}".
+	// "tenants/{tenant}/projects/{project}/keys/{key}", or "keys/{key}" for one of
+	// the platform.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -947,8 +955,8 @@ func (x *GetKeyResponse) GetKey() *Key {
 // ListKeysRequest asks for keys.
 type ListKeysRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "tenants/{tenant}/projects/{project}", or "tenants/{tenant}/projects/-" for
-	// those of all projects.
+	// "tenants/{tenant}/projects/{project}"; "tenants/{tenant}/projects/-" for
+	// those of all projects; or empty for those of the platform.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// Most keys in an answer. Zero means 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
@@ -1068,7 +1076,8 @@ func (x *ListKeysResponse) GetNextPageToken() string {
 // RevokeKeyRequest ends a key.
 type RevokeKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "tenants/{tenant}/projects/{project}/keys/{key}".
+	// "tenants/{tenant}/projects/{project}/keys/{key}", or "keys/{key}" for one of
+	// the platform.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// etag of the key as it was read. Empty means whatever it is now.
 	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
@@ -1169,7 +1178,8 @@ func (x *RevokeKeyResponse) GetKey() *Key {
 // RotateKeyRequest gives a key a new secret.
 type RotateKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "tenants/{tenant}/projects/{project}/keys/{key}".
+	// "tenants/{tenant}/projects/{project}/keys/{key}", or "keys/{key}" for one of
+	// the platform.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// etag of the key as it was read. Empty means whatever it is now.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
@@ -1300,7 +1310,7 @@ const file_weir_v1_tenant_service_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12&\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x03\xe0A\x03R\vdisplayName\x12\x1f\n" +
 	"\brevision\x18\x03 \x01(\x03B\x03\xe0A\x03R\brevision:L\xeaAI\n" +
-	"\x0fweir.v1/Project\x12#tenants/{tenant}/projects/{project}*\bprojects2\aproject\"\xd0\x03\n" +
+	"\x0fweir.v1/Project\x12#tenants/{tenant}/projects/{project}*\bprojects2\aproject\"\xdc\x03\n" +
 	"\x03Key\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x123\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x10.weir.v1.KeyRoleB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x12@\n" +
@@ -1311,12 +1321,13 @@ const file_weir_v1_tenant_service_proto_rawDesc = "" +
 	"\vrevoke_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"revokeTime\x12T\n" +
 	"\x16old_secret_expire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x13oldSecretExpireTime\x12\x17\n" +
-	"\x04etag\x18\a \x01(\tB\x03\xe0A\x03R\x04etag:K\xeaAH\n" +
-	"\vweir.v1/Key\x12.tenants/{tenant}/projects/{project}/keys/{key}*\x04keys2\x03key\"\xaa\x04\n" +
-	"\x10CreateKeyRequest\x12\xab\x02\n" +
-	"\x06parent\x18\x01 \x01(\tB\x92\x02\xe0A\x02\xfaA\r\x12\vweir.v1/Key\xbaH\xfb\x01\xba\x01\xf7\x01\n" +
+	"\x04etag\x18\a \x01(\tB\x03\xe0A\x03R\x04etag:W\xeaAT\n" +
+	"\vweir.v1/Key\x12.tenants/{tenant}/projects/{project}/keys/{key}\x12\n" +
+	"keys/{key}*\x04keys2\x03key\"\xda\x04\n" +
+	"\x10CreateKeyRequest\x12\xdb\x02\n" +
+	"\x06parent\x18\x01 \x01(\tB\xc2\x02\xfaA\r\x12\vweir.v1/Key\xbaH\xae\x02\xba\x01\xaa\x02\n" +
 	"\n" +
-	"key.parent\x12\x7fmust be tenants/TENANT/projects/PROJECT, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1ahthis.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x06parent\x12\xbc\x01\n" +
+	"key.parent\x12\xa3\x01must be tenants/TENANT/projects/PROJECT, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last; or empty for a key of the platform\x1avthis == '' || this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x06parent\x12\xbc\x01\n" +
 	"\x06key_id\x18\x02 \x01(\tB\xa4\x01\xe0A\x02\xbaH\x9d\x01\xba\x01\x99\x01\n" +
 	"\x06key.id\x12Ymust be a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1a4this.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x05keyId\x12)\n" +
 	"\x03key\x18\x03 \x01(\v2\f.weir.v1.KeyB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x03key\"U\n" +
@@ -1352,56 +1363,58 @@ const file_weir_v1_tenant_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"v\n" +
 	"\x14ListProjectsResponse\x121\n" +
 	"\bprojects\x18\x01 \x03(\v2\x10.weir.v1.ProjectB\x03\xe0A\x03R\bprojects\x12+\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xea\x02\n" +
-	"\rGetKeyRequest\x12\xd8\x02\n" +
-	"\x04name\x18\x01 \x01(\tB\xc3\x02\xe0A\x02\xfaA\r\n" +
-	"\vweir.v1/Key\xbaH\xac\x02\xba\x01\xa8\x02\n" +
-	"\bkey.name\x12\x88\x01must be tenants/TENANT/projects/PROJECT/keys/KEY, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1a\x90\x01this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/keys/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\"5\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\x92\x03\n" +
+	"\rGetKeyRequest\x12\x80\x03\n" +
+	"\x04name\x18\x01 \x01(\tB\xeb\x02\xe0A\x02\xfaA\r\n" +
+	"\vweir.v1/Key\xbaH\xd4\x02\xba\x01\xd0\x02\n" +
+	"\bkey.name\x12\xad\x01must be tenants/TENANT/projects/PROJECT/keys/KEY, or keys/KEY for one of the platform, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1a\x93\x01this.matches('^(tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/)?keys/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\"5\n" +
 	"\x0eGetKeyResponse\x12#\n" +
-	"\x03key\x18\x01 \x01(\v2\f.weir.v1.KeyB\x03\xe0A\x03R\x03key\"\xed\x02\n" +
-	"\x0fListKeysRequest\x12\x87\x02\n" +
-	"\x06parent\x18\x01 \x01(\tB\xee\x01\xe0A\x02\xfaA\r\x12\vweir.v1/Key\xbaH\xd7\x01\xba\x01\xd3\x01\n" +
-	"\vkeys.parent\x12Vmust be tenants/TENANT/projects/PROJECT, or tenants/TENANT/projects/- for all projects\x1althis.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12'\n" +
+	"\x03key\x18\x01 \x01(\v2\f.weir.v1.KeyB\x03\xe0A\x03R\x03key\"\x99\x03\n" +
+	"\x0fListKeysRequest\x12\xb3\x02\n" +
+	"\x06parent\x18\x01 \x01(\tB\x9a\x02\xfaA\r\x12\vweir.v1/Key\xbaH\x86\x02\xba\x01\x82\x02\n" +
+	"\vkeys.parent\x12wmust be tenants/TENANT/projects/PROJECT, tenants/TENANT/projects/- for all projects, or empty for those of the platform\x1azthis == '' || this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"f\n" +
 	"\x10ListKeysResponse\x12%\n" +
 	"\x04keys\x18\x01 \x03(\v2\f.weir.v1.KeyB\x03\xe0A\x03R\x04keys\x12+\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\x8b\x03\n" +
-	"\x10RevokeKeyRequest\x12\xd8\x02\n" +
-	"\x04name\x18\x01 \x01(\tB\xc3\x02\xe0A\x02\xfaA\r\n" +
-	"\vweir.v1/Key\xbaH\xac\x02\xba\x01\xa8\x02\n" +
-	"\bkey.name\x12\x88\x01must be tenants/TENANT/projects/PROJECT/keys/KEY, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1a\x90\x01this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/keys/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\x12\x1c\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xb3\x03\n" +
+	"\x10RevokeKeyRequest\x12\x80\x03\n" +
+	"\x04name\x18\x01 \x01(\tB\xeb\x02\xe0A\x02\xfaA\r\n" +
+	"\vweir.v1/Key\xbaH\xd4\x02\xba\x01\xd0\x02\n" +
+	"\bkey.name\x12\xad\x01must be tenants/TENANT/projects/PROJECT/keys/KEY, or keys/KEY for one of the platform, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1a\x93\x01this.matches('^(tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/)?keys/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\x12\x1c\n" +
 	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\"8\n" +
 	"\x11RevokeKeyResponse\x12#\n" +
-	"\x03key\x18\x01 \x01(\v2\f.weir.v1.KeyB\x03\xe0A\x03R\x03key\"\xd1\x03\n" +
-	"\x10RotateKeyRequest\x12\xd8\x02\n" +
-	"\x04name\x18\x01 \x01(\tB\xc3\x02\xe0A\x02\xfaA\r\n" +
-	"\vweir.v1/Key\xbaH\xac\x02\xba\x01\xa8\x02\n" +
-	"\bkey.name\x12\x88\x01must be tenants/TENANT/projects/PROJECT/keys/KEY, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1a\x90\x01this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/keys/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\x12\x1c\n" +
+	"\x03key\x18\x01 \x01(\v2\f.weir.v1.KeyB\x03\xe0A\x03R\x03key\"\xf9\x03\n" +
+	"\x10RotateKeyRequest\x12\x80\x03\n" +
+	"\x04name\x18\x01 \x01(\tB\xeb\x02\xe0A\x02\xfaA\r\n" +
+	"\vweir.v1/Key\xbaH\xd4\x02\xba\x01\xd0\x02\n" +
+	"\bkey.name\x12\xad\x01must be tenants/TENANT/projects/PROJECT/keys/KEY, or keys/KEY for one of the platform, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1a\x93\x01this.matches('^(tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/)?keys/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\x12\x1c\n" +
 	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12D\n" +
 	"\aoverlap\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x012\x00R\aoverlap\"U\n" +
 	"\x11RotateKeyResponse\x12#\n" +
 	"\x03key\x18\x01 \x01(\v2\f.weir.v1.KeyB\x03\xe0A\x03R\x03key\x12\x1b\n" +
-	"\x06secret\x18\x02 \x01(\tB\x03\xe0A\x03R\x06secret*w\n" +
+	"\x06secret\x18\x02 \x01(\tB\x03\xe0A\x03R\x06secret*\x8e\x01\n" +
 	"\aKeyRole\x12\x18\n" +
 	"\x14KEY_ROLE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eKEY_ROLE_ADMIN\x10\x01\x12\x13\n" +
 	"\x0fKEY_ROLE_MEMBER\x10\x02\x12\x13\n" +
 	"\x0fKEY_ROLE_VIEWER\x10\x03\x12\x14\n" +
-	"\x10KEY_ROLE_BILLING\x10\x042\xa2\t\n" +
+	"\x10KEY_ROLE_BILLING\x10\x04\x12\x15\n" +
+	"\x11KEY_ROLE_PLATFORM\x10\x052\xac\n" +
+	"\n" +
 	"\rTenantService\x12o\n" +
 	"\tGetTenant\x12\x19.weir.v1.GetTenantRequest\x1a\x1a.weir.v1.GetTenantResponse\"+\xdaA\x04name\x82\xd3\xe4\x93\x02\x1b\x12\x19/weir/v1/{name=tenants/*}\x90\x02\x01\x12h\n" +
 	"\vListTenants\x12\x1b.weir.v1.ListTenantsRequest\x1a\x1c.weir.v1.ListTenantsResponse\"\x1e\xdaA\x00\x82\xd3\xe4\x93\x02\x12\x12\x10/weir/v1/tenants\x90\x02\x01\x12}\n" +
 	"\n" +
 	"GetProject\x12\x1a.weir.v1.GetProjectRequest\x1a\x1b.weir.v1.GetProjectResponse\"6\xdaA\x04name\x82\xd3\xe4\x93\x02&\x12$/weir/v1/{name=tenants/*/projects/*}\x90\x02\x01\x12\x85\x01\n" +
-	"\fListProjects\x12\x1c.weir.v1.ListProjectsRequest\x1a\x1d.weir.v1.ListProjectsResponse\"8\xdaA\x06parent\x82\xd3\xe4\x93\x02&\x12$/weir/v1/{parent=tenants/*}/projects\x90\x02\x01\x12\x90\x01\n" +
-	"\tCreateKey\x12\x19.weir.v1.CreateKeyRequest\x1a\x1a.weir.v1.CreateKeyResponse\"L\xdaA\x11parent,key,key_id\x82\xd3\xe4\x93\x022:\x03key\"+/weir/v1/{parent=tenants/*/projects/*}/keys\x12x\n" +
-	"\x06GetKey\x12\x16.weir.v1.GetKeyRequest\x1a\x17.weir.v1.GetKeyResponse\"=\xdaA\x04name\x82\xd3\xe4\x93\x02-\x12+/weir/v1/{name=tenants/*/projects/*/keys/*}\x90\x02\x01\x12\x80\x01\n" +
-	"\bListKeys\x12\x18.weir.v1.ListKeysRequest\x1a\x19.weir.v1.ListKeysResponse\"?\xdaA\x06parent\x82\xd3\xe4\x93\x02-\x12+/weir/v1/{parent=tenants/*/projects/*}/keys\x90\x02\x01\x12\x8b\x01\n" +
-	"\tRevokeKey\x12\x19.weir.v1.RevokeKeyRequest\x1a\x1a.weir.v1.RevokeKeyResponse\"G\xdaA\x04name\x82\xd3\xe4\x93\x027:\x01*\"2/weir/v1/{name=tenants/*/projects/*/keys/*}:revoke\x90\x02\x02\x12\x90\x01\n" +
-	"\tRotateKey\x12\x19.weir.v1.RotateKeyRequest\x1a\x1a.weir.v1.RotateKeyResponse\"L\xdaA\fname,overlap\x82\xd3\xe4\x93\x027:\x01*\"2/weir/v1/{name=tenants/*/projects/*/keys/*}:rotateB1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\fListProjects\x12\x1c.weir.v1.ListProjectsRequest\x1a\x1d.weir.v1.ListProjectsResponse\"8\xdaA\x06parent\x82\xd3\xe4\x93\x02&\x12$/weir/v1/{parent=tenants/*}/projects\x90\x02\x01\x12\xa6\x01\n" +
+	"\tCreateKey\x12\x19.weir.v1.CreateKeyRequest\x1a\x1a.weir.v1.CreateKeyResponse\"b\xdaA\x11parent,key,key_id\x82\xd3\xe4\x93\x02H:\x03keyZ\x14:\x03key\"\r/weir/v1/keys\"+/weir/v1/{parent=tenants/*/projects/*}/keys\x12\x92\x01\n" +
+	"\x06GetKey\x12\x16.weir.v1.GetKeyRequest\x1a\x17.weir.v1.GetKeyResponse\"W\xdaA\x04name\x82\xd3\xe4\x93\x02GZ\x18\x12\x16/weir/v1/{name=keys/*}\x12+/weir/v1/{name=tenants/*/projects/*/keys/*}\x90\x02\x01\x12\x91\x01\n" +
+	"\bListKeys\x12\x18.weir.v1.ListKeysRequest\x1a\x19.weir.v1.ListKeysResponse\"P\xdaA\x06parent\x82\xd3\xe4\x93\x02>Z\x0f\x12\r/weir/v1/keys\x12+/weir/v1/{parent=tenants/*/projects/*}/keys\x90\x02\x01\x12\xaf\x01\n" +
+	"\tRevokeKey\x12\x19.weir.v1.RevokeKeyRequest\x1a\x1a.weir.v1.RevokeKeyResponse\"k\xdaA\x04name\x82\xd3\xe4\x93\x02[:\x01*Z\":\x01*\"\x1d/weir/v1/{name=keys/*}:revoke\"2/weir/v1/{name=tenants/*/projects/*/keys/*}:revoke\x90\x02\x02\x12\xb4\x01\n" +
+	"\tRotateKey\x12\x19.weir.v1.RotateKeyRequest\x1a\x1a.weir.v1.RotateKeyResponse\"p\xdaA\fname,overlap\x82\xd3\xe4\x93\x02[:\x01*Z\":\x01*\"\x1d/weir/v1/{name=keys/*}:rotate\"2/weir/v1/{name=tenants/*/projects/*/keys/*}:rotateB1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_tenant_service_proto_rawDescOnce sync.Once

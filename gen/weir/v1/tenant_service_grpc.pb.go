@@ -80,8 +80,9 @@ type TenantServiceClient interface {
 	// that run go on. To revoke it again changes nothing.
 	//
 	// Errors: PERMISSION_DENIED for a role that configures nothing; NOT_FOUND as
-	// GetKey; ABORTED for an etag that is no longer the key's; UNAVAILABLE where
-	// the store is away.
+	// GetKey; ABORTED for an etag that is no longer the key's; FAILED_PRECONDITION
+	// for the platform's key that asks, lest none is left; UNAVAILABLE where the
+	// store is away.
 	RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts ...grpc.CallOption) (*RevokeKeyResponse, error)
 	// Gives a key a new secret, which is told only here. The secret of before is
 	// good for an overlap; one from a rotation before that ends at once.
@@ -239,8 +240,9 @@ type TenantServiceServer interface {
 	// that run go on. To revoke it again changes nothing.
 	//
 	// Errors: PERMISSION_DENIED for a role that configures nothing; NOT_FOUND as
-	// GetKey; ABORTED for an etag that is no longer the key's; UNAVAILABLE where
-	// the store is away.
+	// GetKey; ABORTED for an etag that is no longer the key's; FAILED_PRECONDITION
+	// for the platform's key that asks, lest none is left; UNAVAILABLE where the
+	// store is away.
 	RevokeKey(context.Context, *RevokeKeyRequest) (*RevokeKeyResponse, error)
 	// Gives a key a new secret, which is told only here. The secret of before is
 	// good for an overlap; one from a rotation before that ends at once.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -24,6 +25,8 @@ var keyRoles = map[weirv1.KeyRole]auth.Role{
 	weirv1.KeyRole_KEY_ROLE_MEMBER:  auth.Member,
 	weirv1.KeyRole_KEY_ROLE_VIEWER:  auth.Viewer,
 	weirv1.KeyRole_KEY_ROLE_BILLING: auth.Billing,
+	// Of keys of the platform alone.
+	weirv1.KeyRole_KEY_ROLE_PLATFORM: auth.Platform,
 }
 
 // CreateKey makes a key. Its secret is in the answer and nowhere else.
@@ -33,12 +36,13 @@ func (t *Tenants) CreateKey(ctx context.Context, req *weirv1.CreateKeyRequest) (
 		return nil, err
 	}
 	secret := auth.NewSecret()
-	key := auth.Key{
-		Tenant: segment(req.GetParent(), 1), Project: segment(req.GetParent(), 3), Name: req.GetKeyId(),
-		Role: keyRoles[req.GetKey().GetRole()], Hash: auth.Hash(secret), Created: by.At,
-	}
+	key := auth.Key{Name: req.GetKeyId(), Role: keyRoles[req.GetKey().GetRole()], Hash: auth.Hash(secret), Created: by.At}
+	key.Tenant, key.Project = projectOf(req.GetParent())
 	if err := t.mayChange(by.Caller, key.Tenant, projectType, req.GetParent(), "make keys"); err != nil {
 		return nil, err
+	}
+	if (key.Role == auth.Platform) != (key.Tenant == "") {
+		return nil, face.Invalid("key.role", "keys of the platform have the role KEY_ROLE_PLATFORM, and those of tenants have not")
 	}
 	if at := req.GetKey().GetExpireTime(); at != nil {
 		if key.Expires = at.AsTime(); at.CheckValid() != nil || !key.Expires.After(by.At) {
@@ -57,7 +61,48 @@ func (t *Tenants) CreateKey(ctx context.Context, req *weirv1.CreateKeyRequest) (
 }
 
 func (t *Tenants) mayChange(caller auth.Caller, tenant, kind, name, do string) error {
+	if tenant == "" {
+		return platformsKeys(caller, name)
+	}
 	return allowed(caller, t.hasTenant, tenant, kind, name, auth.Role.Configures, do, "admin")
+}
+
+// maySeeKeys refuses who may not read the keys of a tenant, or of the platform.
+func (t *Tenants) maySeeKeys(caller auth.Caller, tenant, kind, name string) error {
+	if tenant == "" {
+		return platformsKeys(caller, name)
+	}
+	return t.maySee(caller, tenant, kind, name)
+}
+
+// platformsKeys refuses all but the platform what is its own: one key as if it
+// were not there.
+func platformsKeys(caller auth.Caller, name string) error {
+	switch {
+	case caller.IsPlatform():
+		return nil
+	case name == "":
+		return &face.DeniedError{Why: "the platform's keys are the platform's: use one of them, or name the project whose keys are meant"}
+	}
+	return missing(keyType, name)
+}
+
+// projectOf is tenant and project of the parent of keys, both empty for the
+// platform.
+func projectOf(parent string) (tenant, project string) {
+	if parent == "" {
+		return "", ""
+	}
+	return segment(parent, 1), segment(parent, 3)
+}
+
+// keyOf is tenant, project and name of the name of a key.
+func keyOf(name string) (tenant, project, key string) {
+	if parent, key, ok := strings.Cut(name, "/keys/"); ok {
+		tenant, project = projectOf(parent)
+		return tenant, project, key
+	}
+	return "", "", segment(name, 1)
 }
 
 // GetKey tells of a key.
@@ -66,11 +111,11 @@ func (t *Tenants) GetKey(ctx context.Context, req *weirv1.GetKeyRequest) (*weirv
 	if err != nil {
 		return nil, err
 	}
-	tenant := segment(req.GetName(), 1)
-	if err := t.maySee(caller, tenant, keyType, req.GetName()); err != nil {
+	tenant, project, name := keyOf(req.GetName())
+	if err := t.maySeeKeys(caller, tenant, keyType, req.GetName()); err != nil {
 		return nil, err
 	}
-	keys, err := t.Keys.Keys(ctx, auth.KeyQuery{Tenant: tenant, Project: segment(req.GetName(), 3), Name: segment(req.GetName(), 5), Limit: 1})
+	keys, err := t.Keys.Keys(ctx, auth.KeyQuery{Tenant: tenant, Project: project, Name: name, Limit: 1})
 	switch {
 	case err != nil:
 		return nil, t.Away(err)
@@ -89,13 +134,14 @@ func (t *Tenants) ListKeys(ctx context.Context, req *weirv1.ListKeysRequest) (*w
 	if err != nil {
 		return nil, err
 	}
-	q := auth.KeyQuery{Tenant: segment(req.GetParent(), 1), Project: segment(req.GetParent(), 3)}
-	if err := t.maySee(caller, q.Tenant, projectType, req.GetParent()); err != nil {
+	var q auth.KeyQuery
+	q.Tenant, q.Project = projectOf(req.GetParent())
+	if err := t.maySeeKeys(caller, q.Tenant, projectType, req.GetParent()); err != nil {
 		return nil, err
 	}
 	if q.Project == everyProject {
 		q.Project = ""
-	} else if !t.Live.Snapshot().HasProject(q.Tenant, q.Project) {
+	} else if q.Tenant != "" && !t.Live.Snapshot().HasProject(q.Tenant, q.Project) {
 		return nil, missing(projectType, req.GetParent())
 	}
 	page, err := openPage("keys "+req.GetParent(), req, 2)
@@ -123,9 +169,12 @@ func (t *Tenants) ListKeys(ctx context.Context, req *weirv1.ListKeysRequest) (*w
 
 // RevokeKey ends a key.
 func (t *Tenants) RevokeKey(ctx context.Context, req *weirv1.RevokeKeyRequest) (*weirv1.RevokeKeyResponse, error) {
-	key, err := t.change(ctx, req, "revoke", func(key auth.Key, now time.Time) (auth.Key, error) {
+	key, err := t.change(ctx, req, "revoke", func(key auth.Key, by auth.Author) (auth.Key, error) {
+		if key.Role == auth.Platform && by.IsPlatform() && key.Name == by.Key {
+			return key, &face.StateError{Why: fmt.Sprintf("%s cannot end itself, lest the platform is left without a key: make another one, and revoke it with that", keyName(key))}
+		}
 		if key.Revoked.IsZero() {
-			key.Revoked = now
+			key.Revoked = by.At
 		}
 		return key, nil
 	})
@@ -142,7 +191,8 @@ func (t *Tenants) RotateKey(ctx context.Context, req *weirv1.RotateKeyRequest) (
 		overlap = req.GetOverlap().AsDuration()
 	}
 	secret := auth.NewSecret()
-	key, err := t.change(ctx, req, "rotate", func(key auth.Key, now time.Time) (auth.Key, error) {
+	key, err := t.change(ctx, req, "rotate", func(key auth.Key, by auth.Author) (auth.Key, error) {
+		now := by.At
 		if !key.Revoked.IsZero() || !key.Expires.IsZero() && !now.Before(key.Expires) {
 			return key, &face.StateError{Why: fmt.Sprintf("%s has ended, and a new secret would not bring it back: make another key", keyName(key))}
 		}
@@ -160,21 +210,22 @@ func (t *Tenants) RotateKey(ctx context.Context, req *weirv1.RotateKeyRequest) (
 func (t *Tenants) change(ctx context.Context, req interface {
 	GetName() string
 	GetEtag() string
-}, action string, to func(key auth.Key, now time.Time) (auth.Key, error)) (auth.Key, error) {
+}, action string, to func(key auth.Key, by auth.Author) (auth.Key, error)) (auth.Key, error) {
 	by, err := authorOf(ctx, t.Now)
 	if err != nil {
 		return auth.Key{}, err
 	}
 	name := req.GetName()
-	if err := t.mayChange(by.Caller, segment(name, 1), keyType, name, action+" keys"); err != nil {
+	tenant, project, id := keyOf(name)
+	if err := t.mayChange(by.Caller, tenant, keyType, name, action+" keys"); err != nil {
 		return auth.Key{}, err
 	}
-	now := by.At.Truncate(time.Microsecond) // as it is kept, so that the etag is the same when it is read
-	key, err := t.Keys.ChangeKey(ctx, segment(name, 1), segment(name, 3), segment(name, 5), by, action, func(key auth.Key) (auth.Key, error) {
+	by.At = by.At.Truncate(time.Microsecond) // as it is kept, so that the etag is the same when it is read
+	key, err := t.Keys.ChangeKey(ctx, tenant, project, id, by, action, func(key auth.Key) (auth.Key, error) {
 		if tag := req.GetEtag(); tag != "" && tag != keyTag(key) {
 			return key, &face.ChangedError{Resource: face.Resource{Type: keyType, Name: name}}
 		}
-		return to(key, now)
+		return to(key, by)
 	})
 	if errors.Is(err, auth.ErrNoKey) {
 		return auth.Key{}, missing(keyType, name)
@@ -186,6 +237,9 @@ func (t *Tenants) change(ctx context.Context, req interface {
 }
 
 func keyName(k auth.Key) string {
+	if k.Tenant == "" {
+		return "keys/" + k.Name
+	}
 	return fmt.Sprintf("tenants/%s/projects/%s/keys/%s", k.Tenant, k.Project, k.Name)
 }
 

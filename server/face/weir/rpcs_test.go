@@ -147,7 +147,7 @@ var rows = map[string]rpcRow{
 		slips: map[string]any{"key_id": "No_Id", "key": nil},
 	},
 	"TenantService/GetKey": {roles: inspectors, of: func(_ *premises, tenant string) proto.Message {
-		return &weirv1.GetKeyRequest{Name: keyOf(tenant)}
+		return &weirv1.GetKeyRequest{Name: theirKey(tenant)}
 	}},
 	"TenantService/ListKeys": {roles: inspectors, of: func(_ *premises, tenant string) proto.Message {
 		return &weirv1.ListKeysRequest{Parent: "tenants/" + tenant + "/projects/default"}
@@ -155,7 +155,7 @@ var rows = map[string]rpcRow{
 	"TenantService/RevokeKey": {
 		roles: configurers,
 		of: func(_ *premises, tenant string) proto.Message {
-			return &weirv1.RevokeKeyRequest{Name: keyOf(tenant)}
+			return &weirv1.RevokeKeyRequest{Name: theirKey(tenant)}
 		},
 		fresh: func(p *premises) proto.Message { return &weirv1.RevokeKeyRequest{Name: p.newKey()} },
 		slips: map[string]any{"etag": long},
@@ -164,7 +164,7 @@ var rows = map[string]rpcRow{
 	"TenantService/RotateKey": {
 		roles: configurers,
 		of: func(_ *premises, tenant string) proto.Message {
-			return &weirv1.RotateKeyRequest{Name: keyOf(tenant)}
+			return &weirv1.RotateKeyRequest{Name: theirKey(tenant)}
 		},
 		fresh: func(p *premises) proto.Message { return &weirv1.RotateKeyRequest{Name: p.newKey()} },
 		slips: map[string]any{"etag": long},
@@ -252,7 +252,7 @@ var rows = map[string]rpcRow{
 	},
 }
 
-func keyOf(tenant string) string { return "tenants/" + tenant + "/projects/default/keys/theirs" }
+func theirKey(tenant string) string { return "tenants/" + tenant + "/projects/default/keys/theirs" }
 
 var long = fmt.Sprintf("%0200d", 0)
 

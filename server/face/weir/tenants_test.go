@@ -293,7 +293,7 @@ func TestKeysAreReadAndEnded(t *testing.T) {
 		h.alike(name, func(ctx context.Context, tenant string) error {
 			return call(ctx, "tenants/"+tenant+"/projects/default/keys/neighbour")
 		})
-		if got := failure(call(h.as("admin"), "keys/k1")); got != "InvalidArgument INVALID_REQUEST name=KEY_NAME" {
+		if got := failure(call(h.as("admin"), "tenants/acme/keys/k1")); got != "InvalidArgument INVALID_REQUEST name=KEY_NAME" {
 			t.Errorf("%s of a bad name: %s", name, got)
 		}
 	}
