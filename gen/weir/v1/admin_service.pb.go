@@ -927,8 +927,13 @@ type BackendTarget struct {
 	EjectedReason string `protobuf:"bytes,9,opt,name=ejected_reason,json=ejectedReason,proto3" json:"ejected_reason,omitempty"`
 	// Until when it has asked to be sent nothing. Absent where it has not.
 	RestingUntilTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=resting_until_time,json=restingUntilTime,proto3" json:"resting_until_time,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Until when nothing is left of a rate limit that its provider has told of.
+	// Absent where something is, or nothing was told.
+	LimitedUntilTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=limited_until_time,json=limitedUntilTime,proto3" json:"limited_until_time,omitempty"`
+	// How busy it has said it is. Absent where it has not.
+	Load          *BackendLoad `protobuf:"bytes,12,opt,name=load,proto3" json:"load,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BackendTarget) Reset() {
@@ -1031,6 +1036,94 @@ func (x *BackendTarget) GetRestingUntilTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *BackendTarget) GetLimitedUntilTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LimitedUntilTime
+	}
+	return nil
+}
+
+func (x *BackendTarget) GetLoad() *BackendLoad {
+	if x != nil {
+		return x.Load
+	}
+	return nil
+}
+
+// BackendLoad is how busy a backend has said it is. What it has not said is
+// absent.
+type BackendLoad struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it said so.
+	ReportTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=report_time,json=reportTime,proto3" json:"report_time,omitempty"`
+	// Requests that it works on, of all its callers.
+	RunningRequests *float64 `protobuf:"fixed64,2,opt,name=running_requests,json=runningRequests,proto3,oneof" json:"running_requests,omitempty"`
+	// Requests in its queue.
+	WaitingRequests *float64 `protobuf:"fixed64,3,opt,name=waiting_requests,json=waitingRequests,proto3,oneof" json:"waiting_requests,omitempty"`
+	// How full the scarcest of its resources is; 1 is full.
+	Utilization   *float64 `protobuf:"fixed64,4,opt,name=utilization,proto3,oneof" json:"utilization,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackendLoad) Reset() {
+	*x = BackendLoad{}
+	mi := &file_weir_v1_admin_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackendLoad) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackendLoad) ProtoMessage() {}
+
+func (x *BackendLoad) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_admin_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackendLoad.ProtoReflect.Descriptor instead.
+func (*BackendLoad) Descriptor() ([]byte, []int) {
+	return file_weir_v1_admin_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *BackendLoad) GetReportTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReportTime
+	}
+	return nil
+}
+
+func (x *BackendLoad) GetRunningRequests() float64 {
+	if x != nil && x.RunningRequests != nil {
+		return *x.RunningRequests
+	}
+	return 0
+}
+
+func (x *BackendLoad) GetWaitingRequests() float64 {
+	if x != nil && x.WaitingRequests != nil {
+		return *x.WaitingRequests
+	}
+	return 0
+}
+
+func (x *BackendLoad) GetUtilization() float64 {
+	if x != nil && x.Utilization != nil {
+		return *x.Utilization
+	}
+	return 0
+}
+
 var File_weir_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_admin_service_proto_rawDesc = "" +
@@ -1101,7 +1194,7 @@ const file_weir_v1_admin_service_proto_rawDesc = "" +
 	"\x06models\x18\x06 \x03(\tB\x03\xe0A\x03R\x06models\x125\n" +
 	"\atargets\x18\a \x03(\v2\x16.weir.v1.BackendTargetB\x03\xe0A\x03R\atargetsB\f\n" +
 	"\n" +
-	"_reachable\"\xfc\x03\n" +
+	"_reachable\"\xfa\x04\n" +
 	"\rBackendTarget\x12\x19\n" +
 	"\x05model\x18\x01 \x01(\tB\x03\xe0A\x03R\x05model\x12\x1b\n" +
 	"\x06serves\x18\x02 \x03(\tB\x03\xe0A\x03R\x06serves\x12'\n" +
@@ -1113,7 +1206,18 @@ const file_weir_v1_admin_service_proto_rawDesc = "" +
 	"\x12ejected_until_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x10ejectedUntilTime\x12*\n" +
 	"\x0eejected_reason\x18\t \x01(\tB\x03\xe0A\x03R\rejectedReason\x12M\n" +
 	"\x12resting_until_time\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x10restingUntilTime*\x80\x01\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x10restingUntilTime\x12M\n" +
+	"\x12limited_until_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x10limitedUntilTime\x12-\n" +
+	"\x04load\x18\f \x01(\v2\x14.weir.v1.BackendLoadB\x03\xe0A\x03R\x04load\"\x9f\x02\n" +
+	"\vBackendLoad\x12@\n" +
+	"\vreport_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"reportTime\x123\n" +
+	"\x10running_requests\x18\x02 \x01(\x01B\x03\xe0A\x03H\x00R\x0frunningRequests\x88\x01\x01\x123\n" +
+	"\x10waiting_requests\x18\x03 \x01(\x01B\x03\xe0A\x03H\x01R\x0fwaitingRequests\x88\x01\x01\x12*\n" +
+	"\vutilization\x18\x04 \x01(\x01B\x03\xe0A\x03H\x02R\vutilization\x88\x01\x01B\x13\n" +
+	"\x11_running_requestsB\x13\n" +
+	"\x11_waiting_requestsB\x0e\n" +
+	"\f_utilization*\x80\x01\n" +
 	"\fChangeAction\x12\x1d\n" +
 	"\x19CHANGE_ACTION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CHANGE_ACTION_CREATED\x10\x01\x12\x19\n" +
@@ -1137,7 +1241,7 @@ func file_weir_v1_admin_service_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_weir_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_weir_v1_admin_service_proto_goTypes = []any{
 	(ChangeAction)(0),               // 0: weir.v1.ChangeAction
 	(*ApplyDocumentsRequest)(nil),   // 1: weir.v1.ApplyDocumentsRequest
@@ -1152,34 +1256,38 @@ var file_weir_v1_admin_service_proto_goTypes = []any{
 	(*ListBackendsResponse)(nil),    // 10: weir.v1.ListBackendsResponse
 	(*Backend)(nil),                 // 11: weir.v1.Backend
 	(*BackendTarget)(nil),           // 12: weir.v1.BackendTarget
-	(*fieldmaskpb.FieldMask)(nil),   // 13: google.protobuf.FieldMask
-	(*timestamppb.Timestamp)(nil),   // 14: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 15: google.protobuf.Duration
+	(*BackendLoad)(nil),             // 13: weir.v1.BackendLoad
+	(*fieldmaskpb.FieldMask)(nil),   // 14: google.protobuf.FieldMask
+	(*timestamppb.Timestamp)(nil),   // 15: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 16: google.protobuf.Duration
 }
 var file_weir_v1_admin_service_proto_depIdxs = []int32{
 	2,  // 0: weir.v1.ApplyDocumentsRequest.sources:type_name -> weir.v1.DocumentSource
 	4,  // 1: weir.v1.ApplyDocumentsResponse.changes:type_name -> weir.v1.DocumentChange
 	0,  // 2: weir.v1.DocumentChange.action:type_name -> weir.v1.ChangeAction
-	13, // 3: weir.v1.ListAuditEventsRequest.read_mask:type_name -> google.protobuf.FieldMask
+	14, // 3: weir.v1.ListAuditEventsRequest.read_mask:type_name -> google.protobuf.FieldMask
 	7,  // 4: weir.v1.ListAuditEventsResponse.events:type_name -> weir.v1.AuditEvent
-	14, // 5: weir.v1.AuditEvent.create_time:type_name -> google.protobuf.Timestamp
+	15, // 5: weir.v1.AuditEvent.create_time:type_name -> google.protobuf.Timestamp
 	8,  // 6: weir.v1.AuditEvent.author:type_name -> weir.v1.AuditAuthor
 	11, // 7: weir.v1.ListBackendsResponse.backends:type_name -> weir.v1.Backend
 	12, // 8: weir.v1.Backend.targets:type_name -> weir.v1.BackendTarget
-	15, // 9: weir.v1.BackendTarget.latency:type_name -> google.protobuf.Duration
-	14, // 10: weir.v1.BackendTarget.ejected_until_time:type_name -> google.protobuf.Timestamp
-	14, // 11: weir.v1.BackendTarget.resting_until_time:type_name -> google.protobuf.Timestamp
-	1,  // 12: weir.v1.AdminService.ApplyDocuments:input_type -> weir.v1.ApplyDocumentsRequest
-	5,  // 13: weir.v1.AdminService.ListAuditEvents:input_type -> weir.v1.ListAuditEventsRequest
-	9,  // 14: weir.v1.AdminService.ListBackends:input_type -> weir.v1.ListBackendsRequest
-	3,  // 15: weir.v1.AdminService.ApplyDocuments:output_type -> weir.v1.ApplyDocumentsResponse
-	6,  // 16: weir.v1.AdminService.ListAuditEvents:output_type -> weir.v1.ListAuditEventsResponse
-	10, // 17: weir.v1.AdminService.ListBackends:output_type -> weir.v1.ListBackendsResponse
-	15, // [15:18] is the sub-list for method output_type
-	12, // [12:15] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	16, // 9: weir.v1.BackendTarget.latency:type_name -> google.protobuf.Duration
+	15, // 10: weir.v1.BackendTarget.ejected_until_time:type_name -> google.protobuf.Timestamp
+	15, // 11: weir.v1.BackendTarget.resting_until_time:type_name -> google.protobuf.Timestamp
+	15, // 12: weir.v1.BackendTarget.limited_until_time:type_name -> google.protobuf.Timestamp
+	13, // 13: weir.v1.BackendTarget.load:type_name -> weir.v1.BackendLoad
+	15, // 14: weir.v1.BackendLoad.report_time:type_name -> google.protobuf.Timestamp
+	1,  // 15: weir.v1.AdminService.ApplyDocuments:input_type -> weir.v1.ApplyDocumentsRequest
+	5,  // 16: weir.v1.AdminService.ListAuditEvents:input_type -> weir.v1.ListAuditEventsRequest
+	9,  // 17: weir.v1.AdminService.ListBackends:input_type -> weir.v1.ListBackendsRequest
+	3,  // 18: weir.v1.AdminService.ApplyDocuments:output_type -> weir.v1.ApplyDocumentsResponse
+	6,  // 19: weir.v1.AdminService.ListAuditEvents:output_type -> weir.v1.ListAuditEventsResponse
+	10, // 20: weir.v1.AdminService.ListBackends:output_type -> weir.v1.ListBackendsResponse
+	18, // [18:21] is the sub-list for method output_type
+	15, // [15:18] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_admin_service_proto_init() }
@@ -1188,13 +1296,14 @@ func file_weir_v1_admin_service_proto_init() {
 		return
 	}
 	file_weir_v1_admin_service_proto_msgTypes[10].OneofWrappers = []any{}
+	file_weir_v1_admin_service_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_admin_service_proto_rawDesc), len(file_weir_v1_admin_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
