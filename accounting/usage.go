@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sort"
+	"strconv"
 )
 
 // A Meter is one thing that is counted and priced. Meters are disjoint: a
@@ -112,13 +113,17 @@ func (u Usage) Check() error {
 
 // MarshalJSON writes the known meters by name.
 func (u Usage) MarshalJSON() ([]byte, error) {
-	known := map[string]int64{}
+	b := []byte{'{'}
 	for _, m := range Meters() {
 		if n, ok := u.Get(m); ok {
-			known[m.String()] = n
+			if len(b) > 1 {
+				b = append(b, ',')
+			}
+			b = append(append(append(b, '"'), m.String()...), `":`...) // no name has anything to escape
+			b = strconv.AppendInt(b, n, 10)
 		}
 	}
-	return json.Marshal(known)
+	return append(b, '}'), nil
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.

@@ -21,7 +21,7 @@ func (s *Store) Write(ctx context.Context, entries []ledger.Entry) error {
 		return nil
 	}
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		fresh, err := insertLines(ctx, tx, entries)
+		fresh, err := s.insertLines(ctx, tx, entries)
 		if err != nil {
 			return err
 		}
@@ -31,70 +31,6 @@ func (s *Store) Write(ctx context.Context, entries []ledger.Entry) error {
 		return &ledger.RefusedError{Err: err}
 	}
 	return err
-}
-
-// rowsAtOnce is how many rows one statement inserts. SQLite looks up each $N by
-// its name among all, so that a statement costs the square of its parameters:
-// with 128 rows of a line's columns more than half of the time went into that.
-// PostgreSQL is as fast with any number from 8 on.
-const rowsAtOnce = 8
-
-// insertLines writes the lines that are not there yet, and returns their
-// entries.
-func insertLines(ctx context.Context, tx *sql.Tx, entries []ledger.Entry) (fresh []*ledger.Entry, err error) {
-	type key struct {
-		request       string
-		attempt, line int
-	}
-	byKey := make(map[key]*ledger.Entry, len(entries))
-	for chunk := range slices.Chunk(entries, rowsAtOnce) {
-		var args []any
-		for i := range chunk {
-			e := &chunk[i]
-			if args, err = appendLine(args, &e.Line); err != nil {
-				return nil, err
-			}
-			k := key{e.Line.RequestID, e.Line.Attempt.Number, e.Line.Number}
-			if byKey[k] == nil { // of two in one batch the first is written
-				byKey[k] = e
-			}
-		}
-		query := insertQuery(`lines`, lineColumns, len(chunk), ` ON CONFLICT DO NOTHING RETURNING request_id, attempt, line`)
-		err := rows(ctx, tx, query, args, func(r *sql.Rows) error {
-			var k key
-			if err := r.Scan(&k.request, &k.attempt, &k.line); err != nil {
-				return err
-			}
-			fresh = append(fresh, byKey[k])
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return fresh, nil
-}
-
-// insertQuery inserts n rows into a table.
-func insertQuery(table, columns string, n int, end string) string {
-	width := strings.Count(columns, ",") + 1
-	var b strings.Builder
-	b.WriteString("INSERT INTO " + table + " (" + columns + ") VALUES ")
-	for i := range n {
-		for j := range width {
-			switch {
-			case j > 0:
-				b.WriteString(", ")
-			case i > 0:
-				b.WriteString("), (")
-			default:
-				b.WriteString("(")
-			}
-			fmt.Fprintf(&b, "$%d", i*width+j+1)
-		}
-	}
-	b.WriteString(")" + end)
-	return b.String()
 }
 
 // account is a window while entries are settled. Beside is what the other
@@ -142,7 +78,6 @@ func settle(ctx context.Context, tx *sql.Tx, entries []*ledger.Entry) error {
 			return err
 		}
 	}
-	var allocations []any
 	for _, e := range entries {
 		for i := range e.Settled {
 			s := &e.Settled[i]
@@ -152,9 +87,6 @@ func settle(ctx context.Context, tx *sql.Tx, entries []*ledger.Entry) error {
 			}
 			if err := apply(s, byID[s.Window.ID], l, accounts); err != nil {
 				return err
-			}
-			if e.Line.Outcome.Charged() {
-				allocations = append(allocations, e.Line.RequestID, e.Line.Attempt.Number, e.Line.Number, s.Window.ID, string(s.Window.Unit), s.Amount)
 			}
 		}
 	}
@@ -170,13 +102,6 @@ func settle(ctx context.Context, tx *sql.Tx, entries []*ledger.Entry) error {
 		if _, err := exec(ctx, tx, `UPDATE leases SET settled = settled + $1 WHERE replica = $2 AND incarnation = $3 AND number = $4`,
 			l.took, id.Replica, id.Incarnation, id.Number); err != nil {
 			return fmt.Errorf("lease %s: %w", id, err)
-		}
-	}
-	const columns = `request_id, attempt, line, window_id, unit, amount`
-	const width = 6
-	for chunk := range slices.Chunk(allocations, rowsAtOnce*width) {
-		if _, err := exec(ctx, tx, insertQuery(`allocations`, columns, len(chunk)/width, ``), chunk...); err != nil {
-			return err
 		}
 	}
 	return nil

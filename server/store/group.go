@@ -101,6 +101,12 @@ func (g *group) commit(batch []*job) ([]error, error) {
 	}
 	defer tx.Rollback() // does nothing after Commit
 	results := make([]error, len(batch))
+	if len(batch) == 1 { // nobody's work but its own to keep
+		if err := batch[0].run(ctx, tx); err != nil {
+			return nil, err
+		}
+		return results, tx.Commit()
+	}
 	for i, j := range batch {
 		if results[i], err = savepoint(ctx, tx, j.run); err != nil {
 			return nil, err

@@ -358,7 +358,7 @@ func (s *Store) Reclaim(ctx context.Context, id lease.ID, charge *accounting.Lin
 			return err
 		}
 		entry := ledger.Entry{Line: *charge, Settled: []ledger.Settled{{Window: w, Lease: id, Amount: rest}}}
-		fresh, err := insertLines(ctx, tx, []ledger.Entry{entry})
+		fresh, err := s.insertLines(ctx, tx, []ledger.Entry{entry})
 		if err != nil {
 			return err
 		}

@@ -44,32 +44,34 @@ const lineColumns = `request_id, attempt, line, client_request_id, parent_reques
 	started, deadline, ended, outcome, quantity_source, ` + meterColumns + `, own_usage,
 	currency, provider_nanos, charge_nanos, items, price_version`
 
-// appendLine appends the values of lineColumns.
+// appendLine appends the values of lineColumns, each a string, an int64 or nil.
 func appendLine(args []any, l *accounting.Line) ([]any, error) {
 	if l.Number < 0 {
 		return nil, fmt.Errorf("line %d of call %s: lines count from 0", l.Number, l.RequestID)
 	}
-	labels := l.Subject.Labels
-	if labels == nil {
-		labels = map[string]string{}
+	labels := []byte("{}")
+	var err error
+	if len(l.Subject.Labels) > 0 {
+		if labels, err = json.Marshal(l.Subject.Labels); err != nil {
+			return nil, err
+		}
 	}
-	labelsText, err := json.Marshal(labels)
-	if err != nil {
-		return nil, err
-	}
-	own, err := json.Marshal(l.OwnUsage)
+	own, err := l.OwnUsage.MarshalJSON()
 	if err != nil {
 		return nil, err
 	}
 	s := l.Subject
 	args = append(args,
-		l.RequestID, l.Attempt.Number, l.Number, l.ClientRequestID, l.ParentRequestID, l.Purpose,
-		s.Tenant, s.Project, s.Key, s.EndUser, s.Session, string(labelsText), l.Model, l.Backend, l.BackendModel, l.Reason,
+		l.RequestID, int64(l.Attempt.Number), int64(l.Number), l.ClientRequestID, l.ParentRequestID, l.Purpose,
+		s.Tenant, s.Project, s.Key, s.EndUser, s.Session, string(labels), l.Model, l.Backend, l.BackendModel, l.Reason,
 		micros(l.Start), micros(l.Deadline), micros(l.End), string(l.Outcome), string(l.Source),
 	)
 	for _, m := range accounting.Meters() {
-		n, known := l.Usage.Get(m)
-		args = append(args, sql.NullInt64{Int64: n, Valid: known})
+		if n, known := l.Usage.Get(m); known {
+			args = append(args, n)
+		} else {
+			args = append(args, nil)
+		}
 	}
 	args = append(args, string(own))
 	if c := l.Cost; c == nil {

@@ -53,6 +53,10 @@ type Engine struct {
 	// Grouped lets writes that wait for each other share one commit, for an
 	// engine with one writer whose commits are dear.
 	Grouped bool
+	// Arrays says that the engine unnests arrays, so that one request can carry
+	// many rows. Without them each row is a statement, as befits an engine in
+	// this process.
+	Arrays bool
 	// Snapshot is the isolation at which several reads see one state.
 	Snapshot sql.IsolationLevel
 	// Clock is an expression for the database's time in microseconds of Unix time,

@@ -62,7 +62,7 @@ func Open(ctx context.Context, url string) (*store.Store, error) {
 		return nil, explain(config, err)
 	}
 	return store.New(store.Engine{
-		Name: "PostgreSQL", Write: db, Read: db,
+		Name: "PostgreSQL", Write: db, Read: db, Arrays: true,
 		Snapshot: sql.LevelRepeatableRead,
 		Clock:    `CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)`,
 		Collate:  ` COLLATE "C"`,

@@ -34,6 +34,11 @@ func BenchmarkWrite(b *testing.B) {
 	storetest.BenchWrite(b, func(ctx context.Context) (*store.Store, error) { return Open(ctx, url) })
 }
 
+func TestWhatAnEarlierWeirAllocatedCounts(t *testing.T) {
+	url := storetest.Postgres(t)
+	storetest.EarlierAllocations(t, func(ctx context.Context) (*store.Store, error) { return Open(ctx, url) }, "pgx", url)
+}
+
 func TestTheAuditLogIsAppendOnly(t *testing.T) {
 	url := storetest.Postgres(t)
 	s, err := Open(t.Context(), url)

@@ -40,6 +40,11 @@ func TestContract(t *testing.T) {
 	})
 }
 
+func TestWhatAnEarlierWeirAllocatedCounts(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weir.db")
+	storetest.EarlierAllocations(t, func(ctx context.Context) (*store.Store, error) { return Open(ctx, path) }, "sqlite", path)
+}
+
 func TestTheAuditLogIsAppendOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "weir.db")
 	s, err := Open(t.Context(), path)
