@@ -137,7 +137,7 @@ type renewal struct {
 func (h *Holder) plan(s *share, closing bool) (renewing []renewal) {
 	now := h.elapsed()
 	s.measure(now)
-	ended := closing || !s.window.End.IsZero() && !h.config.Now().Before(s.window.End)
+	ended := closing || !s.window.End.IsZero() && !h.now().Before(s.window.End)
 	due := func(l *lease) bool { return now-l.renewed >= h.config.TTL/2 }
 	if l := s.current.Load(); l != nil {
 		target := s.slice(h.config.TTL / 2)
