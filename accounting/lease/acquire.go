@@ -173,7 +173,9 @@ func (h *Holder) wants(ctx context.Context, needs []need, arrived time.Duration)
 		}
 		extra := int64(0)
 		if !s.single {
-			extra = min(max(s.slice(h.config.TTL/2), s.waiting.Load()), most)
+			// What went out since the pace was measured may well go out again: a
+			// window that wakes up asks for twice as much each time.
+			extra = min(max(s.slice(h.config.TTL/2), s.waiting.Load(), l.out()-s.out), most)
 		}
 		wants = append(wants, Want{Lease: l.id, Window: s.window, Need: l.granted + missing, Wish: l.granted + max(missing, extra)})
 	}

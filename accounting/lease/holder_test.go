@@ -274,6 +274,20 @@ func TestASliceFollowsThePaceAndShrinksWithIt(t *testing.T) {
 	hold.End()
 }
 
+func TestAWindowThatWakesUpAsksForTwiceAsMuchEachTime(t *testing.T) {
+	b := newBench(t, nil)
+	w := capWindow("cap", 1_000_000)
+	for i := range 1000 { // before the first tick
+		b.end(b.mustTake(10, w), fmt.Sprint(i), w, 10)
+	}
+	if b.asked > 12 {
+		t.Errorf("1000 holds asked %d times", b.asked)
+	}
+	if leased := b.row(w.ID).Leased; leased > 10_000 {
+		t.Errorf("%d are leased ahead, more than was ever used", leased)
+	}
+}
+
 func TestScopesWithManyMembersKeepNoMoreThanTheyHold(t *testing.T) {
 	for _, scope := range []string{"end_user/u", "session/s"} {
 		b := newBench(t, nil)

@@ -106,9 +106,12 @@ func (l *lease) spare() int64 {
 // open is what open holds hold, or more while they end; of a retired lease,
 // which no hold can take of, it is zero only where none is open.
 func (l *lease) open() int64 {
-	spare := l.spare() // read first, as giveBack adds to it last
-	return l.granted - l.returned - spare - l.settled.Load()
+	out := l.out() // read first, as giveBack adds to free last
+	return out - l.settled.Load()
 }
+
+// out is what has gone out: what open holds hold and ended ones have used.
+func (l *lease) out() int64 { return l.granted - l.returned - l.spare() }
 
 // release counts up to an amount of what is free as returned. From then on it
 // is the store's, whenever it hears of it.
@@ -238,7 +241,7 @@ func (s *share) slice(renew time.Duration) int64 {
 func (s *share) measure(now time.Duration) {
 	var out int64
 	if l := s.current.Load(); l != nil {
-		out = l.granted - l.returned - l.spare()
+		out = l.out()
 		if out != s.out || l.open() > 0 {
 			s.active = now
 		}
