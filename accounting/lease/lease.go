@@ -60,6 +60,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-gateway/weir/accounting"
@@ -227,7 +228,7 @@ func parseCount(s string) (int64, error) {
 // Book is a set of budgets that never changes, so it is safe to share. A nil
 // Book is empty.
 type Book struct {
-	budgets map[string][]entry // by tenant
+	budgets map[string][]*entry // by tenant
 }
 
 type entry struct {
@@ -235,12 +236,17 @@ type entry struct {
 	zone *time.Location
 	// length is that of a rolling window, 0 for the others.
 	length time.Duration
+	// prefix begins the ids of its windows.
+	prefix string
+	// last is the span that was last asked for: most often the next one is the
+	// same, and finding it out takes a calendar.
+	last atomic.Pointer[span]
 }
 
 // NewBook makes a book of budgets. It fails where a budget is wrong, or where
 // a tenant has two of one name.
 func NewBook(budgets []Budget) (*Book, error) {
-	k := &Book{budgets: make(map[string][]entry)}
+	k := &Book{budgets: make(map[string][]*entry)}
 	seen := make(map[[2]string]bool, len(budgets))
 	for _, b := range budgets {
 		if err := b.Validate(); err != nil {
@@ -259,7 +265,9 @@ func NewBook(budgets []Budget) (*Book, error) {
 		if err != nil {
 			return nil, err
 		}
-		k.budgets[b.Tenant] = append(k.budgets[b.Tenant], entry{b, zone, length})
+		k.budgets[b.Tenant] = append(k.budgets[b.Tenant], &entry{
+			Budget: b, zone: zone, length: length, prefix: escape(b.Tenant) + "/" + escape(b.Name) + "/",
+		})
 	}
 	return k, nil
 }
@@ -272,8 +280,9 @@ func (k *Book) Windows(s accounting.Subject, model string, at time.Time) []accou
 	if k == nil {
 		return nil
 	}
-	var windows []accounting.Window
-	for _, b := range k.budgets[s.Tenant] {
+	budgets := k.budgets[s.Tenant]
+	windows := make([]accounting.Window, 0, len(budgets))
+	for _, b := range budgets {
 		scope, ok := b.scope(s, model)
 		if !ok {
 			continue
@@ -287,15 +296,26 @@ func (k *Book) Windows(s accounting.Subject, model string, at time.Time) []accou
 // window is the one of a scope that a time lies in.
 func (e *entry) window(scope string, at time.Time) accounting.Window {
 	w := accounting.Window{
-		ID:     escape(e.Tenant) + "/" + escape(e.Name) + "/" + scope + "/",
 		Budget: e.Name, Tenant: e.Tenant, Scope: scope, Unit: e.Unit, Limit: e.Limit,
 		Grace: e.grace(), Shadow: e.Mode == Shadow, Cut: e.Cut,
 	}
 	if e.length > 0 {
+		w.ID = e.prefix + scope + "/"
 		return bucket(w, e.length, at)
 	}
-	span := e.Window.span(at, e.zone)
-	w.ID += span.name
+	span := e.span(at)
+	w.ID = e.prefix + scope + "/" + span.name
 	w.Start, w.End = span.start, span.end
 	return w
+}
+
+// span is the one that a time lies in.
+func (e *entry) span(at time.Time) *span {
+	last := e.last.Load()
+	if last == nil || !last.holds(at) {
+		s := e.Window.span(at, e.zone)
+		last = &s
+		e.last.Store(last)
+	}
+	return last
 }

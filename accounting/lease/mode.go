@@ -80,7 +80,7 @@ func (k *Book) Alerts(tenant, budget string) []int {
 		return nil
 	}
 	for i := range k.budgets[tenant] {
-		if b := &k.budgets[tenant][i]; b.Name == budget {
+		if b := k.budgets[tenant][i]; b.Name == budget {
 			return b.Budget.Alerts
 		}
 	}

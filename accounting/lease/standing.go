@@ -72,7 +72,7 @@ func (k *Book) WindowOf(tenant, budget, scope string, at time.Time) (accounting.
 	scope = cmp.Or(scope, string(PerTenant))
 	if k != nil {
 		for i := range k.budgets[tenant] {
-			if e := &k.budgets[tenant][i]; e.Name == budget {
+			if e := k.budgets[tenant][i]; e.Name == budget {
 				return e.windowOf(scope, at)
 			}
 		}

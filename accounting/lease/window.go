@@ -15,6 +15,11 @@ type span struct {
 	start, end time.Time
 }
 
+// holds tells whether a time lies in the span.
+func (s *span) holds(at time.Time) bool {
+	return !at.Before(s.start) && (s.end.IsZero() || at.Before(s.end))
+}
+
 // span returns the window that a time lies in. The windows of a period follow
 // each other without a gap or an overlap, whatever the zone does to its
 // clocks.

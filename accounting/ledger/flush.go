@@ -227,6 +227,7 @@ func letterOf(e *Entry, err error) DeadLetter {
 
 // read makes entries of records.
 func (l *Ledger) read(records []spool.Entry) (entries []Entry, letters []DeadLetter) {
+	entries = make([]Entry, 0, len(records))
 	for _, r := range records {
 		e, err := l.entryOf(r)
 		if err != nil {

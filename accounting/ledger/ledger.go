@@ -141,24 +141,32 @@ func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound acc
 	if err != nil {
 		return nil, err
 	}
-	h.tallied = worths(h.open.bound, h.open.cost)
+	h.tallied = worthsOf(h.open.bound, h.open.cost)
 	if h.excesses, err = tally.take(h, bounds); err != nil {
 		return nil, err
 	}
 	if err := h.take(ctx, claims); err != nil {
-		tally.settle(h, nil)
+		tally.settle(h, worths{})
 		return nil, err
 	}
 	l.Watch.exceeded(h.room.Excesses())
 	h.excesses = append(h.excesses, h.room.Excesses()...)
 	h.note(claims)
-	if err := l.Spool.WriteOpen(h.key, h.open.append(nil)); err != nil {
+	record := records.Get().(*[]byte)
+	*record = h.open.append((*record)[:0])
+	err = l.Spool.WriteOpen(h.key, *record)
+	records.Put(record)
+	if err != nil {
 		h.room.End()
-		tally.settle(h, nil)
+		tally.settle(h, worths{})
 		return nil, err
 	}
 	return h, nil
 }
+
+// records is the memory in which records are put together. The spool has copied
+// one when it returns.
+var records = sync.Pool{New: func() any { return new([]byte) }}
 
 // limit sets the most that the attempt can use and cost.
 func (h *Hold) limit(bound accounting.Usage) error {
@@ -247,7 +255,7 @@ type Hold struct {
 	// excesses are fixed once the hold is made.
 	excesses []accounting.Excess
 	// tallied is what the tally was told that the attempt may come to.
-	tallied map[accounting.Unit]int64
+	tallied worths
 	// whole is the output that the attempt can have where the hold covers less,
 	// else zero.
 	whole int64
@@ -293,7 +301,10 @@ func (h *Hold) Settle(ctx context.Context, r Result) (*accounting.Cost, error) {
 	if err != nil {
 		return nil, err
 	}
-	position, err := h.ledger.Spool.WriteClose(ctx, h.key, entry.append(nil), h.ledger.Durability)
+	record := records.Get().(*[]byte)
+	*record = entry.append((*record)[:0])
+	position, err := h.ledger.Spool.WriteClose(ctx, h.key, *record, h.ledger.Durability)
+	records.Put(record)
 	if position == 0 {
 		return nil, err
 	}
@@ -301,9 +312,9 @@ func (h *Hold) Settle(ctx context.Context, r Result) (*accounting.Cost, error) {
 	h.settled, h.position, h.cost = true, position, line.Cost
 	h.room.End()
 	if line.Outcome.Charged() {
-		h.tally.settle(h, worths(line.Usage, line.Cost))
+		h.tally.settle(h, worthsOf(line.Usage, line.Cost))
 	} else {
-		h.tally.settle(h, nil)
+		h.tally.settle(h, worths{})
 	}
 	if err == nil {
 		err = h.ledger.flusher.wrote(ctx, position, h.ledger.Durability == spool.Store)
@@ -344,7 +355,8 @@ func (h *Hold) line(r Result) (accounting.Line, error) {
 // entry says what the line settles. What is not charged settles at nothing.
 func (h *Hold) entry(line accounting.Line) (Entry, error) {
 	used := make([]int64, len(h.open.claims))
-	for i, c := range h.open.claims {
+	for i := range h.open.claims {
+		c := &h.open.claims[i]
 		if !line.Outcome.Charged() {
 			break
 		}
@@ -354,8 +366,9 @@ func (h *Hold) entry(line accounting.Line) (Entry, error) {
 		}
 		used[i] = amount
 	}
-	e := Entry{Line: line}
-	for i, s := range h.room.Settle(used, nil) {
+	e := Entry{Line: line, Settled: make([]Settled, 0, len(used))}
+	var room [4]lease.Settlement
+	for i, s := range h.room.Settle(used, room[:0]) {
 		e.Settled = append(e.Settled, Settled{Window: h.open.claims[i].Window, Lease: s.Lease, Amount: s.Amount, Uncovered: s.Uncovered})
 	}
 	return e, nil

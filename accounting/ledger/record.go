@@ -59,7 +59,7 @@ func (o *opening) append(b []byte) []byte {
 }
 
 func readOpening(b []byte) (opening, error) {
-	r := reader{b: b}
+	r := reader{b: b, all: string(b)}
 	r.version()
 	o := opening{attempt: r.attempt()}
 	for range r.length() {
@@ -93,13 +93,17 @@ func (e *Entry) append(b []byte) []byte {
 }
 
 func readEntry(b []byte) (Entry, error) {
-	r := reader{b: b}
+	r := reader{b: b, all: string(b)}
 	r.version()
 	e := Entry{Line: accounting.Line{
 		Attempt: r.attempt(), Number: int(r.number()), End: r.time(), Outcome: accounting.Outcome(r.text()),
 		Usage: r.usage(), Source: accounting.Source(r.text()), OwnUsage: r.usage(), Cost: r.cost(),
 	}}
-	for range r.length() {
+	n := r.length()
+	if n > 0 {
+		e.Settled = make([]Settled, 0, min(n, 16)) // a damaged length takes no memory
+	}
+	for range n {
 		e.Settled = append(e.Settled, Settled{Window: r.window(), Lease: r.lease(), Amount: r.number(), Uncovered: r.number()})
 	}
 	return e, r.end()
@@ -185,7 +189,10 @@ func appendCost(b []byte, c *accounting.Cost) []byte {
 
 // reader reads what append wrote. After a failure it reads zeros.
 type reader struct {
-	b     []byte
+	b []byte
+	// all is the whole record, of which texts are parts: one piece of memory is
+	// less than one for each.
+	all   string
 	wrote byte // the version of what is read
 	err   error
 }
@@ -240,9 +247,9 @@ func (r *reader) length() int {
 
 func (r *reader) text() string {
 	n := r.length()
-	s := string(r.b[:n])
+	at := len(r.all) - len(r.b)
 	r.b = r.b[n:]
-	return s
+	return r.all[at:][:n]
 }
 
 func (r *reader) time() time.Time {

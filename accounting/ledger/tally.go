@@ -19,8 +19,18 @@ type Tally struct {
 	MaxCost *accounting.Money
 
 	mu    sync.Mutex
-	taken map[accounting.Unit]int64
+	taken []worth
 }
+
+// A worth is what something comes to in one unit.
+type worth struct {
+	unit   accounting.Unit
+	amount int64
+}
+
+// worths are what it comes to in all: requests, tokens, and a currency where a
+// price is known. The zero worth is none.
+type worths [3]worth
 
 // A BoundError says that a call may not come to as much as it may need. Nothing
 // was held.
@@ -84,13 +94,13 @@ func (h *Hold) bounds(perCall []lease.Budget) ([]bound, error) {
 // exceeds all the same.
 func (t *Tally) take(h *Hold, bounds []bound) ([]accounting.Excess, error) {
 	if t == nil {
-		t = &Tally{}
+		t = &Tally{} // of this attempt alone
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var excesses []accounting.Excess
 	for _, b := range bounds {
-		b.Taken = t.taken[b.Unit]
+		b.Taken = *t.of(b.Unit)
 		sum, fits := accounting.AddInt64(b.Taken, b.Need)
 		if fits && sum <= b.Limit {
 			continue
@@ -102,35 +112,45 @@ func (t *Tally) take(h *Hold, bounds []bound) ([]accounting.Excess, error) {
 		w := accounting.Window{Budget: b.Budget, Tenant: b.Tenant, Scope: string(lease.PerCall), Unit: b.Unit, Limit: b.Limit}
 		excesses = append(excesses, accounting.Excess{Window: w, Taken: b.Taken, Amount: b.Need, Shadow: !covered})
 	}
-	t.add(h.tallied, 1)
+	t.add(&h.tallied, 1)
 	return excesses, nil
 }
 
 // settle replaces what a hold was worth by what it was charged.
-func (t *Tally) settle(h *Hold, charged map[accounting.Unit]int64) {
+func (t *Tally) settle(h *Hold, charged worths) {
 	if t == nil {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.add(h.tallied, -1)
-	t.add(charged, 1)
+	t.add(&h.tallied, -1)
+	t.add(&charged, 1)
 }
 
-func (t *Tally) add(amounts map[accounting.Unit]int64, sign int64) {
-	if t.taken == nil {
-		t.taken = map[accounting.Unit]int64{}
-	}
-	for unit, n := range amounts {
-		t.taken[unit] += sign * n
+func (t *Tally) add(amounts *worths, sign int64) {
+	for _, w := range amounts {
+		if w.unit != "" {
+			*t.of(w.unit) += sign * w.amount
+		}
 	}
 }
 
-// worths are a use and its cost in every unit in which they can be bounded.
-func worths(u accounting.Usage, cost *accounting.Cost) map[accounting.Unit]int64 {
-	m := map[accounting.Unit]int64{accounting.UnitRequests: 1, accounting.UnitTokens: u.Tokens()}
+// of is what was taken of a unit.
+func (t *Tally) of(unit accounting.Unit) *int64 {
+	for i := range t.taken {
+		if w := &t.taken[i]; w.unit == unit {
+			return &w.amount
+		}
+	}
+	t.taken = append(t.taken, worth{unit: unit})
+	return &t.taken[len(t.taken)-1].amount
+}
+
+// worthsOf are a use and its cost in every unit in which they can be bounded.
+func worthsOf(u accounting.Usage, cost *accounting.Cost) worths {
+	w := worths{{accounting.UnitRequests, 1}, {accounting.UnitTokens, u.Tokens()}}
 	if cost != nil {
-		m[accounting.Unit(cost.Charge.Currency)] = cost.Charge.Nanos
+		w[2] = worth{accounting.Unit(cost.Charge.Currency), cost.Charge.Nanos}
 	}
-	return m
+	return w
 }

@@ -80,7 +80,7 @@ func (s *Spool) pending(limit int) ([]Entry, error) {
 	var entries []Entry
 	for _, p := range parts {
 		err := p.segment.read(p.from, p.to, func(end int64, r record) (bool, error) {
-			e := Entry{Position: r.position, Key: r.key, Time: time.Unix(0, r.time), Payload: slices.Clone(r.payload)}
+			e := Entry{Position: r.position, Key: r.key, Time: time.Unix(0, r.time), Payload: r.payload}
 			h := handed{position: r.position, key: r.key, segment: p.segment, end: end, home: r.reference, time: e.Time}
 			if r.kind != kindClose {
 				// Only the flusher, which this is, changes s.abandoned.
