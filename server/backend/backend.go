@@ -214,8 +214,11 @@ type Event struct {
 // Capabilities is what a driver can do. What a target cannot do is refused
 // before anything is spent.
 type Capabilities struct {
-	// Candidates is the most answers of one call, at least 1.
+	// Candidates is the most answers of one call: at least 1, or 0 where the model
+	// gives embeddings alone.
 	Candidates int
+	// Embeds tells that the model gives embeddings; the Backend is an Embedder.
+	Embeds bool
 	// Seed, TopK and Penalties tell whether the target takes them.
 	Seed      bool
 	TopK      bool
@@ -267,7 +270,7 @@ type Counter interface {
 	// the marks of its chat template included.
 	CountInput(req *Request) int
 	// CountOutput returns the tokens of the text of one channel of one
-	// candidate. The whole text counts, not the sum of its pieces, and never for
+	// candidate, or of a text to embed. The whole text counts, not the sum of its pieces, and never for
 	// more than its beginning and the bytes of the rest.
 	CountOutput(model, text string) int
 }

@@ -859,6 +859,237 @@ func (x *CompletedEvent) GetTiming() *Timing {
 	return nil
 }
 
+// EmbedRequest holds texts.
+type EmbedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of a model that embeds, or an alias of one.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// The texts.
+	Inputs []string `protobuf:"bytes,2,rep,name=inputs,proto3" json:"inputs,omitempty"`
+	// Numbers of each vector, where the model can shorten them. Absent means as
+	// many as the model has. A model that cannot refuses the call.
+	Dimensions *int32 `protobuf:"varint,3,opt,name=dimensions,proto3,oneof" json:"dimensions,omitempty"`
+	// What the gateway needs to know.
+	Context       *RequestContext `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmbedRequest) Reset() {
+	*x = EmbedRequest{}
+	mi := &file_weir_v1_generation_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmbedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmbedRequest) ProtoMessage() {}
+
+func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmbedRequest.ProtoReflect.Descriptor instead.
+func (*EmbedRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *EmbedRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *EmbedRequest) GetInputs() []string {
+	if x != nil {
+		return x.Inputs
+	}
+	return nil
+}
+
+func (x *EmbedRequest) GetDimensions() int32 {
+	if x != nil && x.Dimensions != nil {
+		return *x.Dimensions
+	}
+	return 0
+}
+
+func (x *EmbedRequest) GetContext() *RequestContext {
+	if x != nil {
+		return x.Context
+	}
+	return nil
+}
+
+// EmbedResponse has the vectors of all texts.
+type EmbedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The gateway's id of the call, a UUID of version 7.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// One for each text, in their order. All have as many numbers.
+	Embeddings []*Embedding `protobuf:"bytes,2,rep,name=embeddings,proto3" json:"embeddings,omitempty"`
+	// What was used. No output is generated: output_tokens are 0.
+	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	// What it cost. Absent where no price is known.
+	Cost *Cost `protobuf:"bytes,4,opt,name=cost,proto3" json:"cost,omitempty"`
+	// What the guards found in the texts, and what was done. message_index is the
+	// place of the text in the request.
+	Verdicts []*Verdict `protobuf:"bytes,5,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	// What answered.
+	Target *Target `protobuf:"bytes,6,opt,name=target,proto3" json:"target,omitempty"`
+	// How long it took.
+	Timing        *Timing `protobuf:"bytes,7,opt,name=timing,proto3" json:"timing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmbedResponse) Reset() {
+	*x = EmbedResponse{}
+	mi := &file_weir_v1_generation_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmbedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmbedResponse) ProtoMessage() {}
+
+func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmbedResponse.ProtoReflect.Descriptor instead.
+func (*EmbedResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *EmbedResponse) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *EmbedResponse) GetEmbeddings() []*Embedding {
+	if x != nil {
+		return x.Embeddings
+	}
+	return nil
+}
+
+func (x *EmbedResponse) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *EmbedResponse) GetCost() *Cost {
+	if x != nil {
+		return x.Cost
+	}
+	return nil
+}
+
+func (x *EmbedResponse) GetVerdicts() []*Verdict {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
+}
+
+func (x *EmbedResponse) GetTarget() *Target {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *EmbedResponse) GetTiming() *Timing {
+	if x != nil {
+		return x.Timing
+	}
+	return nil
+}
+
+// Embedding is the vector of a text.
+type Embedding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Place of the text in the request, from 0.
+	Index int32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// The numbers, all finite. Whether they are of unit length is the model's
+	// business.
+	Values        []float32 `protobuf:"fixed32,2,rep,packed,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Embedding) Reset() {
+	*x = Embedding{}
+	mi := &file_weir_v1_generation_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Embedding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Embedding) ProtoMessage() {}
+
+func (x *Embedding) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Embedding.ProtoReflect.Descriptor instead.
+func (*Embedding) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Embedding) GetIndex() int32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Embedding) GetValues() []float32 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
 // CountTokensRequest holds an input.
 type CountTokensRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -876,7 +1107,7 @@ type CountTokensRequest struct {
 
 func (x *CountTokensRequest) Reset() {
 	*x = CountTokensRequest{}
-	mi := &file_weir_v1_generation_service_proto_msgTypes[9]
+	mi := &file_weir_v1_generation_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +1119,7 @@ func (x *CountTokensRequest) String() string {
 func (*CountTokensRequest) ProtoMessage() {}
 
 func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_service_proto_msgTypes[9]
+	mi := &file_weir_v1_generation_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1132,7 @@ func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
 func (*CountTokensRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CountTokensRequest) GetModel() string {
@@ -951,7 +1182,7 @@ type CountTokensResponse struct {
 
 func (x *CountTokensResponse) Reset() {
 	*x = CountTokensResponse{}
-	mi := &file_weir_v1_generation_service_proto_msgTypes[10]
+	mi := &file_weir_v1_generation_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1194,7 @@ func (x *CountTokensResponse) String() string {
 func (*CountTokensResponse) ProtoMessage() {}
 
 func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_service_proto_msgTypes[10]
+	mi := &file_weir_v1_generation_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1207,7 @@ func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
 func (*CountTokensResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CountTokensResponse) GetInputTokens() int64 {
@@ -1030,7 +1261,7 @@ type ModerateRequest struct {
 
 func (x *ModerateRequest) Reset() {
 	*x = ModerateRequest{}
-	mi := &file_weir_v1_generation_service_proto_msgTypes[11]
+	mi := &file_weir_v1_generation_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1273,7 @@ func (x *ModerateRequest) String() string {
 func (*ModerateRequest) ProtoMessage() {}
 
 func (x *ModerateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_service_proto_msgTypes[11]
+	mi := &file_weir_v1_generation_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1286,7 @@ func (x *ModerateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModerateRequest.ProtoReflect.Descriptor instead.
 func (*ModerateRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ModerateRequest) GetTexts() []string {
@@ -1092,7 +1323,7 @@ type ModerateResponse struct {
 
 func (x *ModerateResponse) Reset() {
 	*x = ModerateResponse{}
-	mi := &file_weir_v1_generation_service_proto_msgTypes[12]
+	mi := &file_weir_v1_generation_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1335,7 @@ func (x *ModerateResponse) String() string {
 func (*ModerateResponse) ProtoMessage() {}
 
 func (x *ModerateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_service_proto_msgTypes[12]
+	mi := &file_weir_v1_generation_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1348,7 @@ func (x *ModerateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModerateResponse.ProtoReflect.Descriptor instead.
 func (*ModerateResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ModerateResponse) GetRequestId() string {
@@ -1152,7 +1383,7 @@ type Moderation struct {
 
 func (x *Moderation) Reset() {
 	*x = Moderation{}
-	mi := &file_weir_v1_generation_service_proto_msgTypes[13]
+	mi := &file_weir_v1_generation_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1395,7 @@ func (x *Moderation) String() string {
 func (*Moderation) ProtoMessage() {}
 
 func (x *Moderation) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_service_proto_msgTypes[13]
+	mi := &file_weir_v1_generation_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1408,7 @@ func (x *Moderation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moderation.ProtoReflect.Descriptor instead.
 func (*Moderation) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{13}
+	return file_weir_v1_generation_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Moderation) GetAction() Action {
@@ -1267,7 +1498,29 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\x04cost\x18\x02 \x01(\v2\r.weir.v1.CostB\x03\xe0A\x03R\x04cost\x121\n" +
 	"\bverdicts\x18\x03 \x03(\v2\x10.weir.v1.VerdictB\x03\xe0A\x03R\bverdicts\x12,\n" +
 	"\x06target\x18\x04 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\x12,\n" +
-	"\x06timing\x18\x05 \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing\"\xe9\x01\n" +
+	"\x06timing\x18\x05 \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing\"\xd9\x01\n" +
+	"\fEmbedRequest\x12#\n" +
+	"\x05model\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x120\n" +
+	"\x06inputs\x18\x02 \x03(\tB\x18\xe0A\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\x80\x10\"\br\x06\x10\x01(\x80\x80@R\x06inputs\x120\n" +
+	"\n" +
+	"dimensions\x18\x03 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\x80\x04(\x01H\x00R\n" +
+	"dimensions\x88\x01\x01\x121\n" +
+	"\acontext\x18\x04 \x01(\v2\x17.weir.v1.RequestContextR\acontextB\r\n" +
+	"\v_dimensions\"\xce\x02\n" +
+	"\rEmbedResponse\x12\"\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\x03\xe0A\x03R\trequestId\x127\n" +
+	"\n" +
+	"embeddings\x18\x02 \x03(\v2\x12.weir.v1.EmbeddingB\x03\xe0A\x03R\n" +
+	"embeddings\x12)\n" +
+	"\x05usage\x18\x03 \x01(\v2\x0e.weir.v1.UsageB\x03\xe0A\x03R\x05usage\x12&\n" +
+	"\x04cost\x18\x04 \x01(\v2\r.weir.v1.CostB\x03\xe0A\x03R\x04cost\x121\n" +
+	"\bverdicts\x18\x05 \x03(\v2\x10.weir.v1.VerdictB\x03\xe0A\x03R\bverdicts\x12,\n" +
+	"\x06target\x18\x06 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\x12,\n" +
+	"\x06timing\x18\a \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing\"C\n" +
+	"\tEmbedding\x12\x19\n" +
+	"\x05index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x05index\x12\x1b\n" +
+	"\x06values\x18\x02 \x03(\x02B\x03\xe0A\x03R\x06values\"\xe9\x01\n" +
 	"\x12CountTokensRequest\x12#\n" +
 	"\x05model\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12<\n" +
 	"\bmessages\x18\x02 \x03(\v2\x10.weir.v1.MessageB\x0e\xe0A\x02\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x12.\n" +
@@ -1299,10 +1552,11 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"TokenCount\x12\x1b\n" +
 	"\x17TOKEN_COUNT_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15TOKEN_COUNT_TOKENIZER\x10\x01\x12\x15\n" +
-	"\x11TOKEN_COUNT_BOUND\x10\x022\xcc\x03\n" +
+	"\x11TOKEN_COUNT_BOUND\x10\x022\xae\x04\n" +
 	"\x11GenerationService\x12n\n" +
 	"\bGenerate\x12\x18.weir.v1.GenerateRequest\x1a\x19.weir.v1.GenerateResponse\"-\xdaA\x0emodel,messages\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/weir/v1/generate\x12`\n" +
-	"\x0eStreamGenerate\x12\x18.weir.v1.GenerateRequest\x1a\x1f.weir.v1.StreamGenerateResponse\"\x11\xdaA\x0emodel,messages0\x01\x12~\n" +
+	"\x0eStreamGenerate\x12\x18.weir.v1.GenerateRequest\x1a\x1f.weir.v1.StreamGenerateResponse\"\x11\xdaA\x0emodel,messages0\x01\x12`\n" +
+	"\x05Embed\x12\x15.weir.v1.EmbedRequest\x1a\x16.weir.v1.EmbedResponse\"(\xdaA\fmodel,inputs\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/weir/v1/embed\x12~\n" +
 	"\vCountTokens\x12\x1b.weir.v1.CountTokensRequest\x1a\x1c.weir.v1.CountTokensResponse\"4\xdaA\x0emodel,messages\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/weir/v1/tokens:count\x90\x02\x01\x12e\n" +
 	"\bModerate\x12\x18.weir.v1.ModerateRequest\x1a\x19.weir.v1.ModerateResponse\"$\xdaA\x05texts\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/weir/v1/moderateB1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
@@ -1319,7 +1573,7 @@ func file_weir_v1_generation_service_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_generation_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_generation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_weir_v1_generation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_weir_v1_generation_service_proto_goTypes = []any{
 	(TokenCount)(0),                // 0: weir.v1.TokenCount
 	(*GenerateRequest)(nil),        // 1: weir.v1.GenerateRequest
@@ -1331,72 +1585,84 @@ var file_weir_v1_generation_service_proto_goTypes = []any{
 	(*ToolArguments)(nil),          // 7: weir.v1.ToolArguments
 	(*CandidateDoneEvent)(nil),     // 8: weir.v1.CandidateDoneEvent
 	(*CompletedEvent)(nil),         // 9: weir.v1.CompletedEvent
-	(*CountTokensRequest)(nil),     // 10: weir.v1.CountTokensRequest
-	(*CountTokensResponse)(nil),    // 11: weir.v1.CountTokensResponse
-	(*ModerateRequest)(nil),        // 12: weir.v1.ModerateRequest
-	(*ModerateResponse)(nil),       // 13: weir.v1.ModerateResponse
-	(*Moderation)(nil),             // 14: weir.v1.Moderation
-	(*Message)(nil),                // 15: weir.v1.Message
-	(*Tool)(nil),                   // 16: weir.v1.Tool
-	(*ToolChoice)(nil),             // 17: weir.v1.ToolChoice
-	(*GenerationConfig)(nil),       // 18: weir.v1.GenerationConfig
-	(*RequestContext)(nil),         // 19: weir.v1.RequestContext
-	(*Candidate)(nil),              // 20: weir.v1.Candidate
-	(*Usage)(nil),                  // 21: weir.v1.Usage
-	(*Cost)(nil),                   // 22: weir.v1.Cost
-	(*Verdict)(nil),                // 23: weir.v1.Verdict
-	(*Target)(nil),                 // 24: weir.v1.Target
-	(*Timing)(nil),                 // 25: weir.v1.Timing
-	(FinishReason)(0),              // 26: weir.v1.FinishReason
-	(*ResponseFormat)(nil),         // 27: weir.v1.ResponseFormat
-	(Action)(0),                    // 28: weir.v1.Action
+	(*EmbedRequest)(nil),           // 10: weir.v1.EmbedRequest
+	(*EmbedResponse)(nil),          // 11: weir.v1.EmbedResponse
+	(*Embedding)(nil),              // 12: weir.v1.Embedding
+	(*CountTokensRequest)(nil),     // 13: weir.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),    // 14: weir.v1.CountTokensResponse
+	(*ModerateRequest)(nil),        // 15: weir.v1.ModerateRequest
+	(*ModerateResponse)(nil),       // 16: weir.v1.ModerateResponse
+	(*Moderation)(nil),             // 17: weir.v1.Moderation
+	(*Message)(nil),                // 18: weir.v1.Message
+	(*Tool)(nil),                   // 19: weir.v1.Tool
+	(*ToolChoice)(nil),             // 20: weir.v1.ToolChoice
+	(*GenerationConfig)(nil),       // 21: weir.v1.GenerationConfig
+	(*RequestContext)(nil),         // 22: weir.v1.RequestContext
+	(*Candidate)(nil),              // 23: weir.v1.Candidate
+	(*Usage)(nil),                  // 24: weir.v1.Usage
+	(*Cost)(nil),                   // 25: weir.v1.Cost
+	(*Verdict)(nil),                // 26: weir.v1.Verdict
+	(*Target)(nil),                 // 27: weir.v1.Target
+	(*Timing)(nil),                 // 28: weir.v1.Timing
+	(FinishReason)(0),              // 29: weir.v1.FinishReason
+	(*ResponseFormat)(nil),         // 30: weir.v1.ResponseFormat
+	(Action)(0),                    // 31: weir.v1.Action
 }
 var file_weir_v1_generation_service_proto_depIdxs = []int32{
-	15, // 0: weir.v1.GenerateRequest.messages:type_name -> weir.v1.Message
-	16, // 1: weir.v1.GenerateRequest.tools:type_name -> weir.v1.Tool
-	17, // 2: weir.v1.GenerateRequest.tool_choice:type_name -> weir.v1.ToolChoice
-	18, // 3: weir.v1.GenerateRequest.config:type_name -> weir.v1.GenerationConfig
-	19, // 4: weir.v1.GenerateRequest.context:type_name -> weir.v1.RequestContext
-	20, // 5: weir.v1.GenerateResponse.candidates:type_name -> weir.v1.Candidate
-	21, // 6: weir.v1.GenerateResponse.usage:type_name -> weir.v1.Usage
-	22, // 7: weir.v1.GenerateResponse.cost:type_name -> weir.v1.Cost
-	23, // 8: weir.v1.GenerateResponse.verdicts:type_name -> weir.v1.Verdict
-	24, // 9: weir.v1.GenerateResponse.target:type_name -> weir.v1.Target
-	25, // 10: weir.v1.GenerateResponse.timing:type_name -> weir.v1.Timing
+	18, // 0: weir.v1.GenerateRequest.messages:type_name -> weir.v1.Message
+	19, // 1: weir.v1.GenerateRequest.tools:type_name -> weir.v1.Tool
+	20, // 2: weir.v1.GenerateRequest.tool_choice:type_name -> weir.v1.ToolChoice
+	21, // 3: weir.v1.GenerateRequest.config:type_name -> weir.v1.GenerationConfig
+	22, // 4: weir.v1.GenerateRequest.context:type_name -> weir.v1.RequestContext
+	23, // 5: weir.v1.GenerateResponse.candidates:type_name -> weir.v1.Candidate
+	24, // 6: weir.v1.GenerateResponse.usage:type_name -> weir.v1.Usage
+	25, // 7: weir.v1.GenerateResponse.cost:type_name -> weir.v1.Cost
+	26, // 8: weir.v1.GenerateResponse.verdicts:type_name -> weir.v1.Verdict
+	27, // 9: weir.v1.GenerateResponse.target:type_name -> weir.v1.Target
+	28, // 10: weir.v1.GenerateResponse.timing:type_name -> weir.v1.Timing
 	4,  // 11: weir.v1.StreamGenerateResponse.started:type_name -> weir.v1.StartedEvent
 	5,  // 12: weir.v1.StreamGenerateResponse.delta:type_name -> weir.v1.DeltaEvent
 	8,  // 13: weir.v1.StreamGenerateResponse.candidate_done:type_name -> weir.v1.CandidateDoneEvent
 	9,  // 14: weir.v1.StreamGenerateResponse.completed:type_name -> weir.v1.CompletedEvent
-	24, // 15: weir.v1.StartedEvent.target:type_name -> weir.v1.Target
+	27, // 15: weir.v1.StartedEvent.target:type_name -> weir.v1.Target
 	6,  // 16: weir.v1.DeltaEvent.tool_call:type_name -> weir.v1.ToolCallStart
 	7,  // 17: weir.v1.DeltaEvent.tool_arguments:type_name -> weir.v1.ToolArguments
-	26, // 18: weir.v1.CandidateDoneEvent.finish_reason:type_name -> weir.v1.FinishReason
-	21, // 19: weir.v1.CompletedEvent.usage:type_name -> weir.v1.Usage
-	22, // 20: weir.v1.CompletedEvent.cost:type_name -> weir.v1.Cost
-	23, // 21: weir.v1.CompletedEvent.verdicts:type_name -> weir.v1.Verdict
-	24, // 22: weir.v1.CompletedEvent.target:type_name -> weir.v1.Target
-	25, // 23: weir.v1.CompletedEvent.timing:type_name -> weir.v1.Timing
-	15, // 24: weir.v1.CountTokensRequest.messages:type_name -> weir.v1.Message
-	16, // 25: weir.v1.CountTokensRequest.tools:type_name -> weir.v1.Tool
-	27, // 26: weir.v1.CountTokensRequest.response_format:type_name -> weir.v1.ResponseFormat
-	0,  // 27: weir.v1.CountTokensResponse.count:type_name -> weir.v1.TokenCount
-	19, // 28: weir.v1.ModerateRequest.context:type_name -> weir.v1.RequestContext
-	14, // 29: weir.v1.ModerateResponse.results:type_name -> weir.v1.Moderation
-	28, // 30: weir.v1.Moderation.action:type_name -> weir.v1.Action
-	23, // 31: weir.v1.Moderation.verdicts:type_name -> weir.v1.Verdict
-	1,  // 32: weir.v1.GenerationService.Generate:input_type -> weir.v1.GenerateRequest
-	1,  // 33: weir.v1.GenerationService.StreamGenerate:input_type -> weir.v1.GenerateRequest
-	10, // 34: weir.v1.GenerationService.CountTokens:input_type -> weir.v1.CountTokensRequest
-	12, // 35: weir.v1.GenerationService.Moderate:input_type -> weir.v1.ModerateRequest
-	2,  // 36: weir.v1.GenerationService.Generate:output_type -> weir.v1.GenerateResponse
-	3,  // 37: weir.v1.GenerationService.StreamGenerate:output_type -> weir.v1.StreamGenerateResponse
-	11, // 38: weir.v1.GenerationService.CountTokens:output_type -> weir.v1.CountTokensResponse
-	13, // 39: weir.v1.GenerationService.Moderate:output_type -> weir.v1.ModerateResponse
-	36, // [36:40] is the sub-list for method output_type
-	32, // [32:36] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	29, // 18: weir.v1.CandidateDoneEvent.finish_reason:type_name -> weir.v1.FinishReason
+	24, // 19: weir.v1.CompletedEvent.usage:type_name -> weir.v1.Usage
+	25, // 20: weir.v1.CompletedEvent.cost:type_name -> weir.v1.Cost
+	26, // 21: weir.v1.CompletedEvent.verdicts:type_name -> weir.v1.Verdict
+	27, // 22: weir.v1.CompletedEvent.target:type_name -> weir.v1.Target
+	28, // 23: weir.v1.CompletedEvent.timing:type_name -> weir.v1.Timing
+	22, // 24: weir.v1.EmbedRequest.context:type_name -> weir.v1.RequestContext
+	12, // 25: weir.v1.EmbedResponse.embeddings:type_name -> weir.v1.Embedding
+	24, // 26: weir.v1.EmbedResponse.usage:type_name -> weir.v1.Usage
+	25, // 27: weir.v1.EmbedResponse.cost:type_name -> weir.v1.Cost
+	26, // 28: weir.v1.EmbedResponse.verdicts:type_name -> weir.v1.Verdict
+	27, // 29: weir.v1.EmbedResponse.target:type_name -> weir.v1.Target
+	28, // 30: weir.v1.EmbedResponse.timing:type_name -> weir.v1.Timing
+	18, // 31: weir.v1.CountTokensRequest.messages:type_name -> weir.v1.Message
+	19, // 32: weir.v1.CountTokensRequest.tools:type_name -> weir.v1.Tool
+	30, // 33: weir.v1.CountTokensRequest.response_format:type_name -> weir.v1.ResponseFormat
+	0,  // 34: weir.v1.CountTokensResponse.count:type_name -> weir.v1.TokenCount
+	22, // 35: weir.v1.ModerateRequest.context:type_name -> weir.v1.RequestContext
+	17, // 36: weir.v1.ModerateResponse.results:type_name -> weir.v1.Moderation
+	31, // 37: weir.v1.Moderation.action:type_name -> weir.v1.Action
+	26, // 38: weir.v1.Moderation.verdicts:type_name -> weir.v1.Verdict
+	1,  // 39: weir.v1.GenerationService.Generate:input_type -> weir.v1.GenerateRequest
+	1,  // 40: weir.v1.GenerationService.StreamGenerate:input_type -> weir.v1.GenerateRequest
+	10, // 41: weir.v1.GenerationService.Embed:input_type -> weir.v1.EmbedRequest
+	13, // 42: weir.v1.GenerationService.CountTokens:input_type -> weir.v1.CountTokensRequest
+	15, // 43: weir.v1.GenerationService.Moderate:input_type -> weir.v1.ModerateRequest
+	2,  // 44: weir.v1.GenerationService.Generate:output_type -> weir.v1.GenerateResponse
+	3,  // 45: weir.v1.GenerationService.StreamGenerate:output_type -> weir.v1.StreamGenerateResponse
+	11, // 46: weir.v1.GenerationService.Embed:output_type -> weir.v1.EmbedResponse
+	14, // 47: weir.v1.GenerationService.CountTokens:output_type -> weir.v1.CountTokensResponse
+	16, // 48: weir.v1.GenerationService.Moderate:output_type -> weir.v1.ModerateResponse
+	44, // [44:49] is the sub-list for method output_type
+	39, // [39:44] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_generation_service_proto_init() }
@@ -1421,15 +1687,16 @@ func file_weir_v1_generation_service_proto_init() {
 		(*DeltaEvent_ToolCall)(nil),
 		(*DeltaEvent_ToolArguments)(nil),
 	}
-	file_weir_v1_generation_service_proto_msgTypes[10].OneofWrappers = []any{}
+	file_weir_v1_generation_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_weir_v1_generation_service_proto_msgTypes[13].OneofWrappers = []any{}
+	file_weir_v1_generation_service_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_generation_service_proto_rawDesc), len(file_weir_v1_generation_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	GenerationService_Generate_FullMethodName       = "/weir.v1.GenerationService/Generate"
 	GenerationService_StreamGenerate_FullMethodName = "/weir.v1.GenerationService/StreamGenerate"
+	GenerationService_Embed_FullMethodName          = "/weir.v1.GenerationService/Embed"
 	GenerationService_CountTokens_FullMethodName    = "/weir.v1.GenerationService/CountTokens"
 	GenerationService_Moderate_FullMethodName       = "/weir.v1.GenerationService/Moderate"
 )
@@ -55,6 +56,13 @@ type GenerationServiceClient interface {
 	// output ends with ABORTED and must not be tried again blindly: it was
 	// charged for what it generated.
 	StreamGenerate(ctx context.Context, in *GenerateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamGenerateResponse], error)
+	// Gives a vector for each text. Each text is judged by the input rules as a
+	// user's message is; where one is blocked, none is sent. Vectors are not text:
+	// no output rule sees them, and no log keeps them.
+	//
+	// An answer has as many vectors as the request has texts, and can be large:
+	// 2048 vectors of 3072 numbers are 25 MB. Clients of gRPC have to allow that.
+	Embed(ctx context.Context, in *EmbedRequest, opts ...grpc.CallOption) (*EmbedResponse, error)
 	// Counts the tokens of an input for the first target of a model, and says how.
 	// Nothing is called, held or charged, and no policy changes the input.
 	//
@@ -106,6 +114,16 @@ func (c *generationServiceClient) StreamGenerate(ctx context.Context, in *Genera
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type GenerationService_StreamGenerateClient = grpc.ServerStreamingClient[StreamGenerateResponse]
 
+func (c *generationServiceClient) Embed(ctx context.Context, in *EmbedRequest, opts ...grpc.CallOption) (*EmbedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EmbedResponse)
+	err := c.cc.Invoke(ctx, GenerationService_Embed_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *generationServiceClient) CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CountTokensResponse)
@@ -156,6 +174,13 @@ type GenerationServiceServer interface {
 	// output ends with ABORTED and must not be tried again blindly: it was
 	// charged for what it generated.
 	StreamGenerate(*GenerateRequest, grpc.ServerStreamingServer[StreamGenerateResponse]) error
+	// Gives a vector for each text. Each text is judged by the input rules as a
+	// user's message is; where one is blocked, none is sent. Vectors are not text:
+	// no output rule sees them, and no log keeps them.
+	//
+	// An answer has as many vectors as the request has texts, and can be large:
+	// 2048 vectors of 3072 numbers are 25 MB. Clients of gRPC have to allow that.
+	Embed(context.Context, *EmbedRequest) (*EmbedResponse, error)
 	// Counts the tokens of an input for the first target of a model, and says how.
 	// Nothing is called, held or charged, and no policy changes the input.
 	//
@@ -183,6 +208,9 @@ func (UnimplementedGenerationServiceServer) Generate(context.Context, *GenerateR
 }
 func (UnimplementedGenerationServiceServer) StreamGenerate(*GenerateRequest, grpc.ServerStreamingServer[StreamGenerateResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamGenerate not implemented")
+}
+func (UnimplementedGenerationServiceServer) Embed(context.Context, *EmbedRequest) (*EmbedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Embed not implemented")
 }
 func (UnimplementedGenerationServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
@@ -240,6 +268,24 @@ func _GenerationService_StreamGenerate_Handler(srv interface{}, stream grpc.Serv
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type GenerationService_StreamGenerateServer = grpc.ServerStreamingServer[StreamGenerateResponse]
 
+func _GenerationService_Embed_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EmbedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GenerationServiceServer).Embed(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GenerationService_Embed_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GenerationServiceServer).Embed(ctx, req.(*EmbedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _GenerationService_CountTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CountTokensRequest)
 	if err := dec(in); err != nil {
@@ -286,6 +332,10 @@ var GenerationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Generate",
 			Handler:    _GenerationService_Generate_Handler,
+		},
+		{
+			MethodName: "Embed",
+			Handler:    _GenerationService_Embed_Handler,
 		},
 		{
 			MethodName: "CountTokens",

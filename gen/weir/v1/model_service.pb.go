@@ -192,7 +192,7 @@ func (x *ModelTarget) GetPrice() *ModelPrice {
 // anything is spent.
 type ModelCapabilities struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Most candidates of one call.
+	// Most candidates of one call. Zero means that it gives embeddings alone.
 	MaxCandidates int32 `protobuf:"varint,1,opt,name=max_candidates,json=maxCandidates,proto3" json:"max_candidates,omitempty"`
 	// Whether it takes tools.
 	Tools bool `protobuf:"varint,2,opt,name=tools,proto3" json:"tools,omitempty"`
@@ -207,7 +207,9 @@ type ModelCapabilities struct {
 	// Most tokens that one candidate can have. Absent where nobody knows.
 	MaxOutputTokens *int32 `protobuf:"varint,7,opt,name=max_output_tokens,json=maxOutputTokens,proto3,oneof" json:"max_output_tokens,omitempty"`
 	// Whether CountTokens is exact for it.
-	CountsTokens  bool `protobuf:"varint,8,opt,name=counts_tokens,json=countsTokens,proto3" json:"counts_tokens,omitempty"`
+	CountsTokens bool `protobuf:"varint,8,opt,name=counts_tokens,json=countsTokens,proto3" json:"counts_tokens,omitempty"`
+	// Whether it gives embeddings.
+	Embeddings    bool `protobuf:"varint,9,opt,name=embeddings,proto3" json:"embeddings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -294,6 +296,13 @@ func (x *ModelCapabilities) GetMaxOutputTokens() int32 {
 func (x *ModelCapabilities) GetCountsTokens() bool {
 	if x != nil {
 		return x.CountsTokens
+	}
+	return false
+}
+
+func (x *ModelCapabilities) GetEmbeddings() bool {
+	if x != nil {
+		return x.Embeddings
 	}
 	return false
 }
@@ -592,7 +601,7 @@ const file_weir_v1_model_service_proto_rawDesc = "" +
 	"\x05model\x18\x03 \x01(\tB\x03\xe0A\x03R\x05model\x12\x17\n" +
 	"\x04tags\x18\x04 \x03(\tB\x03\xe0A\x03R\x04tags\x12C\n" +
 	"\fcapabilities\x18\x05 \x01(\v2\x1a.weir.v1.ModelCapabilitiesB\x03\xe0A\x03R\fcapabilities\x12.\n" +
-	"\x05price\x18\x06 \x01(\v2\x13.weir.v1.ModelPriceB\x03\xe0A\x03R\x05price\"\xc2\x02\n" +
+	"\x05price\x18\x06 \x01(\v2\x13.weir.v1.ModelPriceB\x03\xe0A\x03R\x05price\"\xe7\x02\n" +
 	"\x11ModelCapabilities\x12*\n" +
 	"\x0emax_candidates\x18\x01 \x01(\x05B\x03\xe0A\x03R\rmaxCandidates\x12\x19\n" +
 	"\x05tools\x18\x02 \x01(\bB\x03\xe0A\x03R\x05tools\x12\x17\n" +
@@ -602,7 +611,10 @@ const file_weir_v1_model_service_proto_rawDesc = "" +
 	"\x04seed\x18\x05 \x01(\bB\x03\xe0A\x03R\x04seed\x12\x18\n" +
 	"\x05top_k\x18\x06 \x01(\bB\x03\xe0A\x03R\x04topK\x124\n" +
 	"\x11max_output_tokens\x18\a \x01(\x05B\x03\xe0A\x03H\x00R\x0fmaxOutputTokens\x88\x01\x01\x12(\n" +
-	"\rcounts_tokens\x18\b \x01(\bB\x03\xe0A\x03R\fcountsTokensB\x14\n" +
+	"\rcounts_tokens\x18\b \x01(\bB\x03\xe0A\x03R\fcountsTokens\x12#\n" +
+	"\n" +
+	"embeddings\x18\t \x01(\bB\x03\xe0A\x03R\n" +
+	"embeddingsB\x14\n" +
 	"\x12_max_output_tokens\"\xa7\x02\n" +
 	"\n" +
 	"ModelPrice\x12\x1d\n" +

@@ -84,6 +84,11 @@ type Profile struct {
 	// and CachedShare has no meaning. 0 is no such cache.
 	CacheTokens int
 
+	// Dimensions are the numbers of a vector of a model that gives embeddings, and
+	// nothing else; 0 is a model that answers. It is silent until
+	// TimeToFirstToken, and ContextTokens bounds each text.
+	Dimensions int
+
 	// Fault is how the model fails, FaultAfter the tokens before a stall or a
 	// cut, RetryAfter what an overloaded or limiting model asks for.
 	Fault      Fault
@@ -107,6 +112,8 @@ func (p Profile) Validate() error {
 		return fmt.Errorf("cached share is %v: write a share from 0 to 1", p.CachedShare)
 	case p.CacheTokens < 0:
 		return fmt.Errorf("cache tokens are %d: write a number above 0, or 0 for no cache", p.CacheTokens)
+	case p.Dimensions < 0:
+		return fmt.Errorf("dimensions are %d: write a number above 0, or 0 for a model that answers", p.Dimensions)
 	case p.FaultAfter < 0:
 		return fmt.Errorf("fault after %d tokens: it must not be negative", p.FaultAfter)
 	case p.RetryAfter < 0:
@@ -135,7 +142,7 @@ type Config struct {
 }
 
 // DefaultModels are the models that a simulator has where nothing else is
-// configured: sim-text behaves, the others fail as they are called.
+// configured: sim-text and sim-embed behave, the others fail as they are called.
 func DefaultModels() map[string]Profile {
 	lively := Profile{TimeToFirstToken: 20 * time.Millisecond, TokensPerSecond: 400, Jitter: 0.3}
 	failing := func(f Fault) Profile {
@@ -147,6 +154,7 @@ func DefaultModels() map[string]Profile {
 	overloaded.RetryAfter = 2 * time.Second
 	return map[string]Profile{
 		"sim-text":       lively,
+		"sim-embed":      {TimeToFirstToken: lively.TimeToFirstToken, Dimensions: 256},
 		"sim-error":      failing(FaultError),
 		"sim-overloaded": overloaded,
 		"sim-stall":      failing(FaultStall),
@@ -175,8 +183,8 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// A Backend serves simulated models. It is a backend.Backend and a
-// backend.Counter.
+// A Backend serves simulated models. It is a backend.Backend, a
+// backend.Counter and a backend.Embedder.
 type Backend struct {
 	models map[string]Profile
 	ended  func(string, Ending)
@@ -219,6 +227,9 @@ func (b *Backend) Models(context.Context) ([]string, error) {
 
 // Capabilities implements backend.Backend.
 func (b *Backend) Capabilities(model string) backend.Capabilities {
+	if b.models[model].Dimensions > 0 {
+		return backend.Capabilities{Embeds: true}
+	}
 	return backend.Capabilities{
 		Candidates:      MaxCandidates,
 		Seed:            true,
@@ -242,15 +253,12 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p, ok := b.models[req.Model]
-	if !ok {
-		return nil, &backend.Error{Class: backend.ModelMissing, Status: 404, Detail: fmt.Sprintf("the simulator has no model %q", req.Model)}
+	p, err := b.profile(req.Model)
+	if err != nil {
+		return nil, err
 	}
-	if b.behave != nil {
-		p = b.behave(req.Model, p)
-	}
-	if p.Fault == FaultRefused {
-		return nil, &backend.Error{Class: backend.Unreachable, Detail: "simulated refusal of the connection"}
+	if p.Dimensions > 0 {
+		return nil, &backend.Error{Class: backend.Rejected, Status: 400, Detail: fmt.Sprintf("the simulated model %q gives embeddings alone", req.Model)}
 	}
 	if err := check(req); err != nil {
 		return nil, &backend.Error{Class: backend.Rejected, Status: 400, Detail: err.Error()}
@@ -267,18 +275,42 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 		}
 		limit = min(limit, room)
 	}
-	switch p.Fault {
-	case FaultError:
-		b.book.open(req.RequestID).end(EndedFaulted, b.ended)
-		return nil, &backend.Error{Class: backend.Failed, Status: 500, Detail: "simulated failure before the first token"}
-	case FaultRateLimited:
-		b.book.open(req.RequestID).end(EndedFaulted, b.ended)
-		return nil, &backend.Error{Class: backend.RateLimited, Status: 429, Detail: "simulated rate limit", RetryAfter: p.RetryAfter}
-	case FaultOverloaded:
-		b.book.open(req.RequestID).end(EndedFaulted, b.ended)
-		return nil, &backend.Error{Class: backend.Overloaded, Status: 503, Detail: "simulated overload", RetryAfter: p.RetryAfter}
+	if err := b.fault(p, req.RequestID); err != nil {
+		return nil, err
 	}
 	return newStream(ctx, b, p, req, input, limit), nil
+}
+
+// profile is how a model behaves in a call.
+func (b *Backend) profile(model string) (Profile, error) {
+	p, ok := b.models[model]
+	if !ok {
+		return p, &backend.Error{Class: backend.ModelMissing, Status: 404, Detail: fmt.Sprintf("the simulator has no model %q", model)}
+	}
+	if b.behave != nil {
+		p = b.behave(model, p)
+	}
+	if p.Fault == FaultRefused {
+		return p, &backend.Error{Class: backend.Unreachable, Detail: "simulated refusal of the connection"}
+	}
+	return p, nil
+}
+
+// fault fails a call as its profile fails before it begins.
+func (b *Backend) fault(p Profile, requestID string) error {
+	var err *backend.Error
+	switch p.Fault {
+	case FaultError:
+		err = &backend.Error{Class: backend.Failed, Status: 500, Detail: "simulated failure before the first token"}
+	case FaultRateLimited:
+		err = &backend.Error{Class: backend.RateLimited, Status: 429, Detail: "simulated rate limit", RetryAfter: p.RetryAfter}
+	case FaultOverloaded:
+		err = &backend.Error{Class: backend.Overloaded, Status: 503, Detail: "simulated overload", RetryAfter: p.RetryAfter}
+	default:
+		return nil
+	}
+	b.book.open(requestID).end(EndedFaulted, b.ended)
+	return err
 }
 
 // check refuses what a real server refuses.
