@@ -54,7 +54,9 @@ type attempt struct {
 	input      tokens.Prompt // what we counted of the prompt
 }
 
-// run holds money, calls the target, relays its answer and settles.
+// run holds money, calls the target, relays its answer and settles. Of an
+// embedding it is the same, but for what is asked of the target and comes back:
+// see embed.go.
 func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) (err error) {
 	sign := errNotAsked // what the attempt tells of its target
 	defer func() { a.try.Done(a.gateway.Now(), sign) }()
@@ -85,7 +87,7 @@ func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) 
 
 	// 6 stream: from the backend through the gate and its screen to the caller.
 	a.asked = true
-	failure := a.relay(calling, &req)
+	failure := a.serve(calling, &req)
 	sign = failure
 	a.answer.Finish = a.finish
 	tried.FirstEvent, tried.End, tried.Finish = a.first, a.gateway.Now(), a.finish
@@ -115,10 +117,15 @@ func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) 
 func (a *attempt) fit(req *backend.Request, defaultMax int) error {
 	can := a.target.Backend.Capabilities(a.target.Model)
 	req.RequestID, req.Model = a.call.RequestID, a.target.Model
+	if a.call.Embedding != nil {
+		return a.fitEmbedding(can)
+	}
 	if req.Candidates == 0 {
 		req.Candidates = 1
 	}
 	switch {
+	case can.Candidates == 0:
+		return unsupported("model", fmt.Sprintf("model %q gives embeddings and no answers: ask it for those, or name another model", a.call.Model))
 	case req.Candidates > can.Candidates:
 		return unsupported("config.candidate_count", fmt.Sprintf("model %q gives at most %d candidates a call", a.call.Model, can.Candidates))
 	case req.Seed != nil && !can.Seed:
@@ -151,10 +158,13 @@ func (a *attempt) fit(req *backend.Request, defaultMax int) error {
 // hold claims the dearest outcome: the longest prompt that the text can be,
 // and all the output that was asked for.
 func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold, error) {
-	a.input = tokens.Input(a.target.Backend, a.target.Tokenizer, req)
+	a.input = a.count(req)
 	var most accounting.Usage
 	most.Set(accounting.Input, a.input.Most)
-	most.Set(accounting.Output, int64(*req.MaxOutputTokens)*int64(req.Candidates))
+	most.Set(accounting.Output, 0)
+	if req.MaxOutputTokens != nil {
+		most.Set(accounting.Output, int64(*req.MaxOutputTokens)*int64(req.Candidates))
+	}
 	most.Set(accounting.Requests, 1)
 
 	deadline, _ := ctx.Deadline()
@@ -222,11 +232,7 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 		}
 		switch event.Kind {
 		case backend.Started:
-			// No judge was asked about this name, so where one holds the answer back
-			// only the one we know ourselves may pass.
-			if a.rules.Clean(event.BackendModel) && (!a.rules.Holds() || event.BackendModel == a.target.Model) {
-				a.answer.Target.BackendModel = event.BackendModel
-			}
+			a.named(event.BackendModel)
 			continue
 		case backend.Used:
 			a.usage = event.Usage
@@ -302,6 +308,14 @@ func (a *attempt) next(ctx context.Context, p *pump) (backend.Event, error) {
 		case <-ctx.Done():
 			return backend.Event{}, ctx.Err()
 		}
+	}
+}
+
+// named takes the backend's name for the model. No judge was asked about it, so
+// where one holds the answer back only the name that we know ourselves may pass.
+func (a *attempt) named(model string) {
+	if a.rules.Clean(model) && (!a.rules.Holds() || model == a.target.Model) {
+		a.answer.Target.BackendModel = model
 	}
 }
 
@@ -444,7 +458,7 @@ func (a *attempt) blocked() bool {
 			return false
 		}
 	}
-	return true
+	return len(a.finish) > 0
 }
 
 // settle turns the hold into a ledger line. The provider's usage counts where

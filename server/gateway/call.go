@@ -21,6 +21,9 @@ type Call struct {
 	// Model is the name the caller uses for the model.
 	Model   string
 	Request backend.Request
+	// Embedding is set, by Embed, of a call that wants a vector of each of its
+	// messages and no answer to them.
+	Embedding *Embedding
 	// Labels, EndUser and Session are the caller's own words, for cost reports
 	// and policies.
 	Labels  map[string]string
@@ -103,8 +106,10 @@ type Answer struct {
 	Outcome  accounting.Outcome
 	// Finish says why each candidate ended; "" where it never did.
 	Finish []backend.FinishReason
-	Usage  accounting.Usage
-	Source accounting.Source
+	// Vectors are those of a call of Embed, in the order of its texts.
+	Vectors [][]float32
+	Usage   accounting.Usage
+	Source  accounting.Source
 	// OwnUsage is our own count, whoever counted Usage.
 	OwnUsage accounting.Usage
 	Cost     *accounting.Cost // nil where no price is known

@@ -41,6 +41,9 @@ const (
 	// marks around each of them and around a call or a result.
 	toolsAllowance = 512
 	partAllowance  = 32
+	// What an embedding model puts around a text: BERT's and its kin have a mark
+	// before and one behind it, and some servers a word such as "query: ".
+	textAllowance = 8
 )
 
 // The chat template in a count that is not exact: ChatML, as OpenAI's cookbook
@@ -102,6 +105,23 @@ func Input(b backend.Backend, k *bpe.Tokenizer, req *backend.Request) Prompt {
 			p.Most += partAllowance
 			p.addJSON(d)
 		}
+	}
+	return p
+}
+
+// Texts counts texts that a target is to embed. No chat template is around them.
+func Texts(b backend.Backend, k *bpe.Tokenizer, model string, texts []string) (p Prompt) {
+	counter, counts := b.(backend.Counter)
+	p.Exact = counts
+	for _, s := range texts {
+		if counts {
+			n := int64(counter.CountOutput(model, s))
+			p.Tokens += n
+			p.Most += n
+			continue
+		}
+		p.Most += textAllowance
+		p.add(k, s)
 	}
 	return p
 }
