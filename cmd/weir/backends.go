@@ -119,19 +119,19 @@ func (c BackendConfig) key() (credential.Key, error) {
 }
 
 // open makes the driver. This is the only place that knows which drivers there
-// are.
-func (c BackendConfig) open() (backend.Backend, error) {
+// are. Embedding are its models that give embeddings.
+func (c BackendConfig) open(embedding []string) (backend.Backend, error) {
 	key, err := c.key()
 	if err != nil {
 		return nil, err
 	}
 	switch c.Kind {
 	case "openai":
-		return openai.New(openai.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, Candidates: c.Candidates, LoadReports: c.Load.ORCA})
+		return openai.New(openai.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, Candidates: c.Candidates, LoadReports: c.Load.ORCA, Embedding: embedding})
 	case "anthropic":
 		return anthropic.New(anthropic.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key})
 	case "weir":
-		config := backendweir.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, Candidates: c.Candidates}
+		config := backendweir.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, Candidates: c.Candidates, Embedding: embedding}
 		if c.CA != "" {
 			pem, err := os.ReadFile(c.CA)
 			if err != nil {

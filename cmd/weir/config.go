@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -102,6 +103,9 @@ type ModelConfig struct {
 	Targets []TargetConfig `yaml:"targets"`
 	// Affinity says which calls go to the same target: session, prefix or none.
 	Affinity string `yaml:"affinity"`
+	// Embeds tells that the targets give embeddings, and no answers. The simulator
+	// knows that of its models itself.
+	Embeds bool `yaml:"embeds"`
 	// MaxOutputTokens is what a candidate may have where the caller sets no limit.
 	MaxOutputTokens int `yaml:"max_output_tokens"`
 }
@@ -248,7 +252,7 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 	fault := func(field, format string, args ...any) {
 		problems = append(problems, policy.Fault(nodeAt(root, field), field, format, args...))
 	}
-	backends := map[string]bool{}
+	backends, kinds := map[string]bool{}, map[string]string{}
 	if c.TLS != nil {
 		if field, problem := c.TLS.check(); field != "" {
 			fault("tls."+field, "%s", problem)
@@ -262,7 +266,7 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 		case backends[b.Name]:
 			fault(at+".name", "%q is taken by another backend: choose another name", b.Name)
 		}
-		backends[b.Name] = true
+		backends[b.Name], kinds[b.Name] = true, b.Kind
 		if field, problem := b.check(); field != "" {
 			fault(at+"."+field, "%s", problem)
 		}
@@ -298,6 +302,9 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 			at := fmt.Sprintf("%s.targets[%d]", at, j)
 			if !backends[t.Backend] {
 				fault(at+".backend", "there is no backend %q: add it under backends, or correct the name", t.Backend)
+			}
+			if m.Embeds && kinds[t.Backend] == "anthropic" {
+				fault(at+".backend", "a backend of kind anthropic gives no embeddings: name one of another kind")
 			}
 			if t.Weight != nil && (*t.Weight < 1 || *t.Weight > maxWeight) {
 				fault(at+".weight", "want a whole number from 1 to %d, got %d: to send it no calls, remove the target", maxWeight, *t.Weight)
@@ -370,13 +377,26 @@ func nodeAt(n *yaml.Node, path string) *yaml.Node {
 	return n
 }
 
+// embedding are the models of a backend that give embeddings, by its own names
+// for them.
+func (c *Config) embedding(backend string) (names []string) {
+	for _, m := range c.Models {
+		for _, t := range m.Targets {
+			if m.Embeds && t.Backend == backend {
+				names = append(names, cmp.Or(t.Model, m.Name))
+			}
+		}
+	}
+	return names
+}
+
 // router makes the drivers and the models. What old knows of targets goes on; it
 // may be nil.
 func (c *Config) router(old *route.Router) (*route.Router, error) {
 	backends := map[string]backend.Backend{}
 	configs := map[string]BackendConfig{}
 	for _, b := range c.Backends {
-		made, err := b.open()
+		made, err := b.open(c.embedding(b.Name))
 		if err != nil {
 			return nil, err
 		}

@@ -29,6 +29,12 @@ currency: USD
 effective: 2026-01-01
 per_million: {input: 0.50, output: 1.50}
 ---
+kind: Price
+model: sim-embed
+currency: USD
+effective: 2026-01-01
+per_million: {input: 0.02}
+---
 ` + guard.DefaultPolicy
 
 // firstKeys makes the platform's key where the store has none, and the tenant

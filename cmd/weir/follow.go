@@ -23,7 +23,8 @@ const scope = "github.com/weir-gateway/weir"
 
 // telemetry follows calls for OpenTelemetry. Names are those of its conventions
 // for generative AI (github.com/open-telemetry/semantic-conventions-genai,
-// docs/gen-ai/client-inference.md as of commit 024a4f9, status Development) and
+// docs/gen-ai/client-inference.md as of commit 024a4f9 and client-embeddings.md
+// as of 88eccb1, status Development) and
 // for RPC and HTTP; what they have no name for begins with weir. It is a
 // gateway.Follower.
 //
@@ -34,6 +35,7 @@ type telemetry struct {
 	close  func()
 
 	duration, firstChunk metric.Float64Histogram
+	embedDuration        metric.Float64Histogram
 	tokens               map[string]metric.Int64Counter // by the names that counted gives
 	charge, providerCost metric.Int64Counter
 }
@@ -48,6 +50,7 @@ func newTelemetry(tracer trace.Tracer, meter metric.Meter) (*telemetry, error) {
 		name, what string
 	}{
 		{&t.duration, "gen_ai.client.inference.duration", "Time from a request to a backend to the end of its answer."},
+		{&t.embedDuration, "gen_ai.client.embeddings.duration", "Time from a request for embeddings to a backend to its answer."},
 		{&t.firstChunk, "gen_ai.client.inference.time_to_first_chunk", "Time from a request to a backend to the first it said."},
 	} {
 		var err error
@@ -159,12 +162,16 @@ func (t *telemetry) stage(ctx context.Context, name string) (context.Context, fu
 // Attempt implements gateway.Follower.
 func (t *telemetry) Attempt(ctx context.Context, call *gateway.Call, try gateway.Try) (context.Context, func(gateway.Tried)) {
 	start := time.Now()
+	operation, duration := "chat", t.duration
+	if call.Embedding != nil {
+		operation, duration = "embeddings", t.embedDuration
+	}
 	who := []attribute.KeyValue{
-		attribute.String("gen_ai.operation.name", "chat"),
+		attribute.String("gen_ai.operation.name", operation),
 		attribute.String("gen_ai.provider.name", try.Target.Kind),
 		attribute.String("gen_ai.request.model", try.Target.Model),
 	}
-	ctx, span := t.tracer.Start(ctx, "chat "+try.Target.Model, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(start), trace.WithAttributes(who...))
+	ctx, span := t.tracer.Start(ctx, operation+" "+try.Target.Model, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(start), trace.WithAttributes(who...))
 	if span.IsRecording() {
 		span.SetAttributes(asked(call, try)...)
 	}
@@ -172,7 +179,7 @@ func (t *telemetry) Attempt(ctx context.Context, call *gateway.Call, try gateway
 	traceContext.Inject(ctx, carried)
 	try.Request.TraceContext = carried
 	return ctx, func(tried gateway.Tried) {
-		t.measure(ctx, who, start, tried)
+		t.measure(ctx, who, duration, start, tried)
 		if span.IsRecording() {
 			span.SetAttributes(answered(start, tried)...)
 			if name := failure(tried); name != "" {
@@ -203,11 +210,15 @@ func failure(tried gateway.Tried) string {
 func asked(call *gateway.Call, try gateway.Try) []attribute.KeyValue {
 	r := try.Request
 	all := []attribute.KeyValue{
-		attribute.Bool("gen_ai.request.stream", true), // always, so that it can be cut
 		attribute.String("weir.request_id", call.RequestID),
 		attribute.String("weir.model", call.Model),
 		attribute.String("weir.backend", try.Target.Name),
 		attribute.Int("weir.attempt", try.Number),
+	}
+	if e := call.Embedding; e == nil {
+		all = append(all, attribute.Bool("gen_ai.request.stream", true)) // always, so that it can be cut
+	} else if e.Dimensions != nil {
+		all = append(all, attribute.Int("gen_ai.embeddings.dimension.count", *e.Dimensions))
 	}
 	if r.Candidates > 1 {
 		all = append(all, attribute.Int("gen_ai.request.choice.count", r.Candidates))
@@ -287,7 +298,7 @@ func counted(u accounting.Usage) (all []quantity) {
 }
 
 // measure counts an attempt in the metrics.
-func (t *telemetry) measure(ctx context.Context, who []attribute.KeyValue, start time.Time, tried gateway.Tried) {
+func (t *telemetry) measure(ctx context.Context, who []attribute.KeyValue, duration metric.Float64Histogram, start time.Time, tried gateway.Tried) {
 	with := func(more ...attribute.KeyValue) metric.MeasurementOption {
 		return metric.WithAttributes(append(who[:len(who):len(who)], more...)...)
 	}
@@ -295,7 +306,7 @@ func (t *telemetry) measure(ctx context.Context, who []attribute.KeyValue, start
 	if name := failure(tried); name != "" {
 		timed = with(errorType(name))
 	}
-	t.duration.Record(ctx, end(tried).Sub(start).Seconds(), timed)
+	duration.Record(ctx, end(tried).Sub(start).Seconds(), timed)
 	if !tried.FirstEvent.IsZero() {
 		t.firstChunk.Record(ctx, tried.FirstEvent.Sub(start).Seconds(), with())
 	}

@@ -81,7 +81,7 @@ func modelResultOf(m *weirv1.Model) modelResult {
 		for _, c := range []struct {
 			is   bool
 			word string
-		}{{can.GetTools(), "tools"}, {can.GetJson(), "json"}, {can.GetJsonSchema(), "json-schema"}, {can.GetSeed(), "seed"}, {can.GetTopK(), "top-k"}, {can.GetCountsTokens(), "counts-tokens"}} {
+		}{{can.GetTools(), "tools"}, {can.GetJson(), "json"}, {can.GetJsonSchema(), "json-schema"}, {can.GetSeed(), "seed"}, {can.GetTopK(), "top-k"}, {can.GetCountsTokens(), "counts-tokens"}, {can.GetEmbeddings(), "embeddings"}} {
 			if c.is {
 				target.Can = append(target.Can, c.word)
 			}

@@ -15,7 +15,7 @@ type Config struct {
 	// Name is how errors call the server.
 	Name string
 	// URL is where its API begins, such as https://api.openai.com/v1. The
-	// driver adds /chat/completions and /models.
+	// driver adds /chat/completions, /embeddings and /models.
 	URL string
 	// Key is sent as the bearer token. Empty sends none.
 	Key string
@@ -39,6 +39,8 @@ type Config struct {
 	// LoadReports asks the server to say with each answer how busy it is, as vLLM
 	// and Triton can (ORCA).
 	LoadReports bool
+	// Embedding are the models that give embeddings, and no answers.
+	Embedding []string
 	// Quirks are the ways in which the server differs from the others.
 	Quirks Quirks
 }

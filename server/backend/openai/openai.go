@@ -1,9 +1,9 @@
 // Package openai is the driver for servers that speak OpenAI's HTTP API: chat
-// completions with server-sent events. OpenAI, vLLM, SGLang, llama.cpp, Ollama
+// completions with server-sent events, and embeddings. OpenAI, vLLM, SGLang, llama.cpp, Ollama
 // and most clouds do. It turns the neutral form of a call into that wire and
 // back; it knows no caller, no price and no policy, and it keeps nothing.
 //
-// Every call is streamed and asks for its usage, also where the caller wants
+// Every chat is streamed and asks for its usage, also where the caller wants
 // one whole answer: so calls can be cut, metered and cancelled alike.
 //
 // Only fields that are known here are read. What a server adds in fields of
@@ -75,8 +75,11 @@ func (b *Backend) Close() error {
 }
 
 // Capabilities implements backend.Backend. The driver does not know the
-// server's models apart.
-func (b *Backend) Capabilities(string) backend.Capabilities {
+// server's models apart, but for those that it was told embed.
+func (b *Backend) Capabilities(model string) backend.Capabilities {
+	if slices.Contains(b.config.Embedding, model) {
+		return backend.Capabilities{Embeds: true}
+	}
 	return backend.Capabilities{
 		Candidates:      b.config.Candidates,
 		Seed:            !b.config.Quirks.NoSeed,
@@ -102,14 +105,19 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 	if err != nil {
 		return nil, &backend.Error{Class: backend.Rejected, Detail: b.config.Name + ": request cannot be written as JSON", Err: err}
 	}
+	return b.client.Stream(ctx, "/chat/completions", body, headerOf(req.RequestID, req.TraceContext), newDecoder(max(1, req.Candidates), b.client.Secrets))
+}
+
+// headerOf is what a call carries beside its body.
+func headerOf(requestID string, traceContext map[string]string) http.Header {
 	header := http.Header{}
-	if req.RequestID != "" {
-		header.Set("X-Request-Id", req.RequestID)
+	if requestID != "" {
+		header.Set("X-Request-Id", requestID)
 	}
-	for name, value := range req.TraceContext {
+	for name, value := range traceContext {
 		header.Set(name, value)
 	}
-	return b.client.Stream(ctx, "/chat/completions", body, header, newDecoder(max(1, req.Candidates), b.client.Secrets))
+	return header
 }
 
 // Models lists the names of the server's models, sorted.

@@ -33,6 +33,8 @@ type Config struct {
 	Candidates int
 	// MaxOutputTokens is the most that one candidate can have. 0 is unknown.
 	MaxOutputTokens int
+	// Embedding are the models that give embeddings, and no answers.
+	Embedding []string
 }
 
 // Validate names the first field that makes no sense.

@@ -3,7 +3,7 @@
 // into that wire and back; it knows no caller, no price and no policy, and it
 // keeps nothing.
 //
-// Every call is streamed, also where the caller wants one whole answer: so calls
+// Every chat is streamed, also where the caller wants one whole answer: so calls
 // can be cut, metered and cancelled alike.
 //
 // What passes inwards is the request, its deadline, its cancellation and the id
@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"net/url"
 	"runtime"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -91,8 +92,12 @@ func (b *Backend) String() string { return b.config.String() }
 func (b *Backend) Close() error { return b.conn.Close() }
 
 // Capabilities implements backend.Backend. What stands behind a model of the
-// server is not known here; the server refuses by name what that cannot do.
-func (b *Backend) Capabilities(string) backend.Capabilities {
+// server is not known here, but for the models that were said to embed; the
+// server refuses by name what that cannot do.
+func (b *Backend) Capabilities(model string) backend.Capabilities {
+	if slices.Contains(b.config.Embedding, model) {
+		return backend.Capabilities{Embeds: true}
+	}
 	return backend.Capabilities{
 		Candidates:      b.config.Candidates,
 		Seed:            true,
@@ -115,25 +120,36 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 		return nil, &backend.Error{Class: backend.Rejected,
 			Detail: fmt.Sprintf("%s: %d candidates are wanted and the configuration allows %d", b.config.Name, req.Candidates, b.config.Candidates)}
 	}
-	key, err := b.key(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	s, err := b.call(ctx, req, key)
-	if b.config.KeyFrom != nil && err != nil && backend.ClassOf(err) == backend.Credentials {
-		// Where there is a newer key, the server is asked once more.
-		newer, failed := b.key(ctx, key)
-		if failed != nil {
-			return nil, failed
-		}
-		if newer != key {
-			s, err = b.call(ctx, req, newer)
-		}
-	}
+	var s *stream
+	err := b.keyed(ctx, func(key string) (err error) {
+		s, err = b.call(ctx, req, key)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// keyed calls with the key. Where that is refused and there is a newer one, the
+// server is asked once more.
+func (b *Backend) keyed(ctx context.Context, call func(key string) error) error {
+	key, err := b.key(ctx, "")
+	if err != nil {
+		return err
+	}
+	err = call(key)
+	if b.config.KeyFrom == nil || err == nil || backend.ClassOf(err) != backend.Credentials {
+		return err
+	}
+	newer, failed := b.key(ctx, key)
+	if failed != nil {
+		return failed
+	}
+	if newer != key {
+		err = call(newer)
+	}
+	return err
 }
 
 // key is the key to send, after one that was refused.
@@ -153,7 +169,7 @@ func (b *Backend) key(ctx context.Context, refused string) (string, error) {
 }
 
 func (b *Backend) call(ctx context.Context, req *backend.Request, key string) (*stream, error) {
-	own, cancel := context.WithCancel(b.outgoing(ctx, req, key))
+	own, cancel := context.WithCancel(b.outgoing(ctx, req.RequestID, req.TraceContext, key))
 	s := &stream{ctx: ctx, cancel: cancel, backend: b, candidates: make([]candidate, max(1, req.Candidates))}
 	var err error
 	if s.wire, err = b.client.StreamGenerate(own, encode(req)); err == nil {
@@ -170,16 +186,16 @@ func (b *Backend) call(ctx context.Context, req *backend.Request, key string) (*
 
 // outgoing is a context with the metadata of a call, and with none that another
 // part of the program may have left there.
-func (b *Backend) outgoing(ctx context.Context, req *backend.Request, key string) context.Context {
+func (b *Backend) outgoing(ctx context.Context, requestID string, traceContext map[string]string, key string) context.Context {
 	md := metadata.MD{}
 	if key != "" {
 		md.Set("authorization", "Bearer "+key)
 	}
-	if req.RequestID != "" {
-		md.Set("x-request-id", req.RequestID)
+	if requestID != "" {
+		md.Set("x-request-id", requestID)
 	}
 	md.Set(load.Ask, "bin")
-	for name, value := range req.TraceContext {
+	for name, value := range traceContext {
 		md.Set(name, value)
 	}
 	return metadata.NewOutgoingContext(ctx, md)

@@ -1,5 +1,5 @@
 // Package openai is the face that OpenAI's SDKs and everything built on them
-// can talk to unmodified: chat completions, streamed or whole, moderations and the
+// can talk to unmodified: chat completions, streamed or whole, embeddings, moderations and the
 // list of models. It turns OpenAI's JSON into the neutral form and back. What it cannot
 // carry, such as images or audio, it refuses by name, since an answer to half
 // of a request is worse than none; what it does not know it ignores, since
@@ -55,6 +55,7 @@ func New(c Config) http.Handler {
 		handle       func(w http.ResponseWriter, r *http.Request) error
 	}{
 		{http.MethodPost, "/v1/chat/completions", s.chat},
+		{http.MethodPost, "/v1/embeddings", s.embed},
 		{http.MethodPost, "/v1/moderations", s.moderate},
 		{http.MethodGet, "/v1/models", s.models},
 		{http.MethodGet, "/v1/models/{id...}", s.model},
@@ -77,7 +78,7 @@ func New(c Config) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, &httpError{
 			status: http.StatusNotFound, code: "unknown_url",
-			error: face.Invalid("", "there is nothing at this path: this Weir has POST /v1/chat/completions, POST /v1/moderations, GET /v1/models and GET /v1/models/{id}; check the base URL, which ends in /v1"),
+			error: face.Invalid("", "there is nothing at this path: this Weir has POST /v1/chat/completions, POST /v1/embeddings, POST /v1/moderations, GET /v1/models and GET /v1/models/{id}; check the base URL, which ends in /v1"),
 		})
 	})
 	return c.Chain.HTTP(writeError)(mux)
@@ -134,11 +135,15 @@ func (s *server) whole(w http.ResponseWriter, ctx context.Context, call *gateway
 	if err != nil {
 		return err
 	}
+	tellCost(w, answer)
+	return writeJSON(w, http.StatusOK, completionOf(answer, said.Candidates()))
+}
+
+func tellCost(w http.ResponseWriter, answer *gateway.Answer) {
 	if cost := answer.Cost; cost != nil {
 		w.Header().Set("x-weir-cost", cost.Charge.Decimal())
 		w.Header().Set("x-weir-cost-currency", cost.Charge.Currency)
 	}
-	return writeJSON(w, http.StatusOK, completionOf(answer, said.Candidates()))
 }
 
 // stream answers as the text is released.

@@ -173,15 +173,7 @@ var toolModes = map[weirv1.ToolChoice_Mode]backend.ToolMode{
 
 // callOf reads a request that the proto file has checked.
 func callOf(ctx context.Context, req *weirv1.GenerateRequest) (*gateway.Call, error) {
-	headers, _ := metadata.FromIncomingContext(ctx)
-	about := req.GetContext()
-	most, err := maxCost(about.GetMaxCost())
-	if err != nil {
-		return nil, err
-	}
-	call, err := face.NewCall(ctx, headers, face.About{
-		Labels: about.GetLabels(), EndUser: about.GetEndUser(), Session: about.GetSession(), MaxCost: most,
-	})
+	call, err := newCall(ctx, req.GetContext())
 	if err != nil {
 		return nil, err
 	}
@@ -190,6 +182,18 @@ func callOf(ctx context.Context, req *weirv1.GenerateRequest) (*gateway.Call, er
 		return nil, err
 	}
 	return call, face.CheckTools(&call.Request)
+}
+
+// newCall starts a call of which a request says this.
+func newCall(ctx context.Context, about *weirv1.RequestContext) (*gateway.Call, error) {
+	headers, _ := metadata.FromIncomingContext(ctx)
+	most, err := maxCost(about.GetMaxCost())
+	if err != nil {
+		return nil, err
+	}
+	return face.NewCall(ctx, headers, face.About{
+		Labels: about.GetLabels(), EndUser: about.GetEndUser(), Session: about.GetSession(), MaxCost: most,
+	})
 }
 
 // maxCost reads what the caller lets a call cost; the proto file has checked

@@ -90,7 +90,7 @@ func capabilities(t route.Target) *weirv1.ModelCapabilities {
 	can := t.Backend.Capabilities(t.Model)
 	_, counts := t.Backend.(backend.Counter)
 	out := &weirv1.ModelCapabilities{
-		MaxCandidates: int32(can.Candidates), Tools: can.Tools, Json: can.JSON, JsonSchema: can.Schema, Seed: can.Seed, TopK: can.TopK, CountsTokens: counts,
+		MaxCandidates: int32(can.Candidates), Tools: can.Tools, Json: can.JSON, JsonSchema: can.Schema, Seed: can.Seed, TopK: can.TopK, CountsTokens: counts, Embeddings: can.Embeds,
 	}
 	if can.MaxOutputTokens > 0 {
 		out.MaxOutputTokens = proto.Int32(int32(can.MaxOutputTokens))

@@ -22,7 +22,7 @@ type validation struct{ protovalidate.Validator }
 // not wait for it.
 func newValidation() (validation, error) {
 	v, err := protovalidate.New(protovalidate.WithMessages(
-		&weirv1.GenerateRequest{}, &weirv1.CountTokensRequest{}, &weirv1.ModerateRequest{}, &weirv1.ApplyDocumentsRequest{}, &weirv1.QueryCostsRequest{}, &weirv1.CreateKeyRequest{},
+		&weirv1.GenerateRequest{}, &weirv1.EmbedRequest{}, &weirv1.CountTokensRequest{}, &weirv1.ModerateRequest{}, &weirv1.ApplyDocumentsRequest{}, &weirv1.QueryCostsRequest{}, &weirv1.CreateKeyRequest{},
 		&weirv1.GetTenantRequest{}, &weirv1.ListTenantsRequest{}, &weirv1.GetProjectRequest{}, &weirv1.ListProjectsRequest{},
 		&weirv1.GetKeyRequest{}, &weirv1.ListKeysRequest{}, &weirv1.RevokeKeyRequest{}, &weirv1.RotateKeyRequest{}, &weirv1.ListAuditEventsRequest{}, &weirv1.ListBackendsRequest{},
 		&weirv1.GetPolicyRequest{}, &weirv1.ListPoliciesRequest{}, &weirv1.DeletePolicyRequest{}, &weirv1.ExplainPolicyRequest{},
