@@ -1,6 +1,6 @@
 // Package backendtest is the contract of package backend as a suite that every
 // driver runs, against a server that works: a real one, or a real small one on
-// the simulator. It knows no driver and no wire.
+// the simulator. It knows no other driver and no wire.
 package backendtest
 
 import (
@@ -42,6 +42,8 @@ type Harness struct {
 	// Heard is a request as the server understands it, where the wire says more
 	// or less of it than the neutral form. Nil: it says all.
 	Heard func(backend.Request) backend.Request
+	// Embedding is set where the driver embeds.
+	Embedding *Embedding
 	// Ended waits until the server has ended the call of a request id because
 	// its caller had gone. Nil: the server cannot be watched.
 	Ended func(ctx context.Context, requestID string) error
@@ -129,6 +131,11 @@ func cases(h Harness) map[string]func(*run) {
 		all["parameters"] = (*run).parameters
 		all["tools"] = (*run).tools
 		all["format"] = (*run).format
+	}
+	if h.Embedding != nil {
+		all["embed"] = (*run).embed
+		all["embed failures"] = (*run).embedFailures
+		all["embed cancel"] = (*run).embedCancel
 	}
 	if h.Cuts != "" {
 		all["break"] = (*run).breakOff

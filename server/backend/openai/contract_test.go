@@ -16,7 +16,7 @@ import (
 const testKey = "sk-test-0123456789abcdef"
 
 // serve starts a server on the simulator, and a driver for it.
-func serve(t *testing.T, w wire, tls bool) (*openai.Backend, *simulator.Backend, *backendtest.Endings) {
+func serve(t *testing.T, w wire, tls bool) (*openai.Backend, *simulator.Backend, *backendtest.Endings, <-chan struct{}) {
 	t.Helper()
 	var ended backendtest.Endings
 	models := simulator.DefaultModels()
@@ -25,7 +25,9 @@ func serve(t *testing.T, w wire, tls bool) (*openai.Backend, *simulator.Backend,
 		models[name] = p
 	}
 	models["sim-small"] = simulator.Profile{ContextTokens: 10}
-	sim, err := simulator.New(simulator.Config{Models: models, Ended: func(id string, how simulator.Ending) { ended.Tell(id, how == simulator.EndedCancelled) }})
+	backendtest.EmbeddingModels(models)
+	behave, began := backendtest.Stalling()
+	sim, err := simulator.New(simulator.Config{Models: models, Behave: behave, Ended: func(id string, how simulator.Ending) { ended.Tell(id, how == simulator.EndedCancelled) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +40,7 @@ func serve(t *testing.T, w wire, tls bool) (*openai.Backend, *simulator.Backend,
 		s.Start()
 	}
 	t.Cleanup(s.Close)
-	b, err := openai.New(openai.Config{Name: "sim", URL: s.URL + "/v1/", Key: testKey, Candidates: 8})
+	b, err := openai.New(openai.Config{Name: "sim", URL: s.URL + "/v1/", Key: testKey, Candidates: 8, Embedding: backendtest.EmbeddingNames()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +48,7 @@ func serve(t *testing.T, w wire, tls bool) (*openai.Backend, *simulator.Backend,
 		openai.Trust(b, s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs)
 	}
 	t.Cleanup(func() { b.Close() })
-	return b, sim, &ended
+	return b, sim, &ended, began
 }
 
 func TestContract(t *testing.T) {
@@ -55,7 +57,7 @@ func TestContract(t *testing.T) {
 		tls bool
 	}{
 		"plain":        {},
-		"http2":        {tls: true},
+		"http2":        {tls: true, wire: wire{base64: true}},
 		"openai":       {wire: wire{roleChunk: true, nulls: true}},
 		"vllm":         {wire: wire{roleChunk: true, usageEvery: true, reasoningName: "reasoning"}},
 		"crlf":         {wire: wire{newline: "\r\n", comments: true}},
@@ -70,7 +72,7 @@ func TestContract(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			backendtest.Run(t, func(t *testing.T) backendtest.Harness {
-				b, sim, ended := serve(t, w.wire, w.tls)
+				b, sim, ended, began := serve(t, w.wire, w.tls)
 				return backendtest.Harness{
 					Backend: b, Model: "sim-text", Simulated: sim, Stalls: "sim-stall", Cuts: "sim-cut",
 					Fails: map[string]backend.Class{
@@ -79,7 +81,8 @@ func TestContract(t *testing.T) {
 						"sim-small":      backend.ContextExceeded,
 						"no-such-model":  backend.ModelMissing,
 					},
-					Ended: ended.Await,
+					Embedding: &backendtest.Embedding{Began: began},
+					Ended:     ended.Await,
 				}
 			})
 		})
@@ -87,7 +90,7 @@ func TestContract(t *testing.T) {
 }
 
 func TestModels(t *testing.T) {
-	b, sim, _ := serve(t, wire{}, false)
+	b, sim, _, _ := serve(t, wire{}, false)
 	got, err := b.Models(context.Background())
 	want, _ := sim.Models(context.Background())
 	if err != nil || !slices.Equal(got, want) {

@@ -43,6 +43,7 @@ type wire struct {
 	events        bool   // event and id lines
 	pieces        int    // bytes that are written at once, 0 for all
 	both          bool   // reasoning under both names
+	base64        bool   // vectors in base64, whatever was asked for
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -63,6 +64,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(list)
 	case "/v1/chat/completions":
 		s.chat(w, r)
+	case "/v1/embeddings":
+		s.embed(w, r)
 	default:
 		http.NotFound(w, r)
 	}

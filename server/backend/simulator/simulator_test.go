@@ -52,7 +52,9 @@ func TestContract(t *testing.T) {
 			models[name] = p
 		}
 		models["sim-small"] = simulator.Profile{ContextTokens: 10}
-		b, err := simulator.New(simulator.Config{Models: models, Ended: ended.tell})
+		backendtest.EmbeddingModels(models)
+		behave, began := backendtest.Stalling()
+		b, err := simulator.New(simulator.Config{Models: models, Ended: ended.tell, Behave: behave})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +66,8 @@ func TestContract(t *testing.T) {
 				"sim-small":      backend.ContextExceeded,
 				"no-such-model":  backend.ModelMissing,
 			},
-			Ended: ended.await,
+			Embedding: &backendtest.Embedding{Began: began},
+			Ended:     ended.await,
 		}
 	})
 }

@@ -69,12 +69,14 @@ func TestContract(t *testing.T) {
 					models[name] = p
 				}
 				models["sim-small"] = simulator.Profile{ContextTokens: 10}
-				sim, err := simulator.New(simulator.Config{Models: models, Ended: func(id string, how simulator.Ending) { ended.Tell(id, how == simulator.EndedCancelled) }})
+				backendtest.EmbeddingModels(models)
+				behave, began := backendtest.Stalling()
+				sim, err := simulator.New(simulator.Config{Models: models, Behave: behave, Ended: func(id string, how simulator.Ending) { ended.Tell(id, how == simulator.EndedCancelled) }})
 				if err != nil {
 					t.Fatal(err)
 				}
 				return backendtest.Harness{
-					Backend: listen(t, &server{sim: sim, key: testKey, wire: w.wire}, w.tls, nil),
+					Backend: listen(t, &server{sim: sim, key: testKey, wire: w.wire}, w.tls, func(c *weir.Config) { c.Embedding = backendtest.EmbeddingNames() }),
 					Model:   "sim-text", Simulated: sim, Stalls: "sim-stall", Cuts: "sim-cut",
 					Fails: map[string]backend.Class{
 						"sim-error":      backend.Failed,
@@ -82,7 +84,8 @@ func TestContract(t *testing.T) {
 						"sim-small":      backend.ContextExceeded,
 						"no-such-model":  backend.ModelMissing,
 					},
-					Ended: ended.Await,
+					Embedding: &backendtest.Embedding{Began: began},
+					Ended:     ended.Await,
 				}
 			})
 		})
