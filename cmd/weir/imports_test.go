@@ -43,6 +43,7 @@ var mayImport = map[string][]string{
 	"server/backend/openai":          {"server/backend", "accounting", "server/backend/httpstream", "server/backend/credential", "server/backend/load"},
 	"server/backend/anthropic":       {"server/backend", "accounting", "server/backend/httpstream", "server/backend/credential"},
 	"server/backend/weir":            {"server/backend", "accounting", "server/backend/credential", "server/backend/load", "gen/weir/v1"}, // its vendor's wire is our own
+	"server/backend/backendtest":     {"server/backend", "accounting", "server/backend/simulator"},                                        // the models that its cases of embeddings ask
 	"server/tokens":                  {"server/backend", "server/tokens/bpe"},
 	"server/tokens/bpe":              {}, // a tokenizer knows no call
 	"server/tokens/bpe/vocabularies": {},

@@ -53,6 +53,7 @@ func models() map[string]simulator.Profile {
 		"error":      {Fault: simulator.FaultError},
 		"small":      {ContextTokens: 50},
 		"cached":     {CachedShare: 0.5},
+		"embed":      {Dimensions: 8},
 	}
 }
 

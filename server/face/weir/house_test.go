@@ -63,6 +63,7 @@ func models() map[string]simulator.Profile {
 	return map[string]simulator.Profile{
 		"sim":        {},
 		"cached":     {CachedShare: 0.5},
+		"embed":      {Dimensions: 8},
 		"cut":        {Fault: simulator.FaultCut, FaultAfter: 4},
 		"stall":      {Fault: simulator.FaultStall, FaultAfter: 2},
 		"overloaded": {Fault: simulator.FaultOverloaded, RetryAfter: 1500 * time.Millisecond},

@@ -237,7 +237,7 @@ func TestModelService(t *testing.T) {
 		}
 		req.PageToken = page.NextPageToken
 	}
-	if got := strings.Join(names, " "); got != "cached cut error overloaded sim stall" {
+	if got := strings.Join(names, " "); got != "cached cut embed error overloaded sim stall" {
 		t.Errorf("models are %s", got)
 	}
 	who := map[string]string{"platform": fine, "admin": fine, "member": fine, "viewer": fine, "billing": no}
