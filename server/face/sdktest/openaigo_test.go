@@ -79,6 +79,27 @@ func TestOpenAIGo(t *testing.T) {
 	}
 }
 
+func TestOpenAIGoEmbeddings(t *testing.T) {
+	weirClient, _ := client(weir.key)
+	got, err := weirClient.Embeddings.New(t.Context(), openai.EmbeddingNewParams{
+		Model: "sim-embed", Dimensions: openai.Int(4),
+		Input: openai.EmbeddingNewParamsInputUnion{OfArrayOfStrings: []string{"你好，世界", "The river is calm."}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Data) != 2 || got.Data[1].Index != 1 || len(got.Data[1].Embedding) != 4 || got.Usage.PromptTokens == 0 || got.Usage.TotalTokens != got.Usage.PromptTokens {
+		t.Errorf("embeddings are %+v", got)
+	}
+	_, err = weirClient.Embeddings.New(t.Context(), openai.EmbeddingNewParams{
+		Model: "sim-embed", Input: openai.EmbeddingNewParamsInputUnion{OfArrayOfTokens: []int64{1, 2}},
+	})
+	var told *openai.Error
+	if !errors.As(err, &told) || told.StatusCode != 400 || told.Param != "input" {
+		t.Errorf("tokens: %v", err)
+	}
+}
+
 // TestOpenAIGoTools is a turn of an agent: the model calls tools, their results
 // go back, and it answers.
 func TestOpenAIGoTools(t *testing.T) {

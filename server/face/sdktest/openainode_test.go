@@ -65,6 +65,10 @@ func TestOpenAINode(t *testing.T) {
 			Content string
 			Usage   nodeUsage
 		}
+		Embed struct {
+			Packed, Plain   []float32
+			Tokens, Vectors int
+		}
 		Runner                                 string
 		Models                                 []string
 		Model                                  string
@@ -82,6 +86,9 @@ func TestOpenAINode(t *testing.T) {
 	}
 	if h := got.Helper; h.Content != "one two" || h.Usage.Total == 0 {
 		t.Errorf("the SDK's accumulator has %+v", h)
+	}
+	if e := got.Embed; e.Vectors != 2 || len(e.Plain) != 4 || !slices.Equal(e.Packed, e.Plain) || e.Tokens == 0 {
+		t.Errorf("embeddings are %+v", e)
 	}
 	if got.Runner != "The tool says: 北京: 晴" {
 		t.Errorf("the SDK's runner of tools has %q", got.Runner)

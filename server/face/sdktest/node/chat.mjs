@@ -61,6 +61,11 @@ const runner = weir.chat.completions.runTools(
 );
 out.runner = await runner.finalContent();
 
+// The SDK asks for base64 unless it is told not to, and unpacks it.
+const embed = (params) => weir.embeddings.create({ model: "sim-embed", input: ["你好，世界", "The river is calm."], ...params });
+const [packed, plain] = [await embed({ dimensions: 4 }), await embed({ dimensions: 4, encoding_format: "float" })];
+out.embed = { packed: packed.data[1].embedding, plain: plain.data[1].embedding, tokens: packed.usage.total_tokens, vectors: packed.data.length };
+
 out.models = [];
 for await (const model of weir.models.list()) out.models.push(model.id);
 out.model = (await weir.models.retrieve("sim-text")).id;
