@@ -36,7 +36,7 @@ type call struct {
 type told struct {
 	call
 	ok            bool
-	cut           bool // by the budget, and ok all the same
+	cut           bool   // by the budget, and ok all the same
 	request       string // the gateway's id, where it was told
 	err           error
 	input, output int64
