@@ -62,7 +62,7 @@ window: month
 
 func newPremises(t *testing.T) *premises {
 	t.Helper()
-	quiet := "---\n{kind: Tenant, name: quiet}\n---\n{kind: Price, model: cached, currency: USD, effective: 2026-01-01, per_million: {input: 1, output: 1}}\n" + strings.ReplaceAll(possessions, "TENANT", "quiet")
+	quiet := "---\n{kind: Tenant, name: quiet}\n---\n{kind: Price, model: cached, currency: USD, effective: 2026-01-01, per_million: {input: 1, output: 1}}\n---\n{kind: Price, model: embed, currency: USD, effective: 2026-01-01, per_million: {input: 1}}\n" + strings.ReplaceAll(possessions, "TENANT", "quiet")
 	p := &premises{house: withRoles(t, strings.ReplaceAll(possessions, "TENANT", "acme")+strings.ReplaceAll(possessions, "TENANT", "other")+quiet)}
 	now := time.Now()
 	p.Clock = func() time.Time { return now } // forecasts stay as they are

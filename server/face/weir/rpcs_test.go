@@ -89,6 +89,10 @@ var rows = map[string]rpcRow{
 		roles: callers, of: sameFor(&weirv1.ModerateRequest{Texts: []string{"hi"}}), global: ownCalls,
 		slips: map[string]any{"texts": nil},
 	},
+	"GenerationService/Embed": {
+		roles: callers, of: sameFor(&weirv1.EmbedRequest{Model: "embed", Inputs: []string{"hi"}}), global: ownCalls,
+		slips: map[string]any{"model": nil, "inputs": nil},
+	},
 
 	"ModelService/GetModel":   {roles: readers, of: sameFor(&weirv1.GetModelRequest{Name: "models/sim"}), global: modelsAreGlobal},
 	"ModelService/ListModels": {roles: readers, of: sameFor(&weirv1.ListModelsRequest{}), global: modelsAreGlobal},
