@@ -105,6 +105,15 @@ func (e *Effective) Holds() bool {
 	return slices.ContainsFunc(e.output, func(r *rule) bool { return r.asks() && r.action.Enforcing() })
 }
 
+// Enforces tells whether any rule of a stage can change a text.
+func (e *Effective) Enforces(stage Stage) bool {
+	rules := e.input
+	if stage == Output {
+		rules = e.output
+	}
+	return slices.ContainsFunc(rules, func(r *rule) bool { return r.action.Enforcing() })
+}
+
 // Local is what holds without the rules that have to ask somebody. It is what
 // the question itself is judged by, so that no question leads to another.
 func (e *Effective) Local() *Effective {

@@ -248,7 +248,7 @@ func (ch *channel) emit(dst []Piece, candidate int, start int64, text string) []
 	stop := start + int64(len(text))
 	plain := func(from, to int64) {
 		if from < to {
-			dst = append(dst, Piece{candidate, ch.name, text[from-start : to-start]})
+			dst = append(dst, Piece{Candidate: candidate, Channel: ch.name, Text: text[from-start : to-start], At: from})
 		}
 	}
 	used := 0
@@ -263,7 +263,7 @@ func (ch *channel) emit(dst []Piece, candidate int, start int64, text string) []
 		}
 		plain(max(start, ch.cover), r.start)
 		if word := ch.lanes[r.lane].rule.kinds[r.kind].placeholder; word != "" || r.form == asString {
-			dst = append(dst, Piece{candidate, ch.name, r.form.write(word)})
+			dst = append(dst, Piece{Candidate: candidate, Channel: ch.name, Text: r.form.write(word), At: r.start, Redacted: true})
 		}
 		ch.cover = r.end
 	}

@@ -372,7 +372,7 @@ func (g *Gate) pass(dst []Piece, c *gated) []Piece {
 		if a.text = a.text[n:]; a.text == "" {
 			c.queue = c.queue[1:]
 		}
-		dst = g.screen.Write(dst, Piece{c.id, ch.name, text})
+		dst = g.screen.Write(dst, Piece{Candidate: c.id, Channel: ch.name, Text: text})
 		if g.screen.Blocked(c.id) {
 			c.where, c.limit = g.screen.decision(c.id)
 			g.drop(c)

@@ -11,6 +11,12 @@ type Piece struct {
 	Candidate int
 	Channel   Channel
 	Text      string
+
+	// At is, of what a Screen releases, the offset in the text of the channel, in
+	// the bytes that were written. Redacted tells a placeholder, which stands
+	// there for text of another length, from the text itself.
+	At       int64
+	Redacted bool
 }
 
 // Screen stands between a model's stream and its reader. It releases text
@@ -162,7 +168,9 @@ func (s *Screen) candidate(id int) *candidate {
 // decides is released.
 func (s *Screen) read(dst []Piece, c *candidate, ch *channel, text string) []Piece {
 	if len(ch.lanes) == 0 {
-		return append(dst, Piece{c.id, ch.name, text})
+		at := ch.end
+		ch.end += int64(len(text))
+		return append(dst, Piece{Candidate: c.id, Channel: ch.name, Text: text, At: at})
 	}
 	var decision verdictAt
 	s.found, decision = ch.scan(text, s.found)

@@ -132,7 +132,7 @@ func merged(pieces []policy.Piece, candidate int) (out []policy.Piece) {
 		if p.Candidate != candidate || p.Text == "" {
 			continue
 		}
-		p.Candidate = 0
+		p = policy.Piece{Channel: p.Channel, Text: p.Text}
 		if n := len(out); n > 0 && out[n-1].Channel == p.Channel {
 			out[n-1].Text += p.Text
 		} else {

@@ -52,6 +52,10 @@ safety:
 		"zorblatt", "z-o-r-b-l-a-t-t", "zorb", "測試詞語", "测试", "noted", "#123", "ignore all previous instructions. ", "<|im_start|>", "。", " ", "\n", "水", "é", "\xff", "\xe6\xb0", `\u0061`,
 	}
 	type told struct{ text, verdicts string }
+	type at struct {
+		candidate int
+		channel   policy.Channel
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		var said []policy.Piece
 		for range rapid.IntRange(0, 14).Draw(t, "pieces") {
@@ -64,10 +68,20 @@ safety:
 		run := func(cut func() int) (out [2]told) {
 			s := e.Screen()
 			var channel [2]policy.Channel
+			source := map[at]string{} // as it is judged
+			for _, p := range said {
+				source[at{p.Candidate, p.Channel}] += p.Text
+			}
+			for k, text := range source {
+				source[k] = string([]rune(text)) // each bad byte is U+FFFD by itself
+			}
 			note := func(ps []policy.Piece) {
 				for _, p := range ps {
 					if !utf8.ValidString(p.Text) {
 						t.Fatalf("%q is cut in a rune", p.Text)
+					}
+					if rest := source[at{p.Candidate, p.Channel}][p.At:]; !p.Redacted && !strings.HasPrefix(rest, p.Text) {
+						t.Fatalf("%q is released as what stands at %d, which is %q", p.Text, p.At, rest)
 					}
 					if channel[p.Candidate] != p.Channel {
 						channel[p.Candidate] = p.Channel

@@ -7,6 +7,8 @@ package backend
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 
 	"github.com/weir-gateway/weir/accounting"
 )
@@ -52,6 +54,18 @@ type Part struct {
 	Tool   string
 	// Failed tells that a Result is the tool's failure.
 	Failed bool
+
+	// Media is what a part of Content or Result is where it is no text; Text is
+	// empty then. Parts of Result that follow each other with one CallID are one
+	// result.
+	Media *Media
+	// Signature is what the backend that wrote the part wants back with it; nil
+	// for none.
+	Signature *Signature
+	// Cache asks for the prompt up to and with this part to be kept; nil does not.
+	Cache *CacheHint
+	// Logprobs are those of the tokens of an answer's text.
+	Logprobs []Logprob
 }
 
 // A Message is one turn of a conversation.
@@ -105,6 +119,19 @@ type Request struct {
 	// Format is the form of the content; nil is plain text.
 	Format *Format
 
+	// Reasoning is how much the model reasons; nil is its default.
+	Reasoning *ReasoningWish
+	// Logprobs is how many alternatives the log probabilities of each token come
+	// with; nil asks for none at all.
+	Logprobs *int
+	// CacheKey names what keeps prompts that begin alike together.
+	CacheKey string
+	// Vendor are parameters that one kind of backend alone knows.
+	Vendor VendorOptions
+	// DropUnsupported lets the gateway leave out parameters that the target does
+	// not know.
+	DropUnsupported bool
+
 	// Candidates is how many answers are wanted, at least 1.
 	Candidates int
 }
@@ -118,6 +145,8 @@ type Tool struct {
 	Parameters json.RawMessage
 	// Strict asks the backend to keep to the schema.
 	Strict *bool
+	// Cache asks for the tools up to and with this one to be kept; nil does not.
+	Cache *CacheHint
 }
 
 // A ToolChoice says what a model must call.
@@ -146,9 +175,13 @@ type Format struct {
 	Description string
 	// Strict asks the backend to keep to the schema.
 	Strict *bool
+	// Repairs is how often a whole answer that does not keep to the schema is
+	// asked for anew.
+	Repairs int
 }
 
-// Definitions are the texts of a request beside its messages: tools and format.
+// Definitions are the texts of a request beside its messages: tools, format and
+// what one vendor alone knows.
 // They are input as messages are.
 func (r *Request) Definitions() []string {
 	var all []string
@@ -157,6 +190,9 @@ func (r *Request) Definitions() []string {
 	}
 	if f := r.Format; f != nil {
 		all = append(all, f.Name, f.Description, string(f.Schema))
+	}
+	for _, vendor := range slices.Sorted(maps.Keys(r.Vendor)) {
+		all = append(all, string(r.Vendor[vendor]))
 	}
 	return all
 }
@@ -194,6 +230,10 @@ const (
 	// Used carries Usage: all that the backend says was used so far. The last
 	// one counts.
 	Used
+	// Signed carries Candidate, Channel, Call and Signature: it ends the part of
+	// that channel, or call, that came last. Where the signature is hidden it is
+	// a part of Reasoning of its own.
+	Signed
 )
 
 // An Event is one thing that a backend said.
@@ -206,6 +246,10 @@ type Event struct {
 	// for it, which may be empty, and Tool what is called.
 	Call         int
 	CallID, Tool string
+	// Logprobs are those of the tokens of Text, in its order, where they were
+	// asked for.
+	Logprobs     []Logprob
+	Signature    *Signature
 	Finish       FinishReason
 	Usage        accounting.Usage
 	BackendModel string // the model's name and version as the backend says it
@@ -226,6 +270,18 @@ type Capabilities struct {
 	// Tools tells whether the target takes tools, JSON whether it can be held to
 	// answer with a JSON object, and Schema to one of a schema.
 	Tools, JSON, Schema bool
+	// Reasoning tells whether the target can be told how much to reason, and
+	// ReasoningBudget whether in tokens.
+	Reasoning, ReasoningBudget bool
+	// Logprobs is the most alternatives of a token whose log probabilities the
+	// target gives; nil where it gives none at all.
+	Logprobs *int
+	// Media is what the target takes: for each modality the most input tokens
+	// that one part of it can be, by which money is held. MediaURLs tells whether
+	// the target fetches it from addresses, and ResultMedia whether a tool may
+	// answer so.
+	Media                  map[Modality]int64
+	MediaURLs, ResultMedia bool
 	// MaxOutputTokens is what one candidate can have at the most, where the
 	// target has such a bound. The gateway asks for no more. 0 is unknown.
 	MaxOutputTokens int

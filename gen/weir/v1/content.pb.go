@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -89,6 +90,120 @@ func (Role) EnumDescriptor() ([]byte, []int) {
 	return file_weir_v1_content_proto_rawDescGZIP(), []int{0}
 }
 
+// Modality is a kind of media.
+type Modality int32
+
+const (
+	// Not given.
+	Modality_MODALITY_UNSPECIFIED Modality = 0
+	// A still image.
+	Modality_MODALITY_IMAGE Modality = 1
+	// Sound.
+	Modality_MODALITY_AUDIO Modality = 2
+	// A moving image.
+	Modality_MODALITY_VIDEO Modality = 3
+	// A document, such as a PDF.
+	Modality_MODALITY_FILE Modality = 4
+)
+
+// Enum value maps for Modality.
+var (
+	Modality_name = map[int32]string{
+		0: "MODALITY_UNSPECIFIED",
+		1: "MODALITY_IMAGE",
+		2: "MODALITY_AUDIO",
+		3: "MODALITY_VIDEO",
+		4: "MODALITY_FILE",
+	}
+	Modality_value = map[string]int32{
+		"MODALITY_UNSPECIFIED": 0,
+		"MODALITY_IMAGE":       1,
+		"MODALITY_AUDIO":       2,
+		"MODALITY_VIDEO":       3,
+		"MODALITY_FILE":        4,
+	}
+)
+
+func (x Modality) Enum() *Modality {
+	p := new(Modality)
+	*p = x
+	return p
+}
+
+func (x Modality) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Modality) Descriptor() protoreflect.EnumDescriptor {
+	return file_weir_v1_content_proto_enumTypes[1].Descriptor()
+}
+
+func (Modality) Type() protoreflect.EnumType {
+	return &file_weir_v1_content_proto_enumTypes[1]
+}
+
+func (x Modality) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Modality.Descriptor instead.
+func (Modality) EnumDescriptor() ([]byte, []int) {
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{1}
+}
+
+// MediaDetail is how closely an image is looked at, which sets its tokens.
+type MediaDetail int32
+
+const (
+	// The backend's default.
+	MediaDetail_MEDIA_DETAIL_UNSPECIFIED MediaDetail = 0
+	// With few tokens.
+	MediaDetail_MEDIA_DETAIL_LOW MediaDetail = 1
+	// With many tokens.
+	MediaDetail_MEDIA_DETAIL_HIGH MediaDetail = 2
+)
+
+// Enum value maps for MediaDetail.
+var (
+	MediaDetail_name = map[int32]string{
+		0: "MEDIA_DETAIL_UNSPECIFIED",
+		1: "MEDIA_DETAIL_LOW",
+		2: "MEDIA_DETAIL_HIGH",
+	}
+	MediaDetail_value = map[string]int32{
+		"MEDIA_DETAIL_UNSPECIFIED": 0,
+		"MEDIA_DETAIL_LOW":         1,
+		"MEDIA_DETAIL_HIGH":        2,
+	}
+)
+
+func (x MediaDetail) Enum() *MediaDetail {
+	p := new(MediaDetail)
+	*p = x
+	return p
+}
+
+func (x MediaDetail) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MediaDetail) Descriptor() protoreflect.EnumDescriptor {
+	return file_weir_v1_content_proto_enumTypes[2].Descriptor()
+}
+
+func (MediaDetail) Type() protoreflect.EnumType {
+	return &file_weir_v1_content_proto_enumTypes[2]
+}
+
+func (x MediaDetail) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MediaDetail.Descriptor instead.
+func (MediaDetail) EnumDescriptor() ([]byte, []int) {
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{2}
+}
+
 // Message is one turn of a conversation.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -153,7 +268,7 @@ func (x *Message) GetName() string {
 	return ""
 }
 
-// Part is one piece of content. Number 2 is kept for media.
+// Part is one piece of content.
 type Part struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The content.
@@ -161,11 +276,21 @@ type Part struct {
 	// Types that are valid to be assigned to Data:
 	//
 	//	*Part_Text
+	//	*Part_Media
 	//	*Part_ToolCall
 	//	*Part_ToolResult
 	//	*Part_Reasoning
 	//	*Part_Refusal
-	Data          isPart_Data `protobuf_oneof:"data"`
+	Data isPart_Data `protobuf_oneof:"data"`
+	// What the backend that wrote the part wants back with it, unchanged. In
+	// messages of ROLE_ASSISTANT only. A backend of another vendor never gets it.
+	Signature *Signature `protobuf:"bytes,7,opt,name=signature,proto3" json:"signature,omitempty"`
+	// Asks the backend to keep the prompt up to and with this part in its cache. A
+	// backend without such a cache ignores it.
+	CacheHint *CacheHint `protobuf:"bytes,8,opt,name=cache_hint,json=cacheHint,proto3" json:"cache_hint,omitempty"`
+	// Log probabilities of the tokens of the text, where they were asked for. A
+	// token of which the policy changed a byte is not among them.
+	Logprobs      []*TokenLogprob `protobuf:"bytes,9,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,6 +341,15 @@ func (x *Part) GetText() string {
 	return ""
 }
 
+func (x *Part) GetMedia() *Media {
+	if x != nil {
+		if x, ok := x.Data.(*Part_Media); ok {
+			return x.Media
+		}
+	}
+	return nil
+}
+
 func (x *Part) GetToolCall() *ToolCall {
 	if x != nil {
 		if x, ok := x.Data.(*Part_ToolCall); ok {
@@ -252,6 +386,27 @@ func (x *Part) GetRefusal() *Refusal {
 	return nil
 }
 
+func (x *Part) GetSignature() *Signature {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+func (x *Part) GetCacheHint() *CacheHint {
+	if x != nil {
+		return x.CacheHint
+	}
+	return nil
+}
+
+func (x *Part) GetLogprobs() []*TokenLogprob {
+	if x != nil {
+		return x.Logprobs
+	}
+	return nil
+}
+
 type isPart_Data interface {
 	isPart_Data()
 }
@@ -259,6 +414,12 @@ type isPart_Data interface {
 type Part_Text struct {
 	// Plain text, code among it.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3,oneof"`
+}
+
+type Part_Media struct {
+	// What is no text. In messages of ROLE_USER only; what a tool answers stands
+	// in ToolResult.media.
+	Media *Media `protobuf:"bytes,2,opt,name=media,proto3,oneof"`
 }
 
 type Part_ToolCall struct {
@@ -285,6 +446,8 @@ type Part_Refusal struct {
 
 func (*Part_Text) isPart_Data() {}
 
+func (*Part_Media) isPart_Data() {}
+
 func (*Part_ToolCall) isPart_Data() {}
 
 func (*Part_ToolResult) isPart_Data() {}
@@ -292,6 +455,318 @@ func (*Part_ToolResult) isPart_Data() {}
 func (*Part_Reasoning) isPart_Data() {}
 
 func (*Part_Refusal) isPart_Data() {}
+
+// Signature is an opaque text by which a backend knows its own words again:
+// that of reasoning, for example, without which it does not take reasoning
+// back. Where the policy changed the part the answer has no signature of it.
+type Signature struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Vendor that made it, and that alone can read it: anthropic, openai, gemini.
+	Signer string `protobuf:"bytes,1,opt,name=signer,proto3" json:"signer,omitempty"`
+	// The signature, as the vendor wrote it.
+	Data string `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// Whether data is the part itself, encrypted. Then the part has no text.
+	Hidden        bool `protobuf:"varint,3,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Signature) Reset() {
+	*x = Signature{}
+	mi := &file_weir_v1_content_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Signature) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Signature) ProtoMessage() {}
+
+func (x *Signature) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_content_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Signature.ProtoReflect.Descriptor instead.
+func (*Signature) Descriptor() ([]byte, []int) {
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Signature) GetSigner() string {
+	if x != nil {
+		return x.Signer
+	}
+	return ""
+}
+
+func (x *Signature) GetData() string {
+	if x != nil {
+		return x.Data
+	}
+	return ""
+}
+
+func (x *Signature) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
+	}
+	return false
+}
+
+// CacheHint asks for a cache of prompts.
+type CacheHint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long the prompt should be kept. Absent is the backend's default; a
+	// backend takes the nearest time that it has.
+	Ttl           *durationpb.Duration `protobuf:"bytes,1,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CacheHint) Reset() {
+	*x = CacheHint{}
+	mi := &file_weir_v1_content_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CacheHint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CacheHint) ProtoMessage() {}
+
+func (x *CacheHint) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_content_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CacheHint.ProtoReflect.Descriptor instead.
+func (*CacheHint) Descriptor() ([]byte, []int) {
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CacheHint) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+// Media is content that is no text. No rule of a policy sees into it: see
+// WARNING_CODE_MEDIA_UNSEEN.
+type Media struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is.
+	Modality Modality `protobuf:"varint,1,opt,name=modality,proto3,enum=weir.v1.Modality" json:"modality,omitempty"`
+	// IANA media type, such as image/png. Required beside data.
+	MediaType string `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	// Where it is.
+	//
+	// Types that are valid to be assigned to Source:
+	//
+	//	*Media_Data
+	//	*Media_Url
+	Source isMedia_Source `protobuf_oneof:"source"`
+	// Name of the file, or title of the document. Empty means none.
+	Name string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	// How closely it is looked at. Of images only.
+	Detail        MediaDetail `protobuf:"varint,6,opt,name=detail,proto3,enum=weir.v1.MediaDetail" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Media) Reset() {
+	*x = Media{}
+	mi := &file_weir_v1_content_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Media) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Media) ProtoMessage() {}
+
+func (x *Media) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_content_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Media.ProtoReflect.Descriptor instead.
+func (*Media) Descriptor() ([]byte, []int) {
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Media) GetModality() Modality {
+	if x != nil {
+		return x.Modality
+	}
+	return Modality_MODALITY_UNSPECIFIED
+}
+
+func (x *Media) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
+}
+
+func (x *Media) GetSource() isMedia_Source {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *Media) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Source.(*Media_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+func (x *Media) GetUrl() string {
+	if x != nil {
+		if x, ok := x.Source.(*Media_Url); ok {
+			return x.Url
+		}
+	}
+	return ""
+}
+
+func (x *Media) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Media) GetDetail() MediaDetail {
+	if x != nil {
+		return x.Detail
+	}
+	return MediaDetail_MEDIA_DETAIL_UNSPECIFIED
+}
+
+type isMedia_Source interface {
+	isMedia_Source()
+}
+
+type Media_Data struct {
+	// The bytes. A request has at most 32 MiB in all.
+	Data []byte `protobuf:"bytes,3,opt,name=data,proto3,oneof"`
+}
+
+type Media_Url struct {
+	// Address from which the backend fetches it; Weir does not. Only backends
+	// whose operator allows it take addresses.
+	Url string `protobuf:"bytes,4,opt,name=url,proto3,oneof"`
+}
+
+func (*Media_Data) isMedia_Source() {}
+
+func (*Media_Url) isMedia_Source() {}
+
+// TokenLogprob is how probable a token was.
+type TokenLogprob struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token. One that is no valid UTF-8 by itself has U+FFFD in it.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// Its bytes, where token is not the same.
+	TokenBytes []byte `protobuf:"bytes,2,opt,name=token_bytes,json=tokenBytes,proto3" json:"token_bytes,omitempty"`
+	// Natural logarithm of its probability.
+	Logprob float64 `protobuf:"fixed64,3,opt,name=logprob,proto3" json:"logprob,omitempty"`
+	// The likeliest tokens of the place, if they were asked for. No guard has
+	// seen them, so there are none where a rule of the policy can change output.
+	Alternatives  []*TokenLogprob `protobuf:"bytes,4,rep,name=alternatives,proto3" json:"alternatives,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenLogprob) Reset() {
+	*x = TokenLogprob{}
+	mi := &file_weir_v1_content_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenLogprob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenLogprob) ProtoMessage() {}
+
+func (x *TokenLogprob) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_content_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenLogprob.ProtoReflect.Descriptor instead.
+func (*TokenLogprob) Descriptor() ([]byte, []int) {
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *TokenLogprob) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *TokenLogprob) GetTokenBytes() []byte {
+	if x != nil {
+		return x.TokenBytes
+	}
+	return nil
+}
+
+func (x *TokenLogprob) GetLogprob() float64 {
+	if x != nil {
+		return x.Logprob
+	}
+	return 0
+}
+
+func (x *TokenLogprob) GetAlternatives() []*TokenLogprob {
+	if x != nil {
+		return x.Alternatives
+	}
+	return nil
+}
 
 // ToolCall is a model's wish that the caller runs a tool.
 type ToolCall struct {
@@ -309,7 +784,7 @@ type ToolCall struct {
 
 func (x *ToolCall) Reset() {
 	*x = ToolCall{}
-	mi := &file_weir_v1_content_proto_msgTypes[2]
+	mi := &file_weir_v1_content_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -321,7 +796,7 @@ func (x *ToolCall) String() string {
 func (*ToolCall) ProtoMessage() {}
 
 func (x *ToolCall) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_content_proto_msgTypes[2]
+	mi := &file_weir_v1_content_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -334,7 +809,7 @@ func (x *ToolCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCall.ProtoReflect.Descriptor instead.
 func (*ToolCall) Descriptor() ([]byte, []int) {
-	return file_weir_v1_content_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ToolCall) GetId() string {
@@ -369,14 +844,16 @@ type ToolResult struct {
 	// What it said. JSON is text too.
 	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
 	// Whether the tool failed; the text says how.
-	Failed        bool `protobuf:"varint,4,opt,name=failed,proto3" json:"failed,omitempty"`
+	Failed bool `protobuf:"varint,4,opt,name=failed,proto3" json:"failed,omitempty"`
+	// What it answered that is no text.
+	Media         []*Media `protobuf:"bytes,5,rep,name=media,proto3" json:"media,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ToolResult) Reset() {
 	*x = ToolResult{}
-	mi := &file_weir_v1_content_proto_msgTypes[3]
+	mi := &file_weir_v1_content_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +865,7 @@ func (x *ToolResult) String() string {
 func (*ToolResult) ProtoMessage() {}
 
 func (x *ToolResult) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_content_proto_msgTypes[3]
+	mi := &file_weir_v1_content_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +878,7 @@ func (x *ToolResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolResult.ProtoReflect.Descriptor instead.
 func (*ToolResult) Descriptor() ([]byte, []int) {
-	return file_weir_v1_content_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ToolResult) GetToolCallId() string {
@@ -432,10 +909,18 @@ func (x *ToolResult) GetFailed() bool {
 	return false
 }
 
+func (x *ToolResult) GetMedia() []*Media {
+	if x != nil {
+		return x.Media
+	}
+	return nil
+}
+
 // Reasoning is what a model wrote before its answer.
 type Reasoning struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The text, or the backend's summary of it.
+	// The text, or the backend's summary of it. Empty where Part.signature holds
+	// it hidden.
 	Text          string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -443,7 +928,7 @@ type Reasoning struct {
 
 func (x *Reasoning) Reset() {
 	*x = Reasoning{}
-	mi := &file_weir_v1_content_proto_msgTypes[4]
+	mi := &file_weir_v1_content_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +940,7 @@ func (x *Reasoning) String() string {
 func (*Reasoning) ProtoMessage() {}
 
 func (x *Reasoning) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_content_proto_msgTypes[4]
+	mi := &file_weir_v1_content_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +953,7 @@ func (x *Reasoning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reasoning.ProtoReflect.Descriptor instead.
 func (*Reasoning) Descriptor() ([]byte, []int) {
-	return file_weir_v1_content_proto_rawDescGZIP(), []int{4}
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Reasoning) GetText() string {
@@ -489,7 +974,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_weir_v1_content_proto_msgTypes[5]
+	mi := &file_weir_v1_content_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +986,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_content_proto_msgTypes[5]
+	mi := &file_weir_v1_content_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +999,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_weir_v1_content_proto_rawDescGZIP(), []int{5}
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Refusal) GetText() string {
@@ -528,30 +1013,57 @@ var File_weir_v1_content_proto protoreflect.FileDescriptor
 
 const file_weir_v1_content_proto_rawDesc = "" +
 	"\n" +
-	"\x15weir/v1/content.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x8d\x01\n" +
+	"\x15weir/v1/content.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\"\x8d\x01\n" +
 	"\aMessage\x120\n" +
 	"\x04role\x18\x01 \x01(\x0e2\r.weir.v1.RoleB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x123\n" +
 	"\x05parts\x18\x02 \x03(\v2\r.weir.v1.PartB\x0e\xe0A\x02\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\x05parts\x12\x1b\n" +
-	"\x04name\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04name\"\xf7\x01\n" +
+	"\x04name\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04name\"\xbc\x03\n" +
 	"\x04Part\x12\x14\n" +
-	"\x04text\x18\x01 \x01(\tH\x00R\x04text\x120\n" +
+	"\x04text\x18\x01 \x01(\tH\x00R\x04text\x12&\n" +
+	"\x05media\x18\x02 \x01(\v2\x0e.weir.v1.MediaH\x00R\x05media\x120\n" +
 	"\ttool_call\x18\x03 \x01(\v2\x11.weir.v1.ToolCallH\x00R\btoolCall\x126\n" +
 	"\vtool_result\x18\x04 \x01(\v2\x13.weir.v1.ToolResultH\x00R\n" +
 	"toolResult\x122\n" +
 	"\treasoning\x18\x05 \x01(\v2\x12.weir.v1.ReasoningH\x00R\treasoning\x12,\n" +
-	"\arefusal\x18\x06 \x01(\v2\x10.weir.v1.RefusalH\x00R\arefusalB\r\n" +
-	"\x04data\x12\x05\xbaH\x02\b\x01\"\x88\x01\n" +
+	"\arefusal\x18\x06 \x01(\v2\x10.weir.v1.RefusalH\x00R\arefusal\x120\n" +
+	"\tsignature\x18\a \x01(\v2\x12.weir.v1.SignatureR\tsignature\x121\n" +
+	"\n" +
+	"cache_hint\x18\b \x01(\v2\x12.weir.v1.CacheHintR\tcacheHint\x126\n" +
+	"\blogprobs\x18\t \x03(\v2\x15.weir.v1.TokenLogprobB\x03\xe0A\x03R\blogprobsB\r\n" +
+	"\x04data\x12\x05\xbaH\x02\b\x01\"g\n" +
+	"\tSignature\x12!\n" +
+	"\x06signer\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06signer\x12\x1f\n" +
+	"\x04data\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x01(\x80\x80@R\x04data\x12\x16\n" +
+	"\x06hidden\x18\x03 \x01(\bR\x06hidden\"H\n" +
+	"\tCacheHint\x12;\n" +
+	"\x03ttl\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$2\x00R\x03ttl\"\xb9\x02\n" +
+	"\x05Media\x12<\n" +
+	"\bmodality\x18\x01 \x01(\x0e2\x11.weir.v1.ModalityB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\bmodality\x12C\n" +
+	"\n" +
+	"media_type\x18\x02 \x01(\tB$\xbaH!r\x1f2\x1d^([a-z]+/[a-z0-9.+-]{1,64})?$R\tmediaType\x12\x1d\n" +
+	"\x04data\x18\x03 \x01(\fB\a\xbaH\x04z\x02\x10\x01H\x00R\x04data\x12'\n" +
+	"\x03url\x18\x04 \x01(\tB\x13\xbaH\x10r\x0e(\x80@2\t^https://H\x00R\x03url\x12\x1c\n" +
+	"\x04name\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04name\x126\n" +
+	"\x06detail\x18\x06 \x01(\x0e2\x14.weir.v1.MediaDetailB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06detailB\x0f\n" +
+	"\x06source\x12\x05\xbaH\x02\b\x01\"\xae\x01\n" +
+	"\fTokenLogprob\x12\x19\n" +
+	"\x05token\x18\x01 \x01(\tB\x03\xe0A\x03R\x05token\x12$\n" +
+	"\vtoken_bytes\x18\x02 \x01(\fB\x03\xe0A\x03R\n" +
+	"tokenBytes\x12\x1d\n" +
+	"\alogprob\x18\x03 \x01(\x01B\x03\xe0A\x03R\alogprob\x12>\n" +
+	"\falternatives\x18\x04 \x03(\v2\x15.weir.v1.TokenLogprobB\x03\xe0A\x03R\falternatives\"\x88\x01\n" +
 	"\bToolCall\x12\x1d\n" +
 	"\x02id\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01(\x80\x01R\x02id\x126\n" +
 	"\x04name\x18\x02 \x01(\tB\"\xe0A\x02\xbaH\x1cr\x1a2\x18^[A-Za-z0-9_.:-]{1,128}$R\x04name\x12%\n" +
-	"\x0earguments_json\x18\x03 \x01(\tR\rargumentsJson\"\x87\x01\n" +
+	"\x0earguments_json\x18\x03 \x01(\tR\rargumentsJson\"\xb7\x01\n" +
 	"\n" +
 	"ToolResult\x12/\n" +
 	"\ftool_call_id\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01(\x80\x01R\n" +
 	"toolCallId\x12\x1c\n" +
 	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04name\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04text\x12\x16\n" +
-	"\x06failed\x18\x04 \x01(\bR\x06failed\"\x1f\n" +
+	"\x06failed\x18\x04 \x01(\bR\x06failed\x12.\n" +
+	"\x05media\x18\x05 \x03(\v2\x0e.weir.v1.MediaB\b\xbaH\x05\x92\x01\x02\x10@R\x05media\"\x1f\n" +
 	"\tReasoning\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\"\x1d\n" +
 	"\aRefusal\x12\x12\n" +
@@ -562,7 +1074,17 @@ const file_weir_v1_content_proto_rawDesc = "" +
 	"\x0eROLE_DEVELOPER\x10\x02\x12\r\n" +
 	"\tROLE_USER\x10\x03\x12\x12\n" +
 	"\x0eROLE_ASSISTANT\x10\x04\x12\r\n" +
-	"\tROLE_TOOL\x10\x05B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\tROLE_TOOL\x10\x05*s\n" +
+	"\bModality\x12\x18\n" +
+	"\x14MODALITY_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eMODALITY_IMAGE\x10\x01\x12\x12\n" +
+	"\x0eMODALITY_AUDIO\x10\x02\x12\x12\n" +
+	"\x0eMODALITY_VIDEO\x10\x03\x12\x11\n" +
+	"\rMODALITY_FILE\x10\x04*X\n" +
+	"\vMediaDetail\x12\x1c\n" +
+	"\x18MEDIA_DETAIL_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10MEDIA_DETAIL_LOW\x10\x01\x12\x15\n" +
+	"\x11MEDIA_DETAIL_HIGH\x10\x02B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_content_proto_rawDescOnce sync.Once
@@ -576,29 +1098,45 @@ func file_weir_v1_content_proto_rawDescGZIP() []byte {
 	return file_weir_v1_content_proto_rawDescData
 }
 
-var file_weir_v1_content_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_content_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_weir_v1_content_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_weir_v1_content_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_weir_v1_content_proto_goTypes = []any{
-	(Role)(0),          // 0: weir.v1.Role
-	(*Message)(nil),    // 1: weir.v1.Message
-	(*Part)(nil),       // 2: weir.v1.Part
-	(*ToolCall)(nil),   // 3: weir.v1.ToolCall
-	(*ToolResult)(nil), // 4: weir.v1.ToolResult
-	(*Reasoning)(nil),  // 5: weir.v1.Reasoning
-	(*Refusal)(nil),    // 6: weir.v1.Refusal
+	(Role)(0),                   // 0: weir.v1.Role
+	(Modality)(0),               // 1: weir.v1.Modality
+	(MediaDetail)(0),            // 2: weir.v1.MediaDetail
+	(*Message)(nil),             // 3: weir.v1.Message
+	(*Part)(nil),                // 4: weir.v1.Part
+	(*Signature)(nil),           // 5: weir.v1.Signature
+	(*CacheHint)(nil),           // 6: weir.v1.CacheHint
+	(*Media)(nil),               // 7: weir.v1.Media
+	(*TokenLogprob)(nil),        // 8: weir.v1.TokenLogprob
+	(*ToolCall)(nil),            // 9: weir.v1.ToolCall
+	(*ToolResult)(nil),          // 10: weir.v1.ToolResult
+	(*Reasoning)(nil),           // 11: weir.v1.Reasoning
+	(*Refusal)(nil),             // 12: weir.v1.Refusal
+	(*durationpb.Duration)(nil), // 13: google.protobuf.Duration
 }
 var file_weir_v1_content_proto_depIdxs = []int32{
-	0, // 0: weir.v1.Message.role:type_name -> weir.v1.Role
-	2, // 1: weir.v1.Message.parts:type_name -> weir.v1.Part
-	3, // 2: weir.v1.Part.tool_call:type_name -> weir.v1.ToolCall
-	4, // 3: weir.v1.Part.tool_result:type_name -> weir.v1.ToolResult
-	5, // 4: weir.v1.Part.reasoning:type_name -> weir.v1.Reasoning
-	6, // 5: weir.v1.Part.refusal:type_name -> weir.v1.Refusal
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	0,  // 0: weir.v1.Message.role:type_name -> weir.v1.Role
+	4,  // 1: weir.v1.Message.parts:type_name -> weir.v1.Part
+	7,  // 2: weir.v1.Part.media:type_name -> weir.v1.Media
+	9,  // 3: weir.v1.Part.tool_call:type_name -> weir.v1.ToolCall
+	10, // 4: weir.v1.Part.tool_result:type_name -> weir.v1.ToolResult
+	11, // 5: weir.v1.Part.reasoning:type_name -> weir.v1.Reasoning
+	12, // 6: weir.v1.Part.refusal:type_name -> weir.v1.Refusal
+	5,  // 7: weir.v1.Part.signature:type_name -> weir.v1.Signature
+	6,  // 8: weir.v1.Part.cache_hint:type_name -> weir.v1.CacheHint
+	8,  // 9: weir.v1.Part.logprobs:type_name -> weir.v1.TokenLogprob
+	13, // 10: weir.v1.CacheHint.ttl:type_name -> google.protobuf.Duration
+	1,  // 11: weir.v1.Media.modality:type_name -> weir.v1.Modality
+	2,  // 12: weir.v1.Media.detail:type_name -> weir.v1.MediaDetail
+	8,  // 13: weir.v1.TokenLogprob.alternatives:type_name -> weir.v1.TokenLogprob
+	7,  // 14: weir.v1.ToolResult.media:type_name -> weir.v1.Media
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_content_proto_init() }
@@ -608,18 +1146,23 @@ func file_weir_v1_content_proto_init() {
 	}
 	file_weir_v1_content_proto_msgTypes[1].OneofWrappers = []any{
 		(*Part_Text)(nil),
+		(*Part_Media)(nil),
 		(*Part_ToolCall)(nil),
 		(*Part_ToolResult)(nil),
 		(*Part_Reasoning)(nil),
 		(*Part_Refusal)(nil),
+	}
+	file_weir_v1_content_proto_msgTypes[4].OneofWrappers = []any{
+		(*Media_Data)(nil),
+		(*Media_Url)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_content_proto_rawDesc), len(file_weir_v1_content_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   6,
+			NumEnums:      3,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -12,6 +12,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -23,6 +24,137 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// ReasoningEffort is how much a model reasons, by its own measure.
+type ReasoningEffort int32
+
+const (
+	// The model's default.
+	ReasoningEffort_REASONING_EFFORT_UNSPECIFIED ReasoningEffort = 0
+	// Not at all.
+	ReasoningEffort_REASONING_EFFORT_NONE ReasoningEffort = 1
+	// As little as it can.
+	ReasoningEffort_REASONING_EFFORT_MINIMAL ReasoningEffort = 2
+	// A little.
+	ReasoningEffort_REASONING_EFFORT_LOW ReasoningEffort = 3
+	// A middle way.
+	ReasoningEffort_REASONING_EFFORT_MEDIUM ReasoningEffort = 4
+	// Much.
+	ReasoningEffort_REASONING_EFFORT_HIGH ReasoningEffort = 5
+	// As much as it can.
+	ReasoningEffort_REASONING_EFFORT_MAX ReasoningEffort = 6
+)
+
+// Enum value maps for ReasoningEffort.
+var (
+	ReasoningEffort_name = map[int32]string{
+		0: "REASONING_EFFORT_UNSPECIFIED",
+		1: "REASONING_EFFORT_NONE",
+		2: "REASONING_EFFORT_MINIMAL",
+		3: "REASONING_EFFORT_LOW",
+		4: "REASONING_EFFORT_MEDIUM",
+		5: "REASONING_EFFORT_HIGH",
+		6: "REASONING_EFFORT_MAX",
+	}
+	ReasoningEffort_value = map[string]int32{
+		"REASONING_EFFORT_UNSPECIFIED": 0,
+		"REASONING_EFFORT_NONE":        1,
+		"REASONING_EFFORT_MINIMAL":     2,
+		"REASONING_EFFORT_LOW":         3,
+		"REASONING_EFFORT_MEDIUM":      4,
+		"REASONING_EFFORT_HIGH":        5,
+		"REASONING_EFFORT_MAX":         6,
+	}
+)
+
+func (x ReasoningEffort) Enum() *ReasoningEffort {
+	p := new(ReasoningEffort)
+	*p = x
+	return p
+}
+
+func (x ReasoningEffort) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReasoningEffort) Descriptor() protoreflect.EnumDescriptor {
+	return file_weir_v1_generation_proto_enumTypes[0].Descriptor()
+}
+
+func (ReasoningEffort) Type() protoreflect.EnumType {
+	return &file_weir_v1_generation_proto_enumTypes[0]
+}
+
+func (x ReasoningEffort) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReasoningEffort.Descriptor instead.
+func (ReasoningEffort) EnumDescriptor() ([]byte, []int) {
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{0}
+}
+
+// WarningCode says what an answer lacks although the call is answered.
+type WarningCode int32
+
+const (
+	// Not given.
+	WarningCode_WARNING_CODE_UNSPECIFIED WarningCode = 0
+	// The answer does not keep to the schema of response_format.
+	WarningCode_WARNING_CODE_SCHEMA_MISMATCH WarningCode = 1
+	// The schema is not one that the gateway can check answers by, so nobody did.
+	WarningCode_WARNING_CODE_SCHEMA_UNCHECKED WarningCode = 2
+	// Media went to the backend although an input rule enforces: no rule sees
+	// into media.
+	WarningCode_WARNING_CODE_MEDIA_UNSEEN WarningCode = 3
+	// A parameter was left out, as drop_unsupported allows.
+	WarningCode_WARNING_CODE_PARAMETER_DROPPED WarningCode = 4
+)
+
+// Enum value maps for WarningCode.
+var (
+	WarningCode_name = map[int32]string{
+		0: "WARNING_CODE_UNSPECIFIED",
+		1: "WARNING_CODE_SCHEMA_MISMATCH",
+		2: "WARNING_CODE_SCHEMA_UNCHECKED",
+		3: "WARNING_CODE_MEDIA_UNSEEN",
+		4: "WARNING_CODE_PARAMETER_DROPPED",
+	}
+	WarningCode_value = map[string]int32{
+		"WARNING_CODE_UNSPECIFIED":       0,
+		"WARNING_CODE_SCHEMA_MISMATCH":   1,
+		"WARNING_CODE_SCHEMA_UNCHECKED":  2,
+		"WARNING_CODE_MEDIA_UNSEEN":      3,
+		"WARNING_CODE_PARAMETER_DROPPED": 4,
+	}
+)
+
+func (x WarningCode) Enum() *WarningCode {
+	p := new(WarningCode)
+	*p = x
+	return p
+}
+
+func (x WarningCode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WarningCode) Descriptor() protoreflect.EnumDescriptor {
+	return file_weir_v1_generation_proto_enumTypes[1].Descriptor()
+}
+
+func (WarningCode) Type() protoreflect.EnumType {
+	return &file_weir_v1_generation_proto_enumTypes[1]
+}
+
+func (x WarningCode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WarningCode.Descriptor instead.
+func (WarningCode) EnumDescriptor() ([]byte, []int) {
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{1}
+}
 
 // FinishReason is why a candidate ended.
 type FinishReason int32
@@ -98,11 +230,11 @@ func (x FinishReason) String() string {
 }
 
 func (FinishReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_weir_v1_generation_proto_enumTypes[0].Descriptor()
+	return file_weir_v1_generation_proto_enumTypes[2].Descriptor()
 }
 
 func (FinishReason) Type() protoreflect.EnumType {
-	return &file_weir_v1_generation_proto_enumTypes[0]
+	return &file_weir_v1_generation_proto_enumTypes[2]
 }
 
 func (x FinishReason) Number() protoreflect.EnumNumber {
@@ -111,7 +243,7 @@ func (x FinishReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FinishReason.Descriptor instead.
 func (FinishReason) EnumDescriptor() ([]byte, []int) {
-	return file_weir_v1_generation_proto_rawDescGZIP(), []int{0}
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{2}
 }
 
 // Mode is a kind of choice.
@@ -159,11 +291,11 @@ func (x ToolChoice_Mode) String() string {
 }
 
 func (ToolChoice_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_weir_v1_generation_proto_enumTypes[1].Descriptor()
+	return file_weir_v1_generation_proto_enumTypes[3].Descriptor()
 }
 
 func (ToolChoice_Mode) Type() protoreflect.EnumType {
-	return &file_weir_v1_generation_proto_enumTypes[1]
+	return &file_weir_v1_generation_proto_enumTypes[3]
 }
 
 func (x ToolChoice_Mode) Number() protoreflect.EnumNumber {
@@ -172,7 +304,7 @@ func (x ToolChoice_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ToolChoice_Mode.Descriptor instead.
 func (ToolChoice_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_weir_v1_generation_proto_rawDescGZIP(), []int{4, 0}
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{7, 0}
 }
 
 // RequestContext is what the gateway, and not the model, needs to know of a
@@ -280,8 +412,25 @@ type GenerationConfig struct {
 	ResponseFormat *ResponseFormat `protobuf:"bytes,10,opt,name=response_format,json=responseFormat,proto3" json:"response_format,omitempty"`
 	// Number of candidates. Absent means one.
 	CandidateCount *int32 `protobuf:"varint,9,opt,name=candidate_count,json=candidateCount,proto3,oneof" json:"candidate_count,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// How much the model reasons before it answers. Absent is its default.
+	Reasoning *ReasoningConfig `protobuf:"bytes,11,opt,name=reasoning,proto3" json:"reasoning,omitempty"`
+	// Asks for the log probabilities of the tokens of the answer. Absent asks for
+	// none.
+	Logprobs *LogprobsConfig `protobuf:"bytes,12,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// Name under which the backend keeps prompts that begin alike together. A
+	// backend without such a cache ignores it. Empty means none.
+	CacheKey string `protobuf:"bytes,13,opt,name=cache_key,json=cacheKey,proto3" json:"cache_key,omitempty"`
+	// Parameters that one vendor alone knows, as vendor to parameters, for example
+	// openai: {verbosity: "low"}. The vendor is the kind of the backend; backends
+	// of other kinds never see them. What Weir sets itself, and what would change
+	// how a call is priced or screened, is refused.
+	VendorOptions map[string]*structpb.Struct `protobuf:"bytes,14,rep,name=vendor_options,json=vendorOptions,proto3" json:"vendor_options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Whether a parameter that the target does not know (top_k, penalties, seed,
+	// logprobs, reasoning) may be left out. WARNING_CODE_PARAMETER_DROPPED tells
+	// of each. Otherwise the call is refused.
+	DropUnsupported bool `protobuf:"varint,15,opt,name=drop_unsupported,json=dropUnsupported,proto3" json:"drop_unsupported,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *GenerationConfig) Reset() {
@@ -384,6 +533,217 @@ func (x *GenerationConfig) GetCandidateCount() int32 {
 	return 0
 }
 
+func (x *GenerationConfig) GetReasoning() *ReasoningConfig {
+	if x != nil {
+		return x.Reasoning
+	}
+	return nil
+}
+
+func (x *GenerationConfig) GetLogprobs() *LogprobsConfig {
+	if x != nil {
+		return x.Logprobs
+	}
+	return nil
+}
+
+func (x *GenerationConfig) GetCacheKey() string {
+	if x != nil {
+		return x.CacheKey
+	}
+	return ""
+}
+
+func (x *GenerationConfig) GetVendorOptions() map[string]*structpb.Struct {
+	if x != nil {
+		return x.VendorOptions
+	}
+	return nil
+}
+
+func (x *GenerationConfig) GetDropUnsupported() bool {
+	if x != nil {
+		return x.DropUnsupported
+	}
+	return false
+}
+
+// ReasoningConfig says how much a model reasons. Reasoning counts to
+// max_output_tokens.
+type ReasoningConfig struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By effort.
+	Effort ReasoningEffort `protobuf:"varint,1,opt,name=effort,proto3,enum=weir.v1.ReasoningEffort" json:"effort,omitempty"`
+	// By tokens, for backends that count so. It goes before effort there.
+	BudgetTokens  *int32 `protobuf:"varint,2,opt,name=budget_tokens,json=budgetTokens,proto3,oneof" json:"budget_tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReasoningConfig) Reset() {
+	*x = ReasoningConfig{}
+	mi := &file_weir_v1_generation_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReasoningConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReasoningConfig) ProtoMessage() {}
+
+func (x *ReasoningConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReasoningConfig.ProtoReflect.Descriptor instead.
+func (*ReasoningConfig) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ReasoningConfig) GetEffort() ReasoningEffort {
+	if x != nil {
+		return x.Effort
+	}
+	return ReasoningEffort_REASONING_EFFORT_UNSPECIFIED
+}
+
+func (x *ReasoningConfig) GetBudgetTokens() int32 {
+	if x != nil && x.BudgetTokens != nil {
+		return *x.BudgetTokens
+	}
+	return 0
+}
+
+// LogprobsConfig says of which tokens the log probabilities are wanted, beside
+// those of the answer itself.
+type LogprobsConfig struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the likeliest tokens of each place.
+	Alternatives  int32 `protobuf:"varint,1,opt,name=alternatives,proto3" json:"alternatives,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogprobsConfig) Reset() {
+	*x = LogprobsConfig{}
+	mi := &file_weir_v1_generation_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogprobsConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogprobsConfig) ProtoMessage() {}
+
+func (x *LogprobsConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogprobsConfig.ProtoReflect.Descriptor instead.
+func (*LogprobsConfig) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *LogprobsConfig) GetAlternatives() int32 {
+	if x != nil {
+		return x.Alternatives
+	}
+	return 0
+}
+
+// Warning is something that the caller should know of an answer.
+type Warning struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is.
+	Code WarningCode `protobuf:"varint,1,opt,name=code,proto3,enum=weir.v1.WarningCode" json:"code,omitempty"`
+	// The same in words for people.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// Field of the request that it is about. Empty where it is about none.
+	Field string `protobuf:"bytes,3,opt,name=field,proto3" json:"field,omitempty"`
+	// Index of the candidate that it is about. Absent where it is about none.
+	CandidateIndex *int32 `protobuf:"varint,4,opt,name=candidate_index,json=candidateIndex,proto3,oneof" json:"candidate_index,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Warning) Reset() {
+	*x = Warning{}
+	mi := &file_weir_v1_generation_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Warning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Warning) ProtoMessage() {}
+
+func (x *Warning) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_generation_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Warning.ProtoReflect.Descriptor instead.
+func (*Warning) Descriptor() ([]byte, []int) {
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Warning) GetCode() WarningCode {
+	if x != nil {
+		return x.Code
+	}
+	return WarningCode_WARNING_CODE_UNSPECIFIED
+}
+
+func (x *Warning) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Warning) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *Warning) GetCandidateIndex() int32 {
+	if x != nil && x.CandidateIndex != nil {
+		return *x.CandidateIndex
+	}
+	return 0
+}
+
 // ResponseFormat asks for an answer that is JSON.
 type ResponseFormat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -394,14 +754,19 @@ type ResponseFormat struct {
 	// The same in more words.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
 	// Whether the backend must keep to the schema. Absent is its default.
-	Strict        *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Strict *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
+	// How often Generate asks anew, with what is wrong, where an answer does not
+	// keep to the schema. Each is an attempt that is charged, within
+	// RequestContext.max_cost. Absent means once. A stream is checked at its end,
+	// and never asked for anew.
+	RepairAttempts *int32 `protobuf:"varint,5,opt,name=repair_attempts,json=repairAttempts,proto3,oneof" json:"repair_attempts,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ResponseFormat) Reset() {
 	*x = ResponseFormat{}
-	mi := &file_weir_v1_generation_proto_msgTypes[2]
+	mi := &file_weir_v1_generation_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +778,7 @@ func (x *ResponseFormat) String() string {
 func (*ResponseFormat) ProtoMessage() {}
 
 func (x *ResponseFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_proto_msgTypes[2]
+	mi := &file_weir_v1_generation_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +791,7 @@ func (x *ResponseFormat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseFormat.ProtoReflect.Descriptor instead.
 func (*ResponseFormat) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ResponseFormat) GetJsonSchema() string {
@@ -457,6 +822,13 @@ func (x *ResponseFormat) GetStrict() bool {
 	return false
 }
 
+func (x *ResponseFormat) GetRepairAttempts() int32 {
+	if x != nil && x.RepairAttempts != nil {
+		return *x.RepairAttempts
+	}
+	return 0
+}
+
 // Tool is a function that a model may call and the caller runs.
 type Tool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -467,14 +839,17 @@ type Tool struct {
 	// JSON Schema of the arguments, as text. Empty means none.
 	ParametersJsonSchema string `protobuf:"bytes,3,opt,name=parameters_json_schema,json=parametersJsonSchema,proto3" json:"parameters_json_schema,omitempty"`
 	// Whether the backend must keep to the schema. Absent is its default.
-	Strict        *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
+	Strict *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
+	// Asks the backend to keep the tools up to and with this one in its cache of
+	// prompts. A backend without such a cache ignores it.
+	CacheHint     *CacheHint `protobuf:"bytes,5,opt,name=cache_hint,json=cacheHint,proto3" json:"cache_hint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Tool) Reset() {
 	*x = Tool{}
-	mi := &file_weir_v1_generation_proto_msgTypes[3]
+	mi := &file_weir_v1_generation_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +861,7 @@ func (x *Tool) String() string {
 func (*Tool) ProtoMessage() {}
 
 func (x *Tool) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_proto_msgTypes[3]
+	mi := &file_weir_v1_generation_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +874,7 @@ func (x *Tool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tool.ProtoReflect.Descriptor instead.
 func (*Tool) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Tool) GetName() string {
@@ -530,6 +905,13 @@ func (x *Tool) GetStrict() bool {
 	return false
 }
 
+func (x *Tool) GetCacheHint() *CacheHint {
+	if x != nil {
+		return x.CacheHint
+	}
+	return nil
+}
+
 // ToolChoice says what a model must call.
 type ToolChoice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -546,7 +928,7 @@ type ToolChoice struct {
 
 func (x *ToolChoice) Reset() {
 	*x = ToolChoice{}
-	mi := &file_weir_v1_generation_proto_msgTypes[4]
+	mi := &file_weir_v1_generation_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +940,7 @@ func (x *ToolChoice) String() string {
 func (*ToolChoice) ProtoMessage() {}
 
 func (x *ToolChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_proto_msgTypes[4]
+	mi := &file_weir_v1_generation_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +953,7 @@ func (x *ToolChoice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolChoice.ProtoReflect.Descriptor instead.
 func (*ToolChoice) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_proto_rawDescGZIP(), []int{4}
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ToolChoice) GetMode() ToolChoice_Mode {
@@ -611,7 +993,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_weir_v1_generation_proto_msgTypes[5]
+	mi := &file_weir_v1_generation_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -623,7 +1005,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_proto_msgTypes[5]
+	mi := &file_weir_v1_generation_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -636,7 +1018,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_proto_rawDescGZIP(), []int{5}
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Candidate) GetIndex() int32 {
@@ -685,7 +1067,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_weir_v1_generation_proto_msgTypes[6]
+	mi := &file_weir_v1_generation_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +1079,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_proto_msgTypes[6]
+	mi := &file_weir_v1_generation_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +1092,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Target) GetRequestedModel() string {
@@ -776,7 +1158,7 @@ type Timing struct {
 
 func (x *Timing) Reset() {
 	*x = Timing{}
-	mi := &file_weir_v1_generation_proto_msgTypes[7]
+	mi := &file_weir_v1_generation_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -788,7 +1170,7 @@ func (x *Timing) String() string {
 func (*Timing) ProtoMessage() {}
 
 func (x *Timing) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_generation_proto_msgTypes[7]
+	mi := &file_weir_v1_generation_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -801,7 +1183,7 @@ func (x *Timing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timing.ProtoReflect.Descriptor instead.
 func (*Timing) Descriptor() ([]byte, []int) {
-	return file_weir_v1_generation_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_generation_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Timing) GetTimeToFirstOutput() *durationpb.Duration {
@@ -822,7 +1204,7 @@ var File_weir_v1_generation_proto protoreflect.FileDescriptor
 
 const file_weir_v1_generation_proto_rawDesc = "" +
 	"\n" +
-	"\x18weir/v1/generation.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x15weir/v1/content.proto\x1a\x13weir/v1/money.proto\"\xfe\x02\n" +
+	"\x18weir/v1/generation.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x15weir/v1/content.proto\x1a\x13weir/v1/money.proto\"\xfe\x02\n" +
 	"\x0eRequestContext\x12i\n" +
 	"\x06labels\x18\x01 \x03(\v2#.weir.v1.RequestContext.LabelsEntryB,\xbaH)\x9a\x01&\x10 \"\x1br\x192\x17^[a-z][a-z0-9_-]{0,62}$*\x05r\x03\x18\x80\x01R\x06labels\x12#\n" +
 	"\bend_user\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\aendUser\x12\"\n" +
@@ -831,7 +1213,7 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\x10context.max_cost\x12\x14must not be negative\x1a\"this.units >= 0 && this.nanos >= 0R\amaxCost\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc6\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdb\b\n" +
 	"\x10GenerationConfig\x12>\n" +
 	"\vtemperature\x18\x01 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\vtemperature\x88\x01\x01\x121\n" +
 	"\x05top_p\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x04topP\x88\x01\x01\x12!\n" +
@@ -843,7 +1225,15 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\x04seed\x18\b \x01(\x03H\x06R\x04seed\x88\x01\x01\x12@\n" +
 	"\x0fresponse_format\x18\n" +
 	" \x01(\v2\x17.weir.v1.ResponseFormatR\x0eresponseFormat\x127\n" +
-	"\x0fcandidate_count\x18\t \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x10(\x01H\aR\x0ecandidateCount\x88\x01\x01B\x0e\n" +
+	"\x0fcandidate_count\x18\t \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x10(\x01H\aR\x0ecandidateCount\x88\x01\x01\x126\n" +
+	"\treasoning\x18\v \x01(\v2\x18.weir.v1.ReasoningConfigR\treasoning\x123\n" +
+	"\blogprobs\x18\f \x01(\v2\x17.weir.v1.LogprobsConfigR\blogprobs\x12%\n" +
+	"\tcache_key\x18\r \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\bcacheKey\x12y\n" +
+	"\x0evendor_options\x18\x0e \x03(\v2,.weir.v1.GenerationConfig.VendorOptionsEntryB$\xbaH!\x9a\x01\x1e\x10\b\"\x1ar\x182\x16^[a-z][a-z0-9_]{0,31}$R\rvendorOptions\x12)\n" +
+	"\x10drop_unsupported\x18\x0f \x01(\bR\x0fdropUnsupported\x1aY\n" +
+	"\x12VendorOptionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05value:\x028\x01B\x0e\n" +
 	"\f_temperatureB\b\n" +
 	"\x06_top_pB\b\n" +
 	"\x06_top_kB\x14\n" +
@@ -851,19 +1241,35 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\x11_presence_penaltyB\x14\n" +
 	"\x12_max_output_tokensB\a\n" +
 	"\x05_seedB\x12\n" +
-	"\x10_candidate_count\"\xc3\x01\n" +
+	"\x10_candidate_count\"\x92\x01\n" +
+	"\x0fReasoningConfig\x12:\n" +
+	"\x06effort\x18\x01 \x01(\x0e2\x18.weir.v1.ReasoningEffortB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06effort\x121\n" +
+	"\rbudget_tokens\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02 \x00H\x00R\fbudgetTokens\x88\x01\x01B\x10\n" +
+	"\x0e_budget_tokens\"?\n" +
+	"\x0eLogprobsConfig\x12-\n" +
+	"\falternatives\x18\x01 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x14(\x00R\falternatives\"\xb9\x01\n" +
+	"\aWarning\x12-\n" +
+	"\x04code\x18\x01 \x01(\x0e2\x14.weir.v1.WarningCodeB\x03\xe0A\x03R\x04code\x12\x1d\n" +
+	"\amessage\x18\x02 \x01(\tB\x03\xe0A\x03R\amessage\x12\x19\n" +
+	"\x05field\x18\x03 \x01(\tB\x03\xe0A\x03R\x05field\x121\n" +
+	"\x0fcandidate_index\x18\x04 \x01(\x05B\x03\xe0A\x03H\x00R\x0ecandidateIndex\x88\x01\x01B\x12\n" +
+	"\x10_candidate_index\"\x90\x02\n" +
 	"\x0eResponseFormat\x12*\n" +
 	"\vjson_schema\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10R\n" +
 	"jsonSchema\x120\n" +
 	"\x04name\x18\x02 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{0,64}$R\x04name\x12+\n" +
 	"\vdescription\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x01R\vdescription\x12\x1b\n" +
-	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01B\t\n" +
-	"\a_strict\"\xd4\x01\n" +
+	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01\x127\n" +
+	"\x0frepair_attempts\x18\x05 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x03(\x00H\x01R\x0erepairAttempts\x88\x01\x01B\t\n" +
+	"\a_strictB\x12\n" +
+	"\x10_repair_attempts\"\x87\x02\n" +
 	"\x04Tool\x126\n" +
 	"\x04name\x18\x01 \x01(\tB\"\xe0A\x02\xbaH\x1cr\x1a2\x18^[A-Za-z0-9_.:-]{1,128}$R\x04name\x12+\n" +
 	"\vdescription\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x04R\vdescription\x12?\n" +
 	"\x16parameters_json_schema\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10R\x14parametersJsonSchema\x12\x1b\n" +
-	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01B\t\n" +
+	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01\x121\n" +
+	"\n" +
+	"cache_hint\x18\x05 \x01(\v2\x12.weir.v1.CacheHintR\tcacheHintB\t\n" +
 	"\a_strict\"\xee\x01\n" +
 	"\n" +
 	"ToolChoice\x126\n" +
@@ -893,7 +1299,21 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\x1b_injected_max_output_tokens\"\x8f\x01\n" +
 	"\x06Timing\x12O\n" +
 	"\x14time_to_first_output\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x11timeToFirstOutput\x124\n" +
-	"\x05total\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x05total*\xe9\x02\n" +
+	"\x05total\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x05total*\xd8\x01\n" +
+	"\x0fReasoningEffort\x12 \n" +
+	"\x1cREASONING_EFFORT_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15REASONING_EFFORT_NONE\x10\x01\x12\x1c\n" +
+	"\x18REASONING_EFFORT_MINIMAL\x10\x02\x12\x18\n" +
+	"\x14REASONING_EFFORT_LOW\x10\x03\x12\x1b\n" +
+	"\x17REASONING_EFFORT_MEDIUM\x10\x04\x12\x19\n" +
+	"\x15REASONING_EFFORT_HIGH\x10\x05\x12\x18\n" +
+	"\x14REASONING_EFFORT_MAX\x10\x06*\xb3\x01\n" +
+	"\vWarningCode\x12\x1c\n" +
+	"\x18WARNING_CODE_UNSPECIFIED\x10\x00\x12 \n" +
+	"\x1cWARNING_CODE_SCHEMA_MISMATCH\x10\x01\x12!\n" +
+	"\x1dWARNING_CODE_SCHEMA_UNCHECKED\x10\x02\x12\x1d\n" +
+	"\x19WARNING_CODE_MEDIA_UNSEEN\x10\x03\x12\"\n" +
+	"\x1eWARNING_CODE_PARAMETER_DROPPED\x10\x04*\xe9\x02\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1f\n" +
@@ -921,38 +1341,53 @@ func file_weir_v1_generation_proto_rawDescGZIP() []byte {
 	return file_weir_v1_generation_proto_rawDescData
 }
 
-var file_weir_v1_generation_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_weir_v1_generation_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_weir_v1_generation_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_weir_v1_generation_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_weir_v1_generation_proto_goTypes = []any{
-	(FinishReason)(0),           // 0: weir.v1.FinishReason
-	(ToolChoice_Mode)(0),        // 1: weir.v1.ToolChoice.Mode
-	(*RequestContext)(nil),      // 2: weir.v1.RequestContext
-	(*GenerationConfig)(nil),    // 3: weir.v1.GenerationConfig
-	(*ResponseFormat)(nil),      // 4: weir.v1.ResponseFormat
-	(*Tool)(nil),                // 5: weir.v1.Tool
-	(*ToolChoice)(nil),          // 6: weir.v1.ToolChoice
-	(*Candidate)(nil),           // 7: weir.v1.Candidate
-	(*Target)(nil),              // 8: weir.v1.Target
-	(*Timing)(nil),              // 9: weir.v1.Timing
-	nil,                         // 10: weir.v1.RequestContext.LabelsEntry
-	(*Money)(nil),               // 11: weir.v1.Money
-	(*Message)(nil),             // 12: weir.v1.Message
-	(*durationpb.Duration)(nil), // 13: google.protobuf.Duration
+	(ReasoningEffort)(0),        // 0: weir.v1.ReasoningEffort
+	(WarningCode)(0),            // 1: weir.v1.WarningCode
+	(FinishReason)(0),           // 2: weir.v1.FinishReason
+	(ToolChoice_Mode)(0),        // 3: weir.v1.ToolChoice.Mode
+	(*RequestContext)(nil),      // 4: weir.v1.RequestContext
+	(*GenerationConfig)(nil),    // 5: weir.v1.GenerationConfig
+	(*ReasoningConfig)(nil),     // 6: weir.v1.ReasoningConfig
+	(*LogprobsConfig)(nil),      // 7: weir.v1.LogprobsConfig
+	(*Warning)(nil),             // 8: weir.v1.Warning
+	(*ResponseFormat)(nil),      // 9: weir.v1.ResponseFormat
+	(*Tool)(nil),                // 10: weir.v1.Tool
+	(*ToolChoice)(nil),          // 11: weir.v1.ToolChoice
+	(*Candidate)(nil),           // 12: weir.v1.Candidate
+	(*Target)(nil),              // 13: weir.v1.Target
+	(*Timing)(nil),              // 14: weir.v1.Timing
+	nil,                         // 15: weir.v1.RequestContext.LabelsEntry
+	nil,                         // 16: weir.v1.GenerationConfig.VendorOptionsEntry
+	(*Money)(nil),               // 17: weir.v1.Money
+	(*CacheHint)(nil),           // 18: weir.v1.CacheHint
+	(*Message)(nil),             // 19: weir.v1.Message
+	(*durationpb.Duration)(nil), // 20: google.protobuf.Duration
+	(*structpb.Struct)(nil),     // 21: google.protobuf.Struct
 }
 var file_weir_v1_generation_proto_depIdxs = []int32{
-	10, // 0: weir.v1.RequestContext.labels:type_name -> weir.v1.RequestContext.LabelsEntry
-	11, // 1: weir.v1.RequestContext.max_cost:type_name -> weir.v1.Money
-	4,  // 2: weir.v1.GenerationConfig.response_format:type_name -> weir.v1.ResponseFormat
-	1,  // 3: weir.v1.ToolChoice.mode:type_name -> weir.v1.ToolChoice.Mode
-	12, // 4: weir.v1.Candidate.message:type_name -> weir.v1.Message
-	0,  // 5: weir.v1.Candidate.finish_reason:type_name -> weir.v1.FinishReason
-	13, // 6: weir.v1.Timing.time_to_first_output:type_name -> google.protobuf.Duration
-	13, // 7: weir.v1.Timing.total:type_name -> google.protobuf.Duration
-	8,  // [8:8] is the sub-list for method output_type
-	8,  // [8:8] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	15, // 0: weir.v1.RequestContext.labels:type_name -> weir.v1.RequestContext.LabelsEntry
+	17, // 1: weir.v1.RequestContext.max_cost:type_name -> weir.v1.Money
+	9,  // 2: weir.v1.GenerationConfig.response_format:type_name -> weir.v1.ResponseFormat
+	6,  // 3: weir.v1.GenerationConfig.reasoning:type_name -> weir.v1.ReasoningConfig
+	7,  // 4: weir.v1.GenerationConfig.logprobs:type_name -> weir.v1.LogprobsConfig
+	16, // 5: weir.v1.GenerationConfig.vendor_options:type_name -> weir.v1.GenerationConfig.VendorOptionsEntry
+	0,  // 6: weir.v1.ReasoningConfig.effort:type_name -> weir.v1.ReasoningEffort
+	1,  // 7: weir.v1.Warning.code:type_name -> weir.v1.WarningCode
+	18, // 8: weir.v1.Tool.cache_hint:type_name -> weir.v1.CacheHint
+	3,  // 9: weir.v1.ToolChoice.mode:type_name -> weir.v1.ToolChoice.Mode
+	19, // 10: weir.v1.Candidate.message:type_name -> weir.v1.Message
+	2,  // 11: weir.v1.Candidate.finish_reason:type_name -> weir.v1.FinishReason
+	20, // 12: weir.v1.Timing.time_to_first_output:type_name -> google.protobuf.Duration
+	20, // 13: weir.v1.Timing.total:type_name -> google.protobuf.Duration
+	21, // 14: weir.v1.GenerationConfig.VendorOptionsEntry.value:type_name -> google.protobuf.Struct
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_generation_proto_init() }
@@ -964,16 +1399,18 @@ func file_weir_v1_generation_proto_init() {
 	file_weir_v1_money_proto_init()
 	file_weir_v1_generation_proto_msgTypes[1].OneofWrappers = []any{}
 	file_weir_v1_generation_proto_msgTypes[2].OneofWrappers = []any{}
-	file_weir_v1_generation_proto_msgTypes[3].OneofWrappers = []any{}
 	file_weir_v1_generation_proto_msgTypes[4].OneofWrappers = []any{}
+	file_weir_v1_generation_proto_msgTypes[5].OneofWrappers = []any{}
 	file_weir_v1_generation_proto_msgTypes[6].OneofWrappers = []any{}
+	file_weir_v1_generation_proto_msgTypes[7].OneofWrappers = []any{}
+	file_weir_v1_generation_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_generation_proto_rawDesc), len(file_weir_v1_generation_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   9,
+			NumEnums:      4,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -184,7 +184,9 @@ type GenerateResponse struct {
 	// What answered.
 	Target *Target `protobuf:"bytes,6,opt,name=target,proto3" json:"target,omitempty"`
 	// How long it took.
-	Timing        *Timing `protobuf:"bytes,7,opt,name=timing,proto3" json:"timing,omitempty"`
+	Timing *Timing `protobuf:"bytes,7,opt,name=timing,proto3" json:"timing,omitempty"`
+	// What the caller should know of the answer.
+	Warnings      []*Warning `protobuf:"bytes,8,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -264,6 +266,13 @@ func (x *GenerateResponse) GetTarget() *Target {
 func (x *GenerateResponse) GetTiming() *Timing {
 	if x != nil {
 		return x.Timing
+	}
+	return nil
+}
+
+func (x *GenerateResponse) GetWarnings() []*Warning {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -469,7 +478,10 @@ type DeltaEvent struct {
 	//	*DeltaEvent_RefusalText
 	//	*DeltaEvent_ToolCall
 	//	*DeltaEvent_ToolArguments
-	Piece         isDeltaEvent_Piece `protobuf_oneof:"piece"`
+	//	*DeltaEvent_Signature
+	Piece isDeltaEvent_Piece `protobuf_oneof:"piece"`
+	// Log probabilities of tokens of which the piece is the end.
+	Logprobs      []*TokenLogprob `protobuf:"bytes,8,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -563,6 +575,22 @@ func (x *DeltaEvent) GetToolArguments() *ToolArguments {
 	return nil
 }
 
+func (x *DeltaEvent) GetSignature() *Signature {
+	if x != nil {
+		if x, ok := x.Piece.(*DeltaEvent_Signature); ok {
+			return x.Signature
+		}
+	}
+	return nil
+}
+
+func (x *DeltaEvent) GetLogprobs() []*TokenLogprob {
+	if x != nil {
+		return x.Logprobs
+	}
+	return nil
+}
+
 type isDeltaEvent_Piece interface {
 	isDeltaEvent_Piece()
 }
@@ -592,6 +620,12 @@ type DeltaEvent_ToolArguments struct {
 	ToolArguments *ToolArguments `protobuf:"bytes,6,opt,name=tool_arguments,json=toolArguments,proto3,oneof"`
 }
 
+type DeltaEvent_Signature struct {
+	// Signature of the part before it, which ends the part. Reasoning that is
+	// hidden in one is a part of its own.
+	Signature *Signature `protobuf:"bytes,7,opt,name=signature,proto3,oneof"`
+}
+
 func (*DeltaEvent_Text) isDeltaEvent_Piece() {}
 
 func (*DeltaEvent_ReasoningText) isDeltaEvent_Piece() {}
@@ -601,6 +635,8 @@ func (*DeltaEvent_RefusalText) isDeltaEvent_Piece() {}
 func (*DeltaEvent_ToolCall) isDeltaEvent_Piece() {}
 
 func (*DeltaEvent_ToolArguments) isDeltaEvent_Piece() {}
+
+func (*DeltaEvent_Signature) isDeltaEvent_Piece() {}
 
 // ToolCallStart begins a call of a tool.
 type ToolCallStart struct {
@@ -789,7 +825,9 @@ type CompletedEvent struct {
 	// What answered, as it is known at the end.
 	Target *Target `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"`
 	// How long it took.
-	Timing        *Timing `protobuf:"bytes,5,opt,name=timing,proto3" json:"timing,omitempty"`
+	Timing *Timing `protobuf:"bytes,5,opt,name=timing,proto3" json:"timing,omitempty"`
+	// What the caller should know of the answer.
+	Warnings      []*Warning `protobuf:"bytes,6,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -855,6 +893,13 @@ func (x *CompletedEvent) GetTarget() *Target {
 func (x *CompletedEvent) GetTiming() *Timing {
 	if x != nil {
 		return x.Timing
+	}
+	return nil
+}
+
+func (x *CompletedEvent) GetWarnings() []*Warning {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -1451,7 +1496,7 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\vtool_choice\x18\x04 \x01(\v2\x13.weir.v1.ToolChoiceR\n" +
 	"toolChoice\x121\n" +
 	"\x06config\x18\x05 \x01(\v2\x19.weir.v1.GenerationConfigR\x06config\x121\n" +
-	"\acontext\x18\x06 \x01(\v2\x17.weir.v1.RequestContextR\acontext\"\xd1\x02\n" +
+	"\acontext\x18\x06 \x01(\v2\x17.weir.v1.RequestContextR\acontext\"\x84\x03\n" +
 	"\x10GenerateResponse\x12\"\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\x03\xe0A\x03R\trequestId\x127\n" +
@@ -1462,7 +1507,8 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\x04cost\x18\x04 \x01(\v2\r.weir.v1.CostB\x03\xe0A\x03R\x04cost\x121\n" +
 	"\bverdicts\x18\x05 \x03(\v2\x10.weir.v1.VerdictB\x03\xe0A\x03R\bverdicts\x12,\n" +
 	"\x06target\x18\x06 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\x12,\n" +
-	"\x06timing\x18\a \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing\"\xa1\x02\n" +
+	"\x06timing\x18\a \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing\x121\n" +
+	"\bwarnings\x18\b \x03(\v2\x10.weir.v1.WarningB\x03\xe0A\x03R\bwarnings\"\xa1\x02\n" +
 	"\x16StreamGenerateResponse\x12\x1f\n" +
 	"\bsequence\x18\x01 \x01(\x03B\x03\xe0A\x03R\bsequence\x121\n" +
 	"\astarted\x18\x02 \x01(\v2\x15.weir.v1.StartedEventH\x00R\astarted\x12+\n" +
@@ -1473,7 +1519,7 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\fStartedEvent\x12\"\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\x03\xe0A\x03R\trequestId\x12,\n" +
-	"\x06target\x18\x02 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\"\x9f\x02\n" +
+	"\x06target\x18\x02 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\"\x8b\x03\n" +
 	"\n" +
 	"DeltaEvent\x12,\n" +
 	"\x0fcandidate_index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x0ecandidateIndex\x12\x14\n" +
@@ -1481,7 +1527,9 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\x0ereasoning_text\x18\x03 \x01(\tH\x00R\rreasoningText\x12#\n" +
 	"\frefusal_text\x18\x04 \x01(\tH\x00R\vrefusalText\x125\n" +
 	"\ttool_call\x18\x05 \x01(\v2\x16.weir.v1.ToolCallStartH\x00R\btoolCall\x12?\n" +
-	"\x0etool_arguments\x18\x06 \x01(\v2\x16.weir.v1.ToolArgumentsH\x00R\rtoolArgumentsB\a\n" +
+	"\x0etool_arguments\x18\x06 \x01(\v2\x16.weir.v1.ToolArgumentsH\x00R\rtoolArguments\x122\n" +
+	"\tsignature\x18\a \x01(\v2\x12.weir.v1.SignatureH\x00R\tsignature\x126\n" +
+	"\blogprobs\x18\b \x03(\v2\x15.weir.v1.TokenLogprobB\x03\xe0A\x03R\blogprobsB\a\n" +
 	"\x05piece\"X\n" +
 	"\rToolCallStart\x12\x19\n" +
 	"\x05index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x05index\x12\x13\n" +
@@ -1492,13 +1540,14 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\x04text\x18\x02 \x01(\tB\x03\xe0A\x03R\x04text\"\x83\x01\n" +
 	"\x12CandidateDoneEvent\x12,\n" +
 	"\x0fcandidate_index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x0ecandidateIndex\x12?\n" +
-	"\rfinish_reason\x18\x02 \x01(\x0e2\x15.weir.v1.FinishReasonB\x03\xe0A\x03R\ffinishReason\"\xf2\x01\n" +
+	"\rfinish_reason\x18\x02 \x01(\x0e2\x15.weir.v1.FinishReasonB\x03\xe0A\x03R\ffinishReason\"\xa5\x02\n" +
 	"\x0eCompletedEvent\x12)\n" +
 	"\x05usage\x18\x01 \x01(\v2\x0e.weir.v1.UsageB\x03\xe0A\x03R\x05usage\x12&\n" +
 	"\x04cost\x18\x02 \x01(\v2\r.weir.v1.CostB\x03\xe0A\x03R\x04cost\x121\n" +
 	"\bverdicts\x18\x03 \x03(\v2\x10.weir.v1.VerdictB\x03\xe0A\x03R\bverdicts\x12,\n" +
 	"\x06target\x18\x04 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\x12,\n" +
-	"\x06timing\x18\x05 \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing\"\xd9\x01\n" +
+	"\x06timing\x18\x05 \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing\x121\n" +
+	"\bwarnings\x18\x06 \x03(\v2\x10.weir.v1.WarningB\x03\xe0A\x03R\bwarnings\"\xd9\x01\n" +
 	"\fEmbedRequest\x12#\n" +
 	"\x05model\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x120\n" +
 	"\x06inputs\x18\x02 \x03(\tB\x18\xe0A\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\x80\x10\"\br\x06\x10\x01(\x80\x80@R\x06inputs\x120\n" +
@@ -1604,9 +1653,12 @@ var file_weir_v1_generation_service_proto_goTypes = []any{
 	(*Verdict)(nil),                // 26: weir.v1.Verdict
 	(*Target)(nil),                 // 27: weir.v1.Target
 	(*Timing)(nil),                 // 28: weir.v1.Timing
-	(FinishReason)(0),              // 29: weir.v1.FinishReason
-	(*ResponseFormat)(nil),         // 30: weir.v1.ResponseFormat
-	(Action)(0),                    // 31: weir.v1.Action
+	(*Warning)(nil),                // 29: weir.v1.Warning
+	(*Signature)(nil),              // 30: weir.v1.Signature
+	(*TokenLogprob)(nil),           // 31: weir.v1.TokenLogprob
+	(FinishReason)(0),              // 32: weir.v1.FinishReason
+	(*ResponseFormat)(nil),         // 33: weir.v1.ResponseFormat
+	(Action)(0),                    // 34: weir.v1.Action
 }
 var file_weir_v1_generation_service_proto_depIdxs = []int32{
 	18, // 0: weir.v1.GenerateRequest.messages:type_name -> weir.v1.Message
@@ -1620,49 +1672,53 @@ var file_weir_v1_generation_service_proto_depIdxs = []int32{
 	26, // 8: weir.v1.GenerateResponse.verdicts:type_name -> weir.v1.Verdict
 	27, // 9: weir.v1.GenerateResponse.target:type_name -> weir.v1.Target
 	28, // 10: weir.v1.GenerateResponse.timing:type_name -> weir.v1.Timing
-	4,  // 11: weir.v1.StreamGenerateResponse.started:type_name -> weir.v1.StartedEvent
-	5,  // 12: weir.v1.StreamGenerateResponse.delta:type_name -> weir.v1.DeltaEvent
-	8,  // 13: weir.v1.StreamGenerateResponse.candidate_done:type_name -> weir.v1.CandidateDoneEvent
-	9,  // 14: weir.v1.StreamGenerateResponse.completed:type_name -> weir.v1.CompletedEvent
-	27, // 15: weir.v1.StartedEvent.target:type_name -> weir.v1.Target
-	6,  // 16: weir.v1.DeltaEvent.tool_call:type_name -> weir.v1.ToolCallStart
-	7,  // 17: weir.v1.DeltaEvent.tool_arguments:type_name -> weir.v1.ToolArguments
-	29, // 18: weir.v1.CandidateDoneEvent.finish_reason:type_name -> weir.v1.FinishReason
-	24, // 19: weir.v1.CompletedEvent.usage:type_name -> weir.v1.Usage
-	25, // 20: weir.v1.CompletedEvent.cost:type_name -> weir.v1.Cost
-	26, // 21: weir.v1.CompletedEvent.verdicts:type_name -> weir.v1.Verdict
-	27, // 22: weir.v1.CompletedEvent.target:type_name -> weir.v1.Target
-	28, // 23: weir.v1.CompletedEvent.timing:type_name -> weir.v1.Timing
-	22, // 24: weir.v1.EmbedRequest.context:type_name -> weir.v1.RequestContext
-	12, // 25: weir.v1.EmbedResponse.embeddings:type_name -> weir.v1.Embedding
-	24, // 26: weir.v1.EmbedResponse.usage:type_name -> weir.v1.Usage
-	25, // 27: weir.v1.EmbedResponse.cost:type_name -> weir.v1.Cost
-	26, // 28: weir.v1.EmbedResponse.verdicts:type_name -> weir.v1.Verdict
-	27, // 29: weir.v1.EmbedResponse.target:type_name -> weir.v1.Target
-	28, // 30: weir.v1.EmbedResponse.timing:type_name -> weir.v1.Timing
-	18, // 31: weir.v1.CountTokensRequest.messages:type_name -> weir.v1.Message
-	19, // 32: weir.v1.CountTokensRequest.tools:type_name -> weir.v1.Tool
-	30, // 33: weir.v1.CountTokensRequest.response_format:type_name -> weir.v1.ResponseFormat
-	0,  // 34: weir.v1.CountTokensResponse.count:type_name -> weir.v1.TokenCount
-	22, // 35: weir.v1.ModerateRequest.context:type_name -> weir.v1.RequestContext
-	17, // 36: weir.v1.ModerateResponse.results:type_name -> weir.v1.Moderation
-	31, // 37: weir.v1.Moderation.action:type_name -> weir.v1.Action
-	26, // 38: weir.v1.Moderation.verdicts:type_name -> weir.v1.Verdict
-	1,  // 39: weir.v1.GenerationService.Generate:input_type -> weir.v1.GenerateRequest
-	1,  // 40: weir.v1.GenerationService.StreamGenerate:input_type -> weir.v1.GenerateRequest
-	10, // 41: weir.v1.GenerationService.Embed:input_type -> weir.v1.EmbedRequest
-	13, // 42: weir.v1.GenerationService.CountTokens:input_type -> weir.v1.CountTokensRequest
-	15, // 43: weir.v1.GenerationService.Moderate:input_type -> weir.v1.ModerateRequest
-	2,  // 44: weir.v1.GenerationService.Generate:output_type -> weir.v1.GenerateResponse
-	3,  // 45: weir.v1.GenerationService.StreamGenerate:output_type -> weir.v1.StreamGenerateResponse
-	11, // 46: weir.v1.GenerationService.Embed:output_type -> weir.v1.EmbedResponse
-	14, // 47: weir.v1.GenerationService.CountTokens:output_type -> weir.v1.CountTokensResponse
-	16, // 48: weir.v1.GenerationService.Moderate:output_type -> weir.v1.ModerateResponse
-	44, // [44:49] is the sub-list for method output_type
-	39, // [39:44] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	29, // 11: weir.v1.GenerateResponse.warnings:type_name -> weir.v1.Warning
+	4,  // 12: weir.v1.StreamGenerateResponse.started:type_name -> weir.v1.StartedEvent
+	5,  // 13: weir.v1.StreamGenerateResponse.delta:type_name -> weir.v1.DeltaEvent
+	8,  // 14: weir.v1.StreamGenerateResponse.candidate_done:type_name -> weir.v1.CandidateDoneEvent
+	9,  // 15: weir.v1.StreamGenerateResponse.completed:type_name -> weir.v1.CompletedEvent
+	27, // 16: weir.v1.StartedEvent.target:type_name -> weir.v1.Target
+	6,  // 17: weir.v1.DeltaEvent.tool_call:type_name -> weir.v1.ToolCallStart
+	7,  // 18: weir.v1.DeltaEvent.tool_arguments:type_name -> weir.v1.ToolArguments
+	30, // 19: weir.v1.DeltaEvent.signature:type_name -> weir.v1.Signature
+	31, // 20: weir.v1.DeltaEvent.logprobs:type_name -> weir.v1.TokenLogprob
+	32, // 21: weir.v1.CandidateDoneEvent.finish_reason:type_name -> weir.v1.FinishReason
+	24, // 22: weir.v1.CompletedEvent.usage:type_name -> weir.v1.Usage
+	25, // 23: weir.v1.CompletedEvent.cost:type_name -> weir.v1.Cost
+	26, // 24: weir.v1.CompletedEvent.verdicts:type_name -> weir.v1.Verdict
+	27, // 25: weir.v1.CompletedEvent.target:type_name -> weir.v1.Target
+	28, // 26: weir.v1.CompletedEvent.timing:type_name -> weir.v1.Timing
+	29, // 27: weir.v1.CompletedEvent.warnings:type_name -> weir.v1.Warning
+	22, // 28: weir.v1.EmbedRequest.context:type_name -> weir.v1.RequestContext
+	12, // 29: weir.v1.EmbedResponse.embeddings:type_name -> weir.v1.Embedding
+	24, // 30: weir.v1.EmbedResponse.usage:type_name -> weir.v1.Usage
+	25, // 31: weir.v1.EmbedResponse.cost:type_name -> weir.v1.Cost
+	26, // 32: weir.v1.EmbedResponse.verdicts:type_name -> weir.v1.Verdict
+	27, // 33: weir.v1.EmbedResponse.target:type_name -> weir.v1.Target
+	28, // 34: weir.v1.EmbedResponse.timing:type_name -> weir.v1.Timing
+	18, // 35: weir.v1.CountTokensRequest.messages:type_name -> weir.v1.Message
+	19, // 36: weir.v1.CountTokensRequest.tools:type_name -> weir.v1.Tool
+	33, // 37: weir.v1.CountTokensRequest.response_format:type_name -> weir.v1.ResponseFormat
+	0,  // 38: weir.v1.CountTokensResponse.count:type_name -> weir.v1.TokenCount
+	22, // 39: weir.v1.ModerateRequest.context:type_name -> weir.v1.RequestContext
+	17, // 40: weir.v1.ModerateResponse.results:type_name -> weir.v1.Moderation
+	34, // 41: weir.v1.Moderation.action:type_name -> weir.v1.Action
+	26, // 42: weir.v1.Moderation.verdicts:type_name -> weir.v1.Verdict
+	1,  // 43: weir.v1.GenerationService.Generate:input_type -> weir.v1.GenerateRequest
+	1,  // 44: weir.v1.GenerationService.StreamGenerate:input_type -> weir.v1.GenerateRequest
+	10, // 45: weir.v1.GenerationService.Embed:input_type -> weir.v1.EmbedRequest
+	13, // 46: weir.v1.GenerationService.CountTokens:input_type -> weir.v1.CountTokensRequest
+	15, // 47: weir.v1.GenerationService.Moderate:input_type -> weir.v1.ModerateRequest
+	2,  // 48: weir.v1.GenerationService.Generate:output_type -> weir.v1.GenerateResponse
+	3,  // 49: weir.v1.GenerationService.StreamGenerate:output_type -> weir.v1.StreamGenerateResponse
+	11, // 50: weir.v1.GenerationService.Embed:output_type -> weir.v1.EmbedResponse
+	14, // 51: weir.v1.GenerationService.CountTokens:output_type -> weir.v1.CountTokensResponse
+	16, // 52: weir.v1.GenerationService.Moderate:output_type -> weir.v1.ModerateResponse
+	48, // [48:53] is the sub-list for method output_type
+	43, // [43:48] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_generation_service_proto_init() }
@@ -1686,6 +1742,7 @@ func file_weir_v1_generation_service_proto_init() {
 		(*DeltaEvent_RefusalText)(nil),
 		(*DeltaEvent_ToolCall)(nil),
 		(*DeltaEvent_ToolArguments)(nil),
+		(*DeltaEvent_Signature)(nil),
 	}
 	file_weir_v1_generation_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_weir_v1_generation_service_proto_msgTypes[13].OneofWrappers = []any{}
