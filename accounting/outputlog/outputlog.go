@@ -119,6 +119,11 @@ type Part struct {
 	CallID  string `json:"call_id,omitempty"`
 	Tool    string `json:"tool,omitempty"`
 	Failed  bool   `json:"failed,omitempty"`
+	// Of media only what it is and how many bytes it has is kept, which is 0 where
+	// it is an address.
+	Modality string `json:"modality,omitempty"`
+	Type     string `json:"type,omitempty"`
+	Bytes    int64  `json:"bytes,omitempty"`
 }
 
 // A Candidate is one answer.

@@ -30,10 +30,12 @@ type attempt struct {
 
 	gate     *policy.Gate
 	asking   *asking                // nil where no rule asks
-	said     []backend.FinishReason // why each candidate ended by the backend's word
+	ends     []backend.FinishReason // why each candidate ended by the backend's word
 	finish   []backend.FinishReason // and what is told of it, "" while some of it is held
 	whole    int                    // candidates that the backend has finished
 	calls    []toolCalls            // by candidate
+	courses  []courses              // by candidate
+	enforced bool                   // a rule can change the answer
 	pieces   []policy.Piece         // released by the last event; reused
 	released bool                   // the sink has got something
 	asked    bool                   // the backend has been called
@@ -123,6 +125,9 @@ func (a *attempt) fit(req *backend.Request, defaultMax int) error {
 	if req.Candidates == 0 {
 		req.Candidates = 1
 	}
+	if req.DropUnsupported {
+		a.drop(req, can)
+	}
 	switch {
 	case can.Candidates == 0:
 		return unsupported("model", fmt.Sprintf("model %q gives embeddings and no answers: ask it for those, or name another model", a.call.Model))
@@ -143,6 +148,9 @@ func (a *attempt) fit(req *backend.Request, defaultMax int) error {
 	case req.Format != nil && req.Format.Schema != nil && !can.Schema:
 		return unsupported("config.response_format", fmt.Sprintf("model %q cannot be held to a JSON Schema", a.call.Model))
 	}
+	if err := a.fitMore(req, can); err != nil {
+		return err
+	}
 	// A hold needs a bound, so a call that sets none gets one, and is told.
 	if req.MaxOutputTokens == nil {
 		limit := defaultMax
@@ -160,7 +168,7 @@ func (a *attempt) fit(req *backend.Request, defaultMax int) error {
 func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold, error) {
 	a.input = a.count(req)
 	var most accounting.Usage
-	most.Set(accounting.Input, a.input.Most)
+	most.Set(inputMeter(req), a.input.Most)
 	most.Set(accounting.Output, 0)
 	if req.MaxOutputTokens != nil {
 		most.Set(accounting.Output, int64(*req.MaxOutputTokens)*int64(req.Candidates))
@@ -188,7 +196,9 @@ func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold,
 	a.gate = a.rules.Gate(lastPrompt(req))
 	a.structured = req.Format != nil
 	a.calls = make([]toolCalls, req.Candidates)
-	a.said = make([]backend.FinishReason, req.Candidates)
+	a.courses = make([]courses, req.Candidates)
+	a.enforced = a.rules.Enforces(policy.Output)
+	a.ends = make([]backend.FinishReason, req.Candidates)
 	a.finish = make([]backend.FinishReason, req.Candidates)
 	return hold, nil
 }
@@ -255,14 +265,21 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 				return a.flush(ctx, err)
 			}
 			a.output.Add(c, backend.Channel(channel), event.Text)
+			a.said(event)
 			if !a.covered(ctx) {
 				return a.cutOff(ctx)
 			}
 			a.pieces = a.gate.Write(a.pieces[:0], policy.Piece{Candidate: c, Channel: channel, Text: event.Text})
+		case backend.Signed:
+			a.heard()
+			if err := a.signed(event); err != nil {
+				return err
+			}
+			continue
 		case backend.Finished:
 			a.heard()
 			a.whole++
-			a.said[c] = event.Finish
+			a.ends[c] = event.Finish
 			a.pieces = a.gate.End(a.pieces[:0], c)
 		}
 		if err := a.release(); err != nil {
@@ -349,18 +366,21 @@ func (a *attempt) release() error {
 		if !ok {
 			continue
 		}
-		if !a.released {
-			a.released = true
-			a.answer.FirstOutput = a.gateway.Now()
-			if a.seen() {
-				a.patience.end()
-			}
-			if err := a.sink.Start(a.answer); err != nil {
-				return &sinkError{err}
-			}
+		var course *course
+		if delta.Tool == "" {
+			course = a.courses[p.Candidate].of(delta.Channel, delta.Call)
 		}
-		if err := a.sink.Delta(delta); err != nil {
-			return &sinkError{err}
+		if course != nil {
+			course.passed(p)
+			delta.Logprobs = course.logprobs()
+		}
+		if err := a.tell(delta); err != nil {
+			return err
+		}
+		if course != nil && course.waiting != nil {
+			if err := a.attach(p.Candidate, delta.Channel, delta.Call, course); err != nil {
+				return err
+			}
 		}
 	}
 	a.pieces = a.pieces[:0]
@@ -368,9 +388,27 @@ func (a *attempt) release() error {
 		if a.finish[c] != "" || !a.gate.Ended(c) {
 			continue
 		}
-		if a.finish[c] = a.said[c]; a.gate.Blocked(c) {
+		if a.finish[c] = a.ends[c]; a.gate.Blocked(c) {
 			a.finish[c] = backend.FinishSafety
 		}
+	}
+	return nil
+}
+
+// tell gives the caller a delta.
+func (a *attempt) tell(d Delta) error {
+	if !a.released {
+		a.released = true
+		a.answer.FirstOutput = a.gateway.Now()
+		if a.seen() {
+			a.patience.end()
+		}
+		if err := a.sink.Start(a.answer); err != nil {
+			return &sinkError{err}
+		}
+	}
+	if err := a.sink.Delta(d); err != nil {
+		return &sinkError{err}
 	}
 	return nil
 }

@@ -1,9 +1,6 @@
 package gateway
 
 import (
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/weir-gateway/weir/accounting"
@@ -69,7 +66,8 @@ type Target struct {
 
 // A Delta is a piece of text that may be seen by the caller. One whose Tool is
 // set begins a call of that tool and has no text; what follows on channel
-// Arguments with the same Call is what the tool is given.
+// Arguments with the same Call is what the tool is given. One with a Signature
+// has no text either.
 type Delta struct {
 	Candidate int
 	Channel   backend.Channel
@@ -77,6 +75,12 @@ type Delta struct {
 
 	Call         int // of Arguments, from 0 in each candidate
 	CallID, Tool string
+
+	// Logprobs are those of tokens of which the text is the end.
+	Logprobs []backend.Logprob
+	// Signature ends the part of the channel, or call, that came last. A delta
+	// that has one has no text. A hidden one is a part of its own.
+	Signature *backend.Signature
 }
 
 // A Sink takes an answer as it is released. An error of a sink ends the call
@@ -116,78 +120,11 @@ type Answer struct {
 	Verdicts []policy.Verdict
 	// Excesses are what budgets let pass although they had no room for it.
 	Excesses []accounting.Excess
+	// Warnings are what the caller should know beside.
+	Warnings []Warning
 	// UnjudgedBytes is how much text passed a remote rule that nobody had
 	// judged, under a grant of that rule (on_error: open).
 	UnjudgedBytes int64
 	// FirstOutput is when the first text was released, zero where none was.
 	Start, FirstOutput, End time.Time
 }
-
-// Collector is a Sink that gathers an answer for a unary call. The zero value
-// is ready.
-type Collector struct {
-	candidates []*collecting
-}
-
-type collecting struct {
-	texts [3]strings.Builder // by channel, as collected has them
-	calls []*collectedCall
-}
-
-type collectedCall struct {
-	id, tool  string
-	arguments strings.Builder
-}
-
-// Collected is the text of one candidate, by channel.
-type Collected struct {
-	Content, Reasoning, Refusal string
-	Calls                       []CollectedCall
-}
-
-// CollectedCall is one call of a tool.
-type CollectedCall struct{ ID, Tool, Arguments string }
-
-// Candidates are the texts so far, of each candidate up to the last that has
-// any.
-func (c *Collector) Candidates() []Collected {
-	all := make([]Collected, len(c.candidates))
-	for i, said := range c.candidates {
-		t := &said.texts
-		all[i] = Collected{Content: t[0].String(), Reasoning: t[1].String(), Refusal: t[2].String()}
-		for _, call := range said.calls {
-			all[i].Calls = append(all[i].Calls, CollectedCall{call.id, call.tool, call.arguments.String()})
-		}
-	}
-	return all
-}
-
-// Restart implements Restarter.
-func (c *Collector) Restart() { c.candidates = nil }
-
-// Start does nothing.
-func (c *Collector) Start(*Answer) error { return nil }
-
-// Delta appends a piece.
-func (c *Collector) Delta(d Delta) error {
-	for len(c.candidates) <= d.Candidate {
-		c.candidates = append(c.candidates, &collecting{})
-	}
-	said := c.candidates[d.Candidate]
-	if d.Channel == backend.Arguments {
-		if d.Tool != "" {
-			said.calls = append(said.calls, &collectedCall{id: d.CallID, tool: d.Tool})
-		}
-		said.calls[d.Call].arguments.WriteString(d.Text)
-		return nil
-	}
-	channel := slices.Index(collected[:], d.Channel)
-	if channel < 0 {
-		return fmt.Errorf("a unary answer has no place for text of channel %q", d.Channel)
-	}
-	said.texts[channel].WriteString(d.Text)
-	return nil
-}
-
-// collected are the channels of a Collector, in the order of its texts.
-var collected = [3]backend.Channel{backend.Content, backend.Reasoning, backend.Refusal}

@@ -130,6 +130,7 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	}
 	request := input.clean
 	kept.sent(request.Messages)
+	answer.unseen(&request, rules)
 	tally := &ledger.Tally{MaxCost: call.MaxCost}
 
 	// What was found may narrow where the call may go.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 
 	"github.com/weir-gateway/weir/policy"
@@ -33,11 +34,29 @@ func newInput(req backend.Request) *input {
 		}
 		for p, part := range message.Parts {
 			in.add(policy.InputText{Message: m, Part: p, Text: part.Text, JSON: part.Channel == backend.Arguments, Trusted: trusted},
-				func(s string) { clean.Parts[p].Text = s })
+				func(s string) {
+					if s != part.Text {
+						clean.Parts[p].Signature = nil // of a text that is another now
+					}
+					clean.Parts[p].Text = s
+				})
+			if part.Media != nil {
+				media := *part.Media
+				clean.Parts[p].Media = &media
+				in.name(m, p, &media.Name)
+				in.name(m, p, &media.URL)
+			}
 		}
 	}
 	in.define()
 	return in
+}
+
+// name adds a text beside a part, where there is one.
+func (in *input) name(message, part int, text *string) {
+	if *text != "" {
+		in.add(policy.InputText{Message: message, Part: part, Text: *text}, func(s string) { *text = s })
+	}
 }
 
 // define adds what defines tools and format, which the operator of the calling
@@ -52,6 +71,12 @@ func (in *input) define() {
 				func(s string) { tool.Parameters = json.RawMessage(s) })
 		}
 	}
+	in.clean.Vendor = maps.Clone(in.clean.Vendor)
+	for _, vendor := range slices.Sorted(maps.Keys(in.clean.Vendor)) {
+		in.add(policy.InputText{Message: -1, Part: -1, Text: string(in.clean.Vendor[vendor]), JSON: true, Trusted: true},
+			func(s string) { in.clean.Vendor[vendor] = json.RawMessage(s) })
+	}
+	in.name(-1, -1, &in.clean.CacheKey)
 	if in.clean.Format == nil {
 		return
 	}

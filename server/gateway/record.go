@@ -119,6 +119,9 @@ func message(m backend.Message) outputlog.Message {
 	out := outputlog.Message{Role: string(m.Role), Name: m.Name, Parts: make([]outputlog.Part, len(m.Parts))}
 	for i, p := range m.Parts {
 		out.Parts[i] = outputlog.Part{Channel: string(p.Channel), Text: p.Text, CallID: p.CallID, Tool: p.Tool, Failed: p.Failed}
+		if media := p.Media; media != nil {
+			out.Parts[i].Modality, out.Parts[i].Type, out.Parts[i].Bytes = string(media.Modality), media.Type, int64(len(media.Data))
+		}
 	}
 	return out
 }

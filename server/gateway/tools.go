@@ -29,6 +29,7 @@ func (a *attempt) called(e backend.Event) (policy.Piece, error) {
 		return policy.Piece{}, &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("call %d of a tool came as the one of number %d", e.Call, n)}
 	}
 	t.ids = append(t.ids, a.callID(e))
+	a.courses[e.Candidate].calls = append(a.courses[e.Candidate].calls, course{})
 	t.names = append(t.names, policy.ToolName(n))
 	t.args = append(t.args, policy.ToolArguments(n))
 	quoted, err := json.Marshal(e.Tool)

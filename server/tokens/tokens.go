@@ -99,7 +99,16 @@ func Input(b backend.Backend, k *bpe.Tokenizer, req *backend.Request) Prompt {
 			p.add(k, part.Tool)
 		}
 	}
-	if len(req.Tools) > 0 || req.Format != nil {
+	if media := req.Media(); len(media) > 0 {
+		can := b.Capabilities(req.Model).Media
+		for _, m := range media {
+			// What it is in the end only the backend knows: until it tells, the most.
+			p.Tokens += can[m.Modality]
+			p.Most += can[m.Modality] + partAllowance
+			p.add(k, m.Name)
+		}
+	}
+	if len(req.Tools) > 0 || req.Format != nil || len(req.Vendor) > 0 {
 		p.Most += toolsAllowance
 		for _, d := range req.Definitions() {
 			p.Most += partAllowance

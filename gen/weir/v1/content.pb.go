@@ -587,7 +587,9 @@ type Media struct {
 	// Name of the file, or title of the document. Empty means none.
 	Name string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
 	// How closely it is looked at. Of images only.
-	Detail        MediaDetail `protobuf:"varint,6,opt,name=detail,proto3,enum=weir.v1.MediaDetail" json:"detail,omitempty"`
+	Detail MediaDetail `protobuf:"varint,6,opt,name=detail,proto3,enum=weir.v1.MediaDetail" json:"detail,omitempty"`
+	// Size of the bytes. Of outputs alone, which keep none of the bytes.
+	SizeBytes     int64 `protobuf:"varint,7,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -673,6 +675,13 @@ func (x *Media) GetDetail() MediaDetail {
 		return x.Detail
 	}
 	return MediaDetail_MEDIA_DETAIL_UNSPECIFIED
+}
+
+func (x *Media) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
 }
 
 type isMedia_Source interface {
@@ -1030,13 +1039,13 @@ const file_weir_v1_content_proto_rawDesc = "" +
 	"\n" +
 	"cache_hint\x18\b \x01(\v2\x12.weir.v1.CacheHintR\tcacheHint\x126\n" +
 	"\blogprobs\x18\t \x03(\v2\x15.weir.v1.TokenLogprobB\x03\xe0A\x03R\blogprobsB\r\n" +
-	"\x04data\x12\x05\xbaH\x02\b\x01\"g\n" +
-	"\tSignature\x12!\n" +
-	"\x06signer\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06signer\x12\x1f\n" +
-	"\x04data\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x01(\x80\x80@R\x04data\x12\x16\n" +
+	"\x04data\x12\x05\xbaH\x02\b\x01\"\x90\x01\n" +
+	"\tSignature\x125\n" +
+	"\x06signer\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06signer\x124\n" +
+	"\x04data\x18\x02 \x01(\tB \xbaH\x1dr\x1b(\x80\x80@2\x15^[A-Za-z0-9+/=_.:-]+$R\x04data\x12\x16\n" +
 	"\x06hidden\x18\x03 \x01(\bR\x06hidden\"H\n" +
 	"\tCacheHint\x12;\n" +
-	"\x03ttl\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$2\x00R\x03ttl\"\xb9\x02\n" +
+	"\x03ttl\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$2\x00R\x03ttl\"\xdd\x02\n" +
 	"\x05Media\x12<\n" +
 	"\bmodality\x18\x01 \x01(\x0e2\x11.weir.v1.ModalityB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\bmodality\x12C\n" +
 	"\n" +
@@ -1044,7 +1053,9 @@ const file_weir_v1_content_proto_rawDesc = "" +
 	"\x04data\x18\x03 \x01(\fB\a\xbaH\x04z\x02\x10\x01H\x00R\x04data\x12'\n" +
 	"\x03url\x18\x04 \x01(\tB\x13\xbaH\x10r\x0e(\x80@2\t^https://H\x00R\x03url\x12\x1c\n" +
 	"\x04name\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04name\x126\n" +
-	"\x06detail\x18\x06 \x01(\x0e2\x14.weir.v1.MediaDetailB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06detailB\x0f\n" +
+	"\x06detail\x18\x06 \x01(\x0e2\x14.weir.v1.MediaDetailB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06detail\x12\"\n" +
+	"\n" +
+	"size_bytes\x18\a \x01(\x03B\x03\xe0A\x03R\tsizeBytesB\x0f\n" +
 	"\x06source\x12\x05\xbaH\x02\b\x01\"\xae\x01\n" +
 	"\fTokenLogprob\x12\x19\n" +
 	"\x05token\x18\x01 \x01(\tB\x03\xe0A\x03R\x05token\x12$\n" +

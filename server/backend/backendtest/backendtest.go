@@ -276,7 +276,8 @@ type Answer struct {
 	Started    bool
 	Model      string
 	Candidates []Candidate
-	Calls      [][]Call // of tools, by candidate
+	Calls      [][]Call            // of tools, by candidate
+	Signatures []backend.Signature // in order
 	Deltas     int
 	Used       int // how often usage came
 	Usage      accounting.Usage
@@ -302,7 +303,7 @@ func Read(s backend.Stream, candidates int) (Answer, error) {
 	for {
 		e, err := s.Recv()
 		if err != nil {
-			if e != (backend.Event{}) {
+			if e.Kind != 0 || e.Text != "" {
 				return a, fmt.Errorf("%w: an event came with the error %v", errContract, err)
 			}
 			if _, again := s.Recv(); !errors.Is(again, err) {
@@ -350,7 +351,7 @@ func (a *Answer) add(e backend.Event) error {
 			return bad("usage knows nothing")
 		}
 		return nil
-	case backend.Delta, backend.Finished, backend.Called:
+	case backend.Delta, backend.Finished, backend.Called, backend.Signed:
 	default:
 		return bad("unknown kind %d", e.Kind)
 	}
@@ -383,6 +384,13 @@ func (a *Answer) add(e backend.Event) error {
 			return bad("it begins no call")
 		}
 		a.Calls[e.Candidate] = append(calls, Call{ID: e.CallID, Tool: e.Tool})
+		return nil
+	}
+	if e.Kind == backend.Signed {
+		if e.Signature == nil || e.Signature.Signer == "" || e.Signature.Data == "" || e.Text != "" {
+			return bad("it signs nothing")
+		}
+		a.Signatures = append(a.Signatures, *e.Signature)
 		return nil
 	}
 	a.Deltas++

@@ -108,7 +108,7 @@ func encodeRequest(req *backend.Request, quirks Quirks) ([]byte, error) {
 	}
 	if len(req.Tools) > 0 { // without tools servers refuse a choice
 		for _, t := range req.Tools {
-			w.Tools = append(w.Tools, wireTool{"function", wireToolDef(t)})
+			w.Tools = append(w.Tools, wireTool{"function", wireToolDef{t.Name, t.Description, t.Parameters, t.Strict}})
 		}
 		w.ToolChoice, w.ParallelToolCalls = encodeChoice(req.Choice), req.ParallelCalls
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -174,7 +175,7 @@ func TestCapabilitiesComeFromTheConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := b.Capabilities("m"), (backend.Capabilities{Candidates: 1, Seed: true, TopK: true, Penalties: true, Tools: true, JSON: true, Schema: true, MaxOutputTokens: 7}); got != want {
+	if got, want := b.Capabilities("m"), (backend.Capabilities{Candidates: 1, Seed: true, TopK: true, Penalties: true, Tools: true, JSON: true, Schema: true, MaxOutputTokens: 7}); !reflect.DeepEqual(got, want) {
 		t.Errorf("capabilities are %+v, want %+v", got, want)
 	}
 	req := hello()

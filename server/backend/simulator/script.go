@@ -105,6 +105,8 @@ func read(req *backend.Request) script {
 			line, _, _ := strings.Cut(value, "\n")
 			tool, arguments, _ := strings.Cut(strings.TrimSuffix(line, "\r"), " ")
 			s.calls = append(s.calls, call{tool, arguments})
+		case "describe":
+			s.text, s.given = describe(req), true
 		case "tokens":
 			n, _, _ := strings.Cut(value, "\n")
 			if n, err := strconv.Atoi(strings.TrimSpace(n)); err == nil && n > 0 {
@@ -117,6 +119,9 @@ func read(req *backend.Request) script {
 		rest = after
 	}
 	s.prompt = prompt.String()
+	if r := req.Reasoning; s.think == "" && r != nil && r.Effort != backend.EffortNone {
+		s.think = "It is asked for an answer, so one is due."
+	}
 	return s
 }
 
@@ -135,6 +140,7 @@ func toolResult(req *backend.Request) (string, bool) {
 // answer is one candidate: all that it will say, and how far it is.
 type answer struct {
 	reasoning, text string
+	thought         string          // all of reasoning, until it is signed
 	channel         backend.Channel // of text
 	calls           []call          // that come after the text
 	calling         int             // the one that speaks
@@ -160,6 +166,7 @@ func (s script) perform(c chance, limit int, stop []string) answer {
 	}
 	var more bool
 	a.reasoning, a.reasoningTokens, more = firstTokens(s.think, limit)
+	a.thought = a.reasoning
 	if more || (a.reasoningTokens == limit && a.text != "") {
 		a.text, a.finish = "", backend.FinishLength
 		return a
@@ -222,6 +229,8 @@ func (a *answer) peek() (backend.Event, bool) {
 	switch {
 	case a.reasoning != "":
 		return backend.Event{Kind: backend.Delta, Channel: backend.Reasoning, Text: a.reasoning[:firstToken(a.reasoning)]}, true
+	case a.thought != "":
+		return backend.Event{Kind: backend.Signed, Channel: backend.Reasoning, Signature: &backend.Signature{Signer: signer, Data: sign(a.thought)}}, true
 	case a.text != "":
 		return backend.Event{Kind: backend.Delta, Channel: a.channel, Text: a.text[:firstToken(a.text)]}, true
 	case a.calling == len(a.calls):
@@ -240,6 +249,9 @@ func (a *answer) take(e backend.Event) int {
 	case e.Kind == backend.Called:
 		a.named = true
 		return countTokens(e.Tool)
+	case e.Kind == backend.Signed:
+		a.thought = ""
+		return 0
 	case a.reasoning != "":
 		a.reasoning = a.reasoning[len(e.Text):]
 	case a.text != "":

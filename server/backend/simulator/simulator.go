@@ -15,6 +15,11 @@
 //	think: TEXT     the answer is preceded by TEXT as reasoning, to the end of the line
 //	tokens: N       the answer is prose of exactly N tokens
 //	call: TOOL JSON the answer calls a tool with these arguments; several lines, several calls
+//	describe:       the answer says what media the request has
+//
+// Where the request asks for reasoning, an answer that is told none begins with
+// a sentence of it. Reasoning is signed, and comes back with its signature or
+// with none: another is refused.
 //
 // Where the last message is a tool's, the answer is what the tool said.
 // Everything else is answered with a few plain sentences that take up words
@@ -238,6 +243,12 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		Tools:           true,
 		JSON:            true,
 		Schema:          true,
+		Reasoning:       true,
+		ReasoningBudget: true,
+		Logprobs:        alternatives(),
+		Media:           map[backend.Modality]int64{backend.Image: mediaTokens, backend.Audio: mediaTokens, backend.Video: mediaTokens, backend.File: mediaTokens},
+		MediaURLs:       true,
+		ResultMedia:     true,
 		MaxOutputTokens: b.models[model].ContextTokens,
 	}
 }
@@ -322,6 +333,13 @@ func check(req *backend.Request) error {
 		return fmt.Errorf("%d candidates are wanted, at most %d can be had", req.Candidates, MaxCandidates)
 	case req.MaxOutputTokens != nil && *req.MaxOutputTokens < 1:
 		return fmt.Errorf("at most %d output tokens are wanted, the least is 1", *req.MaxOutputTokens)
+	}
+	for _, m := range req.Messages {
+		for _, p := range m.Parts {
+			if s := p.Signature; s != nil && s.Signer == signer && s.Data != sign(p.Text) {
+				return errors.New("reasoning came back with a signature that is not its own")
+			}
+		}
 	}
 	return nil
 }

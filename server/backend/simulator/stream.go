@@ -22,6 +22,8 @@ type stream struct {
 	entry   entry
 	chance  chance
 	usage   accounting.Usage
+	// alternatives of each token, nil where no log probabilities are wanted
+	alternatives *int
 
 	answers  []answer
 	turn     int // the answer that speaks next
@@ -47,7 +49,7 @@ func newStream(ctx context.Context, b *Backend, p Profile, req *backend.Request,
 		chance:  chance(seed ^ 0x6a09e667f3bcc908), // of the jitter, apart from that of the text
 		answers: make([]answer, max(1, req.Candidates)),
 		running: max(1, req.Candidates),
-		faultAt: -1,
+		faultAt: -1, alternatives: req.Logprobs,
 	}
 	script := read(req)
 	output, reasoning := 0, 0
@@ -112,6 +114,9 @@ func (s *stream) Recv() (backend.Event, error) {
 			return s.stop(EndedCancelled, err)
 		}
 		event.Candidate = s.turn
+		if s.alternatives != nil && (event.Channel == backend.Content || event.Channel == backend.Refusal) {
+			event.Logprobs = logprobs(&s.chance, event.Text, *s.alternatives)
+		}
 		if event.Kind == backend.Called {
 			event.CallID = fmt.Sprintf("call_%d_%d", s.turn, event.Call)
 		}

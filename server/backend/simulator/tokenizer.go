@@ -94,6 +94,9 @@ func countInput(req *backend.Request) int {
 			if p.Channel != backend.Content {
 				n += countTokens(p.Text) + countTokens(p.Tool)
 			}
+			if p.Media != nil {
+				n += mediaTokens
+			}
 		}
 	}
 	for _, d := range req.Definitions() {

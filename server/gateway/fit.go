@@ -1,0 +1,100 @@
+package gateway
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/weir-gateway/weir/accounting"
+	"github.com/weir-gateway/weir/policy"
+	"github.com/weir-gateway/weir/server/backend"
+)
+
+// fitMore checks what fit does not: media, reasoning and log probabilities.
+func (a *attempt) fitMore(req *backend.Request, can backend.Capabilities) error {
+	model := a.call.Model
+	switch r := req.Reasoning; {
+	case r == nil:
+	case !can.Reasoning:
+		return unsupported("config.reasoning", fmt.Sprintf("model %q cannot be told how much to reason", model))
+	case r.Effort == "" && !can.ReasoningBudget:
+		return unsupported("config.reasoning.budget_tokens", fmt.Sprintf("model %q cannot be told how much to reason in tokens: send an effort", model))
+	}
+	switch {
+	case req.Logprobs == nil:
+	case can.Logprobs == nil:
+		return unsupported("config.logprobs", fmt.Sprintf("model %q gives no log probabilities", model))
+	case *req.Logprobs > *can.Logprobs:
+		return unsupported("config.logprobs.alternatives", fmt.Sprintf("model %q gives at most %d alternatives of a token", model, *can.Logprobs))
+	}
+	for i, m := range req.Messages {
+		for j, p := range m.Parts {
+			if p.Media == nil {
+				continue
+			}
+			field := fmt.Sprintf("messages[%d].parts[%d]", i, j)
+			_, takes := can.Media[p.Media.Modality]
+			switch {
+			case !takes:
+				return unsupported(field, fmt.Sprintf("model %q takes no %s", model, p.Media.Modality))
+			case p.Channel == backend.Result && !can.ResultMedia:
+				return unsupported(field, fmt.Sprintf("model %q takes results of tools as text alone", model))
+			case p.Media.URL != "" && !can.MediaURLs:
+				return unsupported(field, fmt.Sprintf("model %q does not fetch media from addresses: send the bytes", model))
+			}
+		}
+	}
+	return nil
+}
+
+// drop leaves out what the target does not know, and tells of it.
+func (a *attempt) drop(req *backend.Request, can backend.Capabilities) {
+	left := func(field string) {
+		a.answer.Warnings = slices.DeleteFunc(a.answer.Warnings, func(w Warning) bool { return w.Code == ParameterDropped && w.Field == field })
+		a.answer.warn(ParameterDropped, field, fmt.Sprintf("the model does not know %s: it was left out", field))
+	}
+	if req.Seed != nil && !can.Seed {
+		req.Seed = nil
+		left("config.seed")
+	}
+	if req.TopK != nil && !can.TopK {
+		req.TopK = nil
+		left("config.top_k")
+	}
+	if req.FrequencyPenalty != nil && !can.Penalties {
+		req.FrequencyPenalty = nil
+		left("config.frequency_penalty")
+	}
+	if req.PresencePenalty != nil && !can.Penalties {
+		req.PresencePenalty = nil
+		left("config.presence_penalty")
+	}
+	if r := req.Reasoning; r != nil && (!can.Reasoning || r.Effort == "" && !can.ReasoningBudget) {
+		req.Reasoning = nil
+		left("config.reasoning")
+	}
+	if req.Logprobs != nil && can.Logprobs == nil {
+		req.Logprobs = nil
+		left("config.logprobs")
+	}
+}
+
+// inputMeter is the dearest meter that the input of a request can be of: a
+// prompt that is to be kept costs what writing it does.
+func inputMeter(req *backend.Request) accounting.Meter {
+	hints := req.CacheHints()
+	switch {
+	case slices.ContainsFunc(hints, backend.CacheHint.Long):
+		return accounting.CacheWrite1h
+	case len(hints) > 0:
+		return accounting.CacheWrite5m
+	}
+	return accounting.Input
+}
+
+// unseen warns of media that goes to a backend past rules that would change
+// text.
+func (a *Answer) unseen(req *backend.Request, rules *policy.Effective) {
+	if n := len(req.Media()); n > 0 && rules.Enforces(policy.Input) {
+		a.warn(MediaUnseen, "messages", fmt.Sprintf("no rule of a policy sees into media: %d went to the model unjudged", n))
+	}
+}
