@@ -9,10 +9,14 @@
 //
 // The API knows one candidate and no seed, no penalties, no names of speakers
 // and no JSON without a schema. Messages of the roles system and developer are
-// its system prompt, wherever they stand. What the model thought in an earlier
-// turn is not sent back: the API wants it with a signature, which the neutral
-// form does not carry; for the same reason the driver does not ask a model to
-// think, though what one thinks of its own accord is told as reasoning.
+// its system prompt, wherever they stand.
+//
+// What the model thinks comes with a signature, by which the API takes it back
+// in the next turn; what has none, or another vendor's, is left out then. A
+// request that says how much to reason turns thinking on, with a budget of
+// tokens: its own, or a share of the room for output. Where the turn that goes
+// on has calls of tools and no signed thinking it stays off, since the API
+// refuses the one without the other.
 //
 // Only events, blocks and fields that are known here are read. What a server
 // adds of its own never reaches a caller.
@@ -79,6 +83,11 @@ func (b *Backend) Capabilities(string) backend.Capabilities {
 		TopK:            true,
 		Tools:           true,
 		Schema:          true,
+		Reasoning:       true,
+		ReasoningBudget: true,
+		Media:           b.config.Media,
+		MediaURLs:       b.config.MediaURLs,
+		ResultMedia:     true,
 		MaxOutputTokens: b.config.MaxOutputTokens,
 	}
 }

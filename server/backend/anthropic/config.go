@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
@@ -33,6 +34,11 @@ type Config struct {
 
 	// MaxOutputTokens is the most that an answer can have. 0 is unknown.
 	MaxOutputTokens int
+	// Media is what the models take (image and file), each with the most input
+	// tokens that one part of it can be; nil for text alone. MediaURLs lets the
+	// server fetch it from addresses that callers name.
+	Media     map[backend.Modality]int64
+	MediaURLs bool
 }
 
 // Validate names the first field that makes no sense.
@@ -57,6 +63,8 @@ func (c Config) Validate() error {
 		return bad("dial timeout is %v: it must not be negative", c.DialTimeout)
 	case c.HeaderTimeout < 0:
 		return bad("header timeout is %v: it must not be negative", c.HeaderTimeout)
+	case len(c.Media) > 0 && (c.Media[backend.Audio] != 0 || c.Media[backend.Video] != 0):
+		return bad("media has audio or video: the API takes image and file")
 	case c.MaxOutputTokens < 0:
 		return bad("max output tokens are %d: write a number above 0, or 0 where it is unknown", c.MaxOutputTokens)
 	}

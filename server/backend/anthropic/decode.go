@@ -26,14 +26,18 @@ type event struct {
 		Type     string          `json:"type"`
 		Text     json.RawMessage `json:"text"`
 		Thinking json.RawMessage `json:"thinking"`
-		ID       json.RawMessage `json:"id"`
-		Name     json.RawMessage `json:"name"`
-		Input    json.RawMessage `json:"input"`
+		// Signature is that of thinking, and Data thinking that is hidden.
+		Signature json.RawMessage `json:"signature"`
+		Data      json.RawMessage `json:"data"`
+		ID        json.RawMessage `json:"id"`
+		Name      json.RawMessage `json:"name"`
+		Input     json.RawMessage `json:"input"`
 	} `json:"content_block"`
 	Delta struct {
 		Type        string          `json:"type"`
 		Text        json.RawMessage `json:"text"`
 		Thinking    json.RawMessage `json:"thinking"`
+		Signature   json.RawMessage `json:"signature"`
 		PartialJSON json.RawMessage `json:"partial_json"`
 		StopReason  json.RawMessage `json:"stop_reason"`
 	} `json:"delta"`
@@ -49,7 +53,13 @@ type block struct {
 	// pieces of it follow.
 	whole json.RawMessage
 	said  bool
+	// signature is that of what was thought; hidden tells that it is that itself.
+	signature []byte
+	hidden    bool
 }
+
+// maxSignature bounds what is kept of a signature.
+const maxSignature = 1 << 20
 
 // A decoder turns the events of one answer into the neutral form. It is a
 // httpstream.Decoder.
@@ -152,7 +162,11 @@ func (d *decoder) begin(e *event) error {
 		return d.say(b, e.ContentBlock.Text)
 	case "thinking":
 		b.channel = backend.Reasoning
+		b.signature = append(b.signature, httpstream.StringOf(e.ContentBlock.Signature)...)
 		return d.say(b, e.ContentBlock.Thinking)
+	case "redacted_thinking":
+		b.channel, b.hidden = backend.Reasoning, true
+		b.signature = append(b.signature, httpstream.StringOf(e.ContentBlock.Data)...)
 	case "tool_use":
 		name := httpstream.StringOf(e.ContentBlock.Name)
 		if name == "" {
@@ -180,6 +194,12 @@ func (d *decoder) piece(e *event) error {
 		raw = e.Delta.Text
 	case e.Delta.Type == "thinking_delta" && b.channel == backend.Reasoning:
 		raw = e.Delta.Thinking
+	case e.Delta.Type == "signature_delta" && b.channel == backend.Reasoning && !b.hidden:
+		if len(b.signature)+len(e.Delta.Signature) > maxSignature {
+			return broken("the signature of block %d has more than %d bytes", e.Index, maxSignature)
+		}
+		b.signature = append(b.signature, httpstream.StringOf(e.Delta.Signature)...)
+		return nil
 	case e.Delta.Type == "input_json_delta" && b.channel == backend.Arguments:
 		raw = e.Delta.PartialJSON
 	}
@@ -211,6 +231,10 @@ func (d *decoder) close(b *block) {
 	d.tell(b, b.join.Flush())
 	if !b.said && b.whole != nil {
 		d.tell(b, strings.ToValidUTF8(string(b.whole), "\uFFFD"))
+	}
+	if len(b.signature) > 0 {
+		d.events = append(d.events, backend.Event{Kind: backend.Signed, Channel: b.channel,
+			Signature: &backend.Signature{Signer: signer, Data: string(b.signature), Hidden: b.hidden}})
 	}
 }
 

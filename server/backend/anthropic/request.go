@@ -26,6 +26,7 @@ type wireRequest struct {
 	Tools         []wireTool    `json:"tools,omitempty"`
 	ToolChoice    *wireChoice   `json:"tool_choice,omitempty"`
 	OutputConfig  *outputConfig `json:"output_config,omitempty"`
+	Thinking      *thinking     `json:"thinking,omitempty"`
 }
 
 type wireMessage struct {
@@ -34,8 +35,9 @@ type wireMessage struct {
 }
 
 type textBlock struct {
-	Type string `json:"type"`
-	Text string `json:"text"`
+	Type  string      `json:"type"`
+	Text  string      `json:"text"`
+	Cache *cacheBlock `json:"cache_control,omitempty"`
 }
 
 type useBlock struct {
@@ -43,13 +45,15 @@ type useBlock struct {
 	ID    string          `json:"id"`
 	Name  string          `json:"name"`
 	Input json.RawMessage `json:"input"`
+	Cache *cacheBlock     `json:"cache_control,omitempty"`
 }
 
 type resultBlock struct {
-	Type      string `json:"type"`
-	ToolUseID string `json:"tool_use_id"`
-	Content   string `json:"content"`
-	IsError   bool   `json:"is_error,omitempty"`
+	Type      string      `json:"type"`
+	ToolUseID string      `json:"tool_use_id"`
+	Content   any         `json:"content"` // a text, or blocks
+	IsError   bool        `json:"is_error,omitempty"`
+	Cache     *cacheBlock `json:"cache_control,omitempty"`
 }
 
 type wireTool struct {
@@ -57,6 +61,7 @@ type wireTool struct {
 	Description string          `json:"description,omitempty"`
 	InputSchema json.RawMessage `json:"input_schema"`
 	Strict      *bool           `json:"strict,omitempty"`
+	Cache       *cacheBlock     `json:"cache_control,omitempty"`
 }
 
 type wireChoice struct {
@@ -96,7 +101,7 @@ func (b *Backend) encode(req *backend.Request) ([]byte, error) {
 	}
 	if len(req.Tools) > 0 { // without tools the API refuses a choice
 		for _, t := range req.Tools {
-			tool := wireTool{t.Name, t.Description, t.Parameters, t.Strict}
+			tool := wireTool{t.Name, t.Description, t.Parameters, t.Strict, cache(t.Cache)}
 			if tool.InputSchema == nil {
 				tool.InputSchema = json.RawMessage(`{"type":"object"}`)
 			}
@@ -107,7 +112,11 @@ func (b *Backend) encode(req *backend.Request) ([]byte, error) {
 	if f := req.Format; f != nil && f.Schema != nil {
 		w.OutputConfig = &outputConfig{wireFormat{"json_schema", f.Schema}}
 	}
-	return httpstream.Encode(w)
+	var err error
+	if w.Thinking, err = think(req, w.MaxTokens); err != nil {
+		return nil, err
+	}
+	return httpstream.EncodeWith(w, req.Vendor["anthropic"], reserved)
 }
 
 func choice(req *backend.Request) *wireChoice {
@@ -137,8 +146,10 @@ func (w *wireRequest) add(m backend.Message) {
 	role := "user"
 	switch m.Role {
 	case backend.System, backend.Developer:
-		if text := m.Text(); strings.TrimSpace(text) != "" {
-			w.System = append(w.System, textBlock{"text", text})
+		for _, b := range contentOf(m.Parts) {
+			if text, is := b.(textBlock); is {
+				w.System = append(w.System, text)
+			}
 		}
 		return
 	case backend.Assistant:
@@ -155,26 +166,27 @@ func (w *wireRequest) add(m backend.Message) {
 	w.Messages = append(w.Messages, wireMessage{role, blocks})
 }
 
-// blocksOf leaves out text that is blank, which the API refuses, and reasoning,
-// which it takes with a signature only.
+// blocksOf leaves out text that is blank, which the API refuses, and reasoning
+// that has no signature of its own.
 func blocksOf(m backend.Message) (blocks []any) {
-	text := func(s string) {
-		if strings.TrimSpace(s) != "" {
-			blocks = append(blocks, textBlock{"text", s})
-		}
-	}
 	if m.Role != backend.Assistant && m.Role != backend.ToolRole {
-		text(m.Text())
-		return blocks
+		return contentOf(m.Parts)
 	}
-	for _, p := range m.Parts {
+	for i, p := range m.Parts {
 		switch p.Channel {
 		case backend.Content, backend.Refusal:
-			text(p.Text)
+			blocks = append(blocks, contentOf(m.Parts[i:i+1])...)
+		case backend.Reasoning:
+			if b := thinkingOf(p); b != nil {
+				blocks = append(blocks, b)
+			}
 		case backend.Arguments:
-			blocks = append(blocks, useBlock{"tool_use", callID(p.CallID), p.Tool, input(p.Text)})
+			blocks = append(blocks, useBlock{"tool_use", callID(p.CallID), p.Tool, input(p.Text), cache(p.Cache)})
 		case backend.Result:
-			blocks = append(blocks, resultBlock{"tool_result", callID(p.CallID), p.Text, p.Failed})
+			if i > 0 && m.Parts[i-1].Channel == backend.Result && m.Parts[i-1].CallID == p.CallID {
+				continue // one result with the one before
+			}
+			blocks = append(blocks, result(m.Parts[i:]))
 		}
 	}
 	return blocks

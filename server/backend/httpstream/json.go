@@ -3,8 +3,12 @@ package httpstream
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
+	"strings"
 )
 
 // Present tells a JSON value from one that is absent or null.
@@ -51,6 +55,31 @@ func (c *Count) UnmarshalJSON(data []byte) error {
 		*c = Count{int64(f), true}
 	}
 	return nil
+}
+
+// EncodeWith is Encode with the members of an object beside those of v, which
+// must be an object too. It fails where one of them is a name that v has, or one
+// of those reserved: names are compared as readers of JSON may, without case.
+func EncodeWith(v any, beside json.RawMessage, reserved []string) ([]byte, error) {
+	body, err := Encode(v)
+	if err != nil || !Present(beside) {
+		return body, err
+	}
+	var own, more map[string]json.RawMessage
+	if err := json.Unmarshal(beside, &more); err != nil || more == nil {
+		return nil, errors.New("the vendor's options are no JSON object")
+	}
+	if err := json.Unmarshal(body, &own); err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(more)) {
+		is := func(other string) bool { return strings.EqualFold(name, other) }
+		if slices.ContainsFunc(reserved, is) || slices.ContainsFunc(slices.Collect(maps.Keys(own)), is) {
+			return nil, fmt.Errorf("%q is no option of the vendor: it is for the gateway to set", name)
+		}
+		own[name] = more[name]
+	}
+	return Encode(own)
 }
 
 // Encode writes a request's body. It leaves < and & as they are.
