@@ -25,6 +25,7 @@ type choice struct {
 	Index        int             `json:"index"`
 	Delta        delta           `json:"delta"`
 	FinishReason json.RawMessage `json:"finish_reason"`
+	Logprobs     json.RawMessage `json:"logprobs"`
 }
 
 type delta struct {
@@ -74,6 +75,8 @@ type decoder struct {
 type candidate struct {
 	content, reasoning, refusal httpstream.Joiner
 	calls                       []toolCall
+
+	contentProbs, refusalProbs []backend.Logprob // of text that has not come yet
 
 	seen     bool // the server has named it
 	refused  bool // it has said text of a refusal
@@ -143,7 +146,7 @@ func (d *decoder) decode(data []byte) error {
 
 // learn keeps the frame of a chunk that said a piece of text and nothing else.
 func (d *decoder) learn(data []byte, c *chunk) {
-	if len(c.Choices) != 1 || httpstream.Present(c.Usage) {
+	if len(c.Choices) != 1 || httpstream.Present(c.Usage) || httpstream.Present(c.Choices[0].Logprobs) {
 		return
 	}
 	choice := &c.Choices[0]
@@ -167,6 +170,7 @@ func (d *decoder) choose(c *choice) error {
 		return &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("candidate %d came, %d were asked for", c.Index, len(d.candidates))}
 	}
 	d.candidates[c.Index].seen = true
+	d.candidates[c.Index].logprobs(c.Logprobs)
 	for _, s := range c.Delta.spoken() {
 		if !httpstream.Present(s.raw) {
 			continue
@@ -208,7 +212,7 @@ func (d *decoder) say(index int, channel backend.Channel, quoted []byte) error {
 		return &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("candidate %d spoke after its end", index)}
 	}
 	a.refused = a.refused || channel == backend.Refusal
-	d.events = append(d.events, backend.Event{Kind: backend.Delta, Candidate: index, Channel: channel, Text: text})
+	d.events = append(d.events, backend.Event{Kind: backend.Delta, Candidate: index, Channel: channel, Text: text, Logprobs: a.take(channel)})
 	return nil
 }
 

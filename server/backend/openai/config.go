@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
@@ -41,6 +42,12 @@ type Config struct {
 	LoadReports bool
 	// Embedding are the models that give embeddings, and no answers.
 	Embedding []string
+	// Media is what the models take, each with the most input tokens that one
+	// part of it can be; nil for text alone. MediaURLs lets the server fetch
+	// images and video from addresses that callers name: a server that stands in
+	// a network of its own fetches what callers could not.
+	Media     map[backend.Modality]int64
+	MediaURLs bool
 	// Quirks are the ways in which the server differs from the others.
 	Quirks Quirks
 }
@@ -59,6 +66,9 @@ type Quirks struct {
 	// NoTools tells that the server takes no tools, and NoFormat that it cannot
 	// be held to answer in JSON.
 	NoTools, NoFormat bool
+	// NoReasoning tells that the server takes no reasoning_effort, and NoLogprobs
+	// that it gives no log probabilities.
+	NoReasoning, NoLogprobs bool
 	// TopK tells that the server takes top_k; the API itself has no such field.
 	TopK bool
 }

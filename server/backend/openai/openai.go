@@ -32,6 +32,9 @@ import (
 // maxCandidates is the most that the API allows.
 const maxCandidates = 128
 
+// maxAlternatives of a token is the most that the API allows.
+const maxAlternatives = 20
+
 // maxModelsBody is the most that is read of a list of models.
 const maxModelsBody = 8 << 20
 
@@ -80,6 +83,11 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 	if slices.Contains(b.config.Embedding, model) {
 		return backend.Capabilities{Embeds: true}
 	}
+	var alternatives *int
+	if !b.config.Quirks.NoLogprobs {
+		alternatives = new(int)
+		*alternatives = maxAlternatives
+	}
 	return backend.Capabilities{
 		Candidates:      b.config.Candidates,
 		Seed:            !b.config.Quirks.NoSeed,
@@ -88,6 +96,10 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		Tools:           !b.config.Quirks.NoTools,
 		JSON:            !b.config.Quirks.NoFormat,
 		Schema:          !b.config.Quirks.NoFormat,
+		Reasoning:       !b.config.Quirks.NoReasoning,
+		Logprobs:        alternatives,
+		Media:           b.config.Media,
+		MediaURLs:       b.config.MediaURLs,
 		MaxOutputTokens: b.config.MaxOutputTokens,
 	}
 }

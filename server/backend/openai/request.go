@@ -27,6 +27,10 @@ type wireRequest struct {
 	ToolChoice          any           `json:"tool_choice,omitempty"`
 	ParallelToolCalls   *bool         `json:"parallel_tool_calls,omitempty"`
 	ResponseFormat      *wireFormat   `json:"response_format,omitempty"`
+	ReasoningEffort     string        `json:"reasoning_effort,omitempty"`
+	Logprobs            bool          `json:"logprobs,omitempty"`
+	TopLogprobs         int           `json:"top_logprobs,omitempty"`
+	PromptCacheKey      string        `json:"prompt_cache_key,omitempty"`
 }
 
 type streamOptions struct {
@@ -35,7 +39,7 @@ type streamOptions struct {
 
 type wireMessage struct {
 	Role       backend.Role `json:"role"`
-	Content    *string      `json:"content"`
+	Content    any          `json:"content"` // a text, parts, or null
 	Name       string       `json:"name,omitempty"`
 	Refusal    string       `json:"refusal,omitempty"`
 	ToolCalls  []wireCall   `json:"tool_calls,omitempty"`
@@ -88,6 +92,13 @@ func encodeRequest(req *backend.Request, quirks Quirks) ([]byte, error) {
 		PresencePenalty:  req.PresencePenalty,
 		Stop:             req.Stop,
 		ResponseFormat:   encodeFormat(req.Format),
+		PromptCacheKey:   req.CacheKey,
+	}
+	if r := req.Reasoning; r != nil {
+		w.ReasoningEffort = effort(r.Effort)
+	}
+	if req.Logprobs != nil {
+		w.Logprobs, w.TopLogprobs = true, *req.Logprobs
 	}
 	for _, m := range req.Messages {
 		w.Messages = append(w.Messages, encodeMessage(m, quirks)...)
@@ -112,7 +123,7 @@ func encodeRequest(req *backend.Request, quirks Quirks) ([]byte, error) {
 		}
 		w.ToolChoice, w.ParallelToolCalls = encodeChoice(req.Choice), req.ParallelCalls
 	}
-	return httpstream.Encode(w)
+	return httpstream.EncodeWith(w, req.Vendor["openai"], reserved)
 }
 
 func encodeChoice(c *backend.ToolChoice) any {
@@ -144,13 +155,19 @@ func encodeFormat(f *backend.Format) *wireFormat {
 func encodeMessage(m backend.Message, quirks Quirks) (all []wireMessage) {
 	if m.Role == backend.ToolRole {
 		for _, p := range m.Parts {
-			text := p.Text
-			all = append(all, wireMessage{Role: m.Role, Content: &text, ToolCallID: p.CallID})
+			if n := len(all); n > 0 && all[n-1].ToolCallID == p.CallID { // parts of one result
+				all[n-1].Content = all[n-1].Content.(string) + p.Text
+				continue
+			}
+			all = append(all, wireMessage{Role: m.Role, Content: p.Text, ToolCallID: p.CallID})
 		}
 		return all
 	}
 	text := m.Text()
-	w := wireMessage{Role: m.Role, Content: &text, Name: m.Name}
+	w := wireMessage{Role: m.Role, Content: text, Name: m.Name}
+	if parts := encodeParts(m.Parts); parts != nil {
+		w.Content = parts
+	}
 	if m.Role == backend.Developer && !quirks.DeveloperRole {
 		w.Role = backend.System
 	}

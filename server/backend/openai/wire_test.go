@@ -171,11 +171,11 @@ func TestToolsOnTheWire(t *testing.T) {
 }
 
 func TestCapabilitiesComeFromTheConfiguration(t *testing.T) {
-	b, err := openai.New(openai.Config{Name: "x", URL: "http://h/v1", MaxOutputTokens: 7, Quirks: openai.Quirks{TopK: true}})
+	b, err := openai.New(openai.Config{Name: "x", URL: "http://h/v1", MaxOutputTokens: 7, Quirks: openai.Quirks{TopK: true, NoLogprobs: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := b.Capabilities("m"), (backend.Capabilities{Candidates: 1, Seed: true, TopK: true, Penalties: true, Tools: true, JSON: true, Schema: true, MaxOutputTokens: 7}); !reflect.DeepEqual(got, want) {
+	if got, want := b.Capabilities("m"), (backend.Capabilities{Candidates: 1, Seed: true, TopK: true, Penalties: true, Tools: true, JSON: true, Schema: true, Reasoning: true, MaxOutputTokens: 7}); !reflect.DeepEqual(got, want) {
 		t.Errorf("capabilities are %+v, want %+v", got, want)
 	}
 	req := hello()

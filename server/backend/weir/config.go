@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/credential"
 )
 
@@ -35,6 +36,10 @@ type Config struct {
 	MaxOutputTokens int
 	// Embedding are the models that give embeddings, and no answers.
 	Embedding []string
+	// Media is what the models take, each with the most input tokens that one
+	// part of it can be; nil for text alone. MediaURLs lets them be addresses.
+	Media     map[backend.Modality]int64
+	MediaURLs bool
 }
 
 // Validate names the first field that makes no sense.

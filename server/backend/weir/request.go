@@ -22,7 +22,7 @@ var toolModes = map[backend.ToolMode]weirv1.ToolChoice_Mode{
 	backend.ToolNamed:    weirv1.ToolChoice_MODE_NAMED,
 }
 
-func encode(req *backend.Request) *weirv1.GenerateRequest {
+func encode(req *backend.Request) (*weirv1.GenerateRequest, error) {
 	out := &weirv1.GenerateRequest{
 		Model: req.Model,
 		Config: &weirv1.GenerationConfig{
@@ -35,11 +35,18 @@ func encode(req *backend.Request) *weirv1.GenerateRequest {
 		out.Config.CandidateCount = narrow(&req.Candidates)
 	}
 	if f := req.Format; f != nil {
+		// This Weir checks the answer itself, and streams it: the other need not.
 		out.Config.ResponseFormat = &weirv1.ResponseFormat{JsonSchema: string(f.Schema), Name: f.Name, Description: f.Description, Strict: f.Strict}
+	}
+	if err := encodeExtras(req, out.Config); err != nil {
+		return nil, err
 	}
 	for _, m := range req.Messages {
 		message := &weirv1.Message{Role: roles[m.Role], Name: m.Name}
 		for _, p := range m.Parts {
+			if n := len(message.Parts); n > 0 && joins(message.Parts[n-1], p) {
+				continue
+			}
 			message.Parts = append(message.Parts, encodePart(p))
 		}
 		if len(m.Parts) == 0 { // a message has at least one
@@ -48,7 +55,7 @@ func encode(req *backend.Request) *weirv1.GenerateRequest {
 		out.Messages = append(out.Messages, message)
 	}
 	for _, t := range req.Tools {
-		out.Tools = append(out.Tools, &weirv1.Tool{Name: t.Name, Description: t.Description, ParametersJsonSchema: string(t.Parameters), Strict: t.Strict})
+		out.Tools = append(out.Tools, &weirv1.Tool{Name: t.Name, Description: t.Description, ParametersJsonSchema: string(t.Parameters), Strict: t.Strict, CacheHint: encodeCache(t.Cache)})
 	}
 	if len(req.Tools) > 0 && (req.Choice != nil || req.ParallelCalls != nil) {
 		out.ToolChoice = &weirv1.ToolChoice{Mode: weirv1.ToolChoice_MODE_AUTO, Parallel: req.ParallelCalls}
@@ -56,10 +63,22 @@ func encode(req *backend.Request) *weirv1.GenerateRequest {
 			out.ToolChoice.Mode, out.ToolChoice.ToolName = toolModes[c.Mode], c.Tool
 		}
 	}
-	return out
+	return out, nil
 }
 
 func encodePart(p backend.Part) *weirv1.Part {
+	out := encodeData(p)
+	if s := p.Signature; s != nil {
+		out.Signature = &weirv1.Signature{Signer: s.Signer, Data: s.Data, Hidden: s.Hidden}
+	}
+	out.CacheHint = encodeCache(p.Cache)
+	return out
+}
+
+func encodeData(p backend.Part) *weirv1.Part {
+	if p.Media != nil && p.Channel == backend.Content {
+		return &weirv1.Part{Data: &weirv1.Part_Media{Media: encodeMedia(p.Media)}}
+	}
 	switch p.Channel {
 	case backend.Reasoning:
 		return &weirv1.Part{Data: &weirv1.Part_Reasoning{Reasoning: &weirv1.Reasoning{Text: p.Text}}}
@@ -68,7 +87,11 @@ func encodePart(p backend.Part) *weirv1.Part {
 	case backend.Arguments:
 		return &weirv1.Part{Data: &weirv1.Part_ToolCall{ToolCall: &weirv1.ToolCall{Id: p.CallID, Name: p.Tool, ArgumentsJson: p.Text}}}
 	case backend.Result:
-		return &weirv1.Part{Data: &weirv1.Part_ToolResult{ToolResult: &weirv1.ToolResult{ToolCallId: p.CallID, Name: p.Tool, Text: p.Text, Failed: p.Failed}}}
+		result := &weirv1.ToolResult{ToolCallId: p.CallID, Name: p.Tool, Text: p.Text, Failed: p.Failed}
+		if p.Media != nil {
+			result.Media = []*weirv1.Media{encodeMedia(p.Media)}
+		}
+		return &weirv1.Part{Data: &weirv1.Part_ToolResult{ToolResult: result}}
 	}
 	return &weirv1.Part{Data: &weirv1.Part_Text{Text: p.Text}}
 }

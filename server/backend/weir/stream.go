@@ -30,6 +30,7 @@ type stream struct {
 
 type candidate struct {
 	calls    int
+	last     backend.Channel // what a signature is of
 	finished bool
 }
 
@@ -115,7 +116,7 @@ func (s *stream) delta(d *weirv1.DeltaEvent) error {
 	if err != nil {
 		return err
 	}
-	event := backend.Event{Kind: backend.Delta, Candidate: int(d.GetCandidateIndex())}
+	event := backend.Event{Kind: backend.Delta, Candidate: int(d.GetCandidateIndex()), Logprobs: neutralLogprobs(d.GetLogprobs())}
 	switch p := d.GetPiece().(type) {
 	case *weirv1.DeltaEvent_Text:
 		event.Channel, event.Text = backend.Content, p.Text
@@ -130,7 +131,7 @@ func (s *stream) delta(d *weirv1.DeltaEvent) error {
 		}
 		c.calls++
 		event.Kind, event.Call, event.CallID, event.Tool = backend.Called, int(call.GetIndex()), call.GetId(), call.GetName()
-		s.event = event
+		s.event, c.last = event, backend.Arguments
 		return nil
 	case *weirv1.DeltaEvent_ToolArguments:
 		n := p.ToolArguments.GetIndex()
@@ -138,7 +139,18 @@ func (s *stream) delta(d *weirv1.DeltaEvent) error {
 			return s.broken(backend.Protocol, "arguments of call %d of a tool came, and %d calls had begun", n, c.calls)
 		}
 		event.Channel, event.Call, event.Text = backend.Arguments, int(n), p.ToolArguments.GetText()
+	case *weirv1.DeltaEvent_Signature:
+		event.Kind, event.Channel, event.Call = backend.Signed, c.last, c.calls-1
+		if p.Signature.GetHidden() || event.Channel == "" {
+			event.Channel = backend.Reasoning
+		}
+		event.Signature = &backend.Signature{Signer: p.Signature.GetSigner(), Data: p.Signature.GetData(), Hidden: p.Signature.GetHidden()}
+		if event.Signature.Signer != "" && event.Signature.Data != "" {
+			s.event = event
+		}
+		return nil
 	}
+	c.last = event.Channel
 	if event.Text != "" {
 		s.event = event
 	}

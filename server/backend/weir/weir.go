@@ -42,6 +42,9 @@ const maxMessage = 32 << 20
 // balancing spreads calls over the addresses that the server's name has.
 const balancing = `{"loadBalancingConfig": [{"round_robin": {}}]}`
 
+// maxAlternatives of a token is the most that weir.v1 allows.
+const maxAlternatives = 20
+
 // alive finds connections that have died in silence, which would hold their
 // calls until the deadlines. A Weir allows a ping every ten seconds.
 var alive = keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 15 * time.Second}
@@ -98,6 +101,7 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 	if slices.Contains(b.config.Embedding, model) {
 		return backend.Capabilities{Embeds: true}
 	}
+	alternatives := maxAlternatives
 	return backend.Capabilities{
 		Candidates:      b.config.Candidates,
 		Seed:            true,
@@ -106,6 +110,12 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		Tools:           true,
 		JSON:            true,
 		Schema:          true,
+		Reasoning:       true,
+		ReasoningBudget: true,
+		Logprobs:        &alternatives,
+		Media:           b.config.Media,
+		MediaURLs:       b.config.MediaURLs,
+		ResultMedia:     true,
 		MaxOutputTokens: b.config.MaxOutputTokens,
 	}
 }
@@ -120,9 +130,13 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 		return nil, &backend.Error{Class: backend.Rejected,
 			Detail: fmt.Sprintf("%s: %d candidates are wanted and the configuration allows %d", b.config.Name, req.Candidates, b.config.Candidates)}
 	}
+	in, err := encode(req)
+	if err != nil {
+		return nil, &backend.Error{Class: backend.Rejected, Detail: b.config.Name + ": " + err.Error()}
+	}
 	var s *stream
-	err := b.keyed(ctx, func(key string) (err error) {
-		s, err = b.call(ctx, req, key)
+	err = b.keyed(ctx, func(key string) (err error) {
+		s, err = b.call(ctx, req, in, key)
 		return err
 	})
 	if err != nil {
@@ -168,11 +182,11 @@ func (b *Backend) key(ctx context.Context, refused string) (string, error) {
 	return key, nil
 }
 
-func (b *Backend) call(ctx context.Context, req *backend.Request, key string) (*stream, error) {
+func (b *Backend) call(ctx context.Context, req *backend.Request, in *weirv1.GenerateRequest, key string) (*stream, error) {
 	own, cancel := context.WithCancel(b.outgoing(ctx, req.RequestID, req.TraceContext, key))
 	s := &stream{ctx: ctx, cancel: cancel, backend: b, candidates: make([]candidate, max(1, req.Candidates))}
 	var err error
-	if s.wire, err = b.client.StreamGenerate(own, encode(req)); err == nil {
+	if s.wire, err = b.client.StreamGenerate(own, in); err == nil {
 		err = s.advance()
 	} else {
 		err = s.failed(err)

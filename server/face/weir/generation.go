@@ -59,6 +59,7 @@ func (g *Generation) Generate(ctx context.Context, req *weirv1.GenerateRequest) 
 		Verdicts:   face.Verdicts(answer.Verdicts),
 		Target:     face.Target(answer),
 		Timing:     face.Timing(answer),
+		Warnings:   face.Warnings(answer),
 	}, nil
 }
 
@@ -101,10 +102,14 @@ func (e *events) Start(a *gateway.Answer) error {
 
 // Delta implements gateway.Sink.
 func (e *events) Delta(d gateway.Delta) error {
-	if d.Text == "" && d.Tool == "" {
+	delta := &weirv1.DeltaEvent{CandidateIndex: int32(d.Candidate), Logprobs: logprobs(d.Logprobs)}
+	if d.Signature != nil {
+		delta.Piece = &weirv1.DeltaEvent_Signature{Signature: signature(d.Signature)}
+		return e.send(&weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_Delta{Delta: delta}})
+	}
+	if d.Text == "" && d.Tool == "" && d.Logprobs == nil {
 		return nil
 	}
-	delta := &weirv1.DeltaEvent{CandidateIndex: int32(d.Candidate)}
 	switch d.Channel {
 	case backend.Content:
 		delta.Piece = &weirv1.DeltaEvent_Text{Text: d.Text}
@@ -139,7 +144,7 @@ func (e *events) end(a *gateway.Answer) error {
 	return e.send(&weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_Completed{
 		Completed: &weirv1.CompletedEvent{
 			Usage: face.Usage(a.Usage, a.Source), Cost: face.Cost(a.Cost), Verdicts: face.Verdicts(a.Verdicts),
-			Target: face.Target(a), Timing: face.Timing(a),
+			Target: face.Target(a), Timing: face.Timing(a), Warnings: face.Warnings(a),
 		},
 	}})
 }
@@ -226,28 +231,40 @@ func request(req *weirv1.GenerateRequest) (backend.Request, error) {
 	for i, m := range req.GetMessages() {
 		message := backend.Message{Role: roles[m.GetRole()], Name: m.GetName()}
 		for j, p := range m.GetParts() {
-			part := part(p)
-			if (message.Role == backend.ToolRole) != (part.Channel == backend.Result) || part.Channel == backend.Arguments && message.Role != backend.Assistant {
-				return out, face.Invalid(fmt.Sprintf("messages[%d].parts[%d]", i, j),
-					"a tool_result stands in a message of ROLE_TOOL, which holds nothing else, and a tool_call in one of ROLE_ASSISTANT")
+			at := fmt.Sprintf("messages[%d].parts[%d]", i, j)
+			parts, err := partsOf(p, at)
+			if err != nil {
+				return out, err
 			}
-			message.Parts = append(message.Parts, part)
+			part := parts[0]
+			switch {
+			case (message.Role == backend.ToolRole) != (part.Channel == backend.Result) || part.Channel == backend.Arguments && message.Role != backend.Assistant:
+				return out, face.Invalid(at, "a tool_result stands in a message of ROLE_TOOL, which holds nothing else, and a tool_call in one of ROLE_ASSISTANT")
+			case part.Media != nil && part.Channel == backend.Content && message.Role != backend.User:
+				return out, face.Invalid(at, "media stands in a message of ROLE_USER, or in a tool_result")
+			case part.Signature != nil && message.Role != backend.Assistant:
+				return out, face.Invalid(at+".signature", "a signature stands in a message of ROLE_ASSISTANT")
+			}
+			message.Parts = append(message.Parts, parts...)
 		}
 		out.Messages = append(out.Messages, message)
 	}
 	tools(req, &out)
-	return out, nil
+	return out, extras(config, &out)
 }
 
 func tools(req *weirv1.GenerateRequest, out *backend.Request) {
 	for _, t := range req.GetTools() {
-		out.Tools = append(out.Tools, backend.Tool{Name: t.GetName(), Description: t.GetDescription(), Parameters: schema(t.GetParametersJsonSchema()), Strict: t.Strict})
+		out.Tools = append(out.Tools, backend.Tool{Name: t.GetName(), Description: t.GetDescription(), Parameters: schema(t.GetParametersJsonSchema()), Strict: t.Strict, Cache: cacheHint(t.GetCacheHint())})
 	}
 	if c := req.GetToolChoice(); c != nil {
 		out.Choice, out.ParallelCalls = &backend.ToolChoice{Mode: toolModes[c.GetMode()], Tool: c.GetToolName()}, c.Parallel
 	}
 	if f := req.GetConfig().GetResponseFormat(); f != nil {
-		out.Format = &backend.Format{Schema: schema(f.GetJsonSchema()), Name: f.GetName(), Description: f.GetDescription(), Strict: f.Strict}
+		out.Format = &backend.Format{Schema: schema(f.GetJsonSchema()), Name: f.GetName(), Description: f.GetDescription(), Strict: f.Strict, Repairs: 1}
+		if f.RepairAttempts != nil {
+			out.Format.Repairs = int(f.GetRepairAttempts())
+		}
 	}
 }
 
@@ -295,17 +312,22 @@ func candidates(a *gateway.Answer, said []gateway.Collected) []*weirv1.Candidate
 }
 
 func parts(said gateway.Collected) (all []*weirv1.Part) {
-	if said.Reasoning != "" {
-		all = append(all, &weirv1.Part{Data: &weirv1.Part_Reasoning{Reasoning: &weirv1.Reasoning{Text: said.Reasoning}}})
-	}
-	if said.Content != "" {
-		all = append(all, &weirv1.Part{Data: &weirv1.Part_Text{Text: said.Content}})
-	}
-	if said.Refusal != "" {
-		all = append(all, &weirv1.Part{Data: &weirv1.Part_Refusal{Refusal: &weirv1.Refusal{Text: said.Refusal}}})
-	}
-	for _, c := range said.Calls {
-		all = append(all, &weirv1.Part{Data: &weirv1.Part_ToolCall{ToolCall: &weirv1.ToolCall{Id: c.ID, Name: c.Tool, ArgumentsJson: c.Arguments}}})
+	for _, p := range said.Parts {
+		if p.Text == "" && p.Signature == nil && p.Channel != backend.Arguments {
+			continue
+		}
+		out := &weirv1.Part{Signature: signature(p.Signature), Logprobs: logprobs(p.Logprobs)}
+		switch p.Channel {
+		case backend.Content:
+			out.Data = &weirv1.Part_Text{Text: p.Text}
+		case backend.Reasoning:
+			out.Data = &weirv1.Part_Reasoning{Reasoning: &weirv1.Reasoning{Text: p.Text}}
+		case backend.Refusal:
+			out.Data = &weirv1.Part_Refusal{Refusal: &weirv1.Refusal{Text: p.Text}}
+		case backend.Arguments:
+			out.Data = &weirv1.Part_ToolCall{ToolCall: &weirv1.ToolCall{Id: p.CallID, Name: p.Tool, ArgumentsJson: p.Text}}
+		}
+		all = append(all, out)
 	}
 	return all
 }
