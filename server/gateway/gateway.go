@@ -18,6 +18,7 @@ import (
 	"github.com/weir-gateway/weir/accounting/outputlog"
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server/admit"
+	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/route"
 )
 
@@ -132,7 +133,22 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	kept.sent(request.Messages)
 	answer.unseen(&request, rules)
 	tally := &ledger.Tally{MaxCost: call.MaxCost}
+	check, sink := newCheck(request.Format, sink, answer)
+	ask := func(ctx context.Context, request backend.Request) error {
+		return g.attempts(ctx, call, rules, model, request, input, sink, answer, tally)
+	}
+	if err := ask(ctx, request); err != nil {
+		return err
+	}
+	if check != nil {
+		g.repair(ctx, check, request, sink, answer, ask)
+	}
+	return nil
+}
 
+// attempts asks the targets of a model until one has answered.
+func (g *Gateway) attempts(ctx context.Context, call *Call, rules *policy.Effective, model *route.Model, request backend.Request, input *input, sink Sink, answer *Answer, tally *ledger.Tally) error {
+	subject := call.subject()
 	// What was found may narrow where the call may go.
 	tries, err := model.Tries(&route.Call{Subject: subject, Request: &request, Only: rules.Narrow(subject, input.verdicts), Price: g.Price})
 	if err != nil {

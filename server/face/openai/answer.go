@@ -32,7 +32,7 @@ func headOf(object, requestID, model string, created time.Time) head {
 type choice struct {
 	Index        int       `json:"index"`
 	Message      message   `json:"message"`
-	Logprobs     *struct{} `json:"logprobs"`
+	Logprobs     *logprobs `json:"logprobs"`
 	FinishReason string    `json:"finish_reason"`
 }
 
@@ -41,6 +41,7 @@ type message struct {
 	Content          *string    `json:"content"`
 	Refusal          *string    `json:"refusal"`
 	ReasoningContent string     `json:"reasoning_content,omitempty"`
+	ReasoningDetails []detail   `json:"reasoning_details,omitempty"`
 	ToolCalls        []toolCall `json:"tool_calls,omitempty"`
 }
 
@@ -77,6 +78,7 @@ type completionDetails struct {
 // extension is what only Weir says. SDKs ignore keys that they do not know.
 type extension struct {
 	Verdicts []verdict `json:"verdicts,omitempty"`
+	Warnings []warning `json:"warnings,omitempty"`
 	Cost     *cost     `json:"cost,omitempty"`
 }
 
@@ -118,12 +120,15 @@ func completionOf(a *gateway.Answer, said []gateway.Collected) completion {
 			text = said[i]
 		}
 		out.Choices[i] = choice{Index: i, Message: messageOf(text), FinishReason: finishReason(finish)}
+		for _, p := range text.Parts {
+			out.Choices[i].Logprobs = out.Choices[i].Logprobs.add(p.Channel, p.Logprobs)
+		}
 	}
 	return out
 }
 
 func messageOf(said gateway.Collected) message {
-	m := message{Role: "assistant", ReasoningContent: said.Reasoning}
+	m := message{Role: "assistant", ReasoningContent: said.Reasoning, ReasoningDetails: detailsOf(said.Parts)}
 	if said.Refusal != "" {
 		m.Refusal = &said.Refusal
 	}
@@ -168,11 +173,11 @@ func usageOf(u accounting.Usage) *usage {
 }
 
 func extensionOf(a *gateway.Answer) *extension {
-	e := &extension{Verdicts: verdictsOf(a.Verdicts)}
+	e := &extension{Verdicts: verdictsOf(a.Verdicts), Warnings: warningsOf(a.Warnings)}
 	if a.Cost != nil {
 		e.Cost = &cost{a.Cost.Charge.Decimal(), a.Cost.Charge.Currency, a.Cost.PriceVersion}
 	}
-	if e.Cost == nil && len(e.Verdicts) == 0 {
+	if e.Cost == nil && len(e.Verdicts) == 0 && len(e.Warnings) == 0 {
 		return nil
 	}
 	return e

@@ -15,10 +15,14 @@ type chunks struct {
 
 	created time.Time    // of every chunk
 	begun   map[int]bool // choices that have told their role
+	// What each choice has thought since the last signature, and how many it has
+	// had: a signature comes with the text that it is of.
+	thought map[int][]byte
+	details map[int]int
 }
 
 func newChunks(events *events, call *gateway.Call, includeUsage bool) *chunks {
-	return &chunks{events: events, call: call, includeUsage: includeUsage, begun: map[int]bool{}}
+	return &chunks{events: events, call: call, includeUsage: includeUsage, begun: map[int]bool{}, thought: map[int][]byte{}, details: map[int]int{}}
 }
 
 // chunk must never have a key `error`: SDKs end the stream at one, null or not.
@@ -33,7 +37,7 @@ type chunk struct {
 type chunkChoice struct {
 	Index        int       `json:"index"`
 	Delta        delta     `json:"delta"`
-	Logprobs     *struct{} `json:"logprobs"`
+	Logprobs     *logprobs `json:"logprobs"`
 	FinishReason *string   `json:"finish_reason"`
 }
 
@@ -41,6 +45,7 @@ type delta struct {
 	Role             string     `json:"role,omitempty"`
 	Content          string     `json:"content,omitempty"`
 	ReasoningContent string     `json:"reasoning_content,omitempty"`
+	ReasoningDetails []detail   `json:"reasoning_details,omitempty"`
 	Refusal          string     `json:"refusal,omitempty"`
 	ToolCalls        []toolCall `json:"tool_calls,omitempty"`
 }
@@ -61,15 +66,23 @@ func (c *chunks) Start(a *gateway.Answer) error {
 
 // Delta implements gateway.Sink.
 func (c *chunks) Delta(d gateway.Delta) error {
-	if d.Text == "" && d.Tool == "" {
+	if d.Text == "" && d.Tool == "" && d.Signature == nil {
 		return nil
 	}
 	var piece delta
 	switch d.Channel {
-	case backend.Content:
-		piece.Content = d.Text
 	case backend.Reasoning:
 		piece.ReasoningContent = d.Text
+		c.thought[d.Candidate] = append(c.thought[d.Candidate], d.Text...)
+		if s := d.Signature; s != nil {
+			piece.ReasoningDetails = []detail{detailOf(string(c.thought[d.Candidate]), s, c.details[d.Candidate])}
+			c.details[d.Candidate]++
+			if !s.Hidden {
+				c.thought[d.Candidate] = c.thought[d.Candidate][:0]
+			}
+		}
+	case backend.Content:
+		piece.Content = d.Text
 	case backend.Refusal:
 		piece.Refusal = d.Text
 	case backend.Arguments:
@@ -80,7 +93,8 @@ func (c *chunks) Delta(d gateway.Delta) error {
 		piece.ToolCalls = []toolCall{call}
 	}
 	c.role(d.Candidate, &piece)
-	return c.events.send(c.chunk(chunkChoice{Index: d.Candidate, Delta: piece}))
+	var probs *logprobs
+	return c.events.send(c.chunk(chunkChoice{Index: d.Candidate, Delta: piece, Logprobs: probs.add(d.Channel, d.Logprobs)}))
 }
 
 // role puts the role into the first delta of a choice.

@@ -42,13 +42,17 @@ type chatRequest struct {
 	ParallelToolCalls *bool           `json:"parallel_tool_calls"`
 	ResponseFormat    *chatFormat     `json:"response_format"`
 
+	ReasoningEffort string `json:"reasoning_effort"`
+	Logprobs        bool   `json:"logprobs"`
+	TopLogprobs     *int64 `json:"top_logprobs"`
+	PromptCacheKey  string `json:"prompt_cache_key"`
+	ServiceTier     string `json:"service_tier"`
+
 	// What these ask for cannot be given.
 	Functions        json.RawMessage `json:"functions"`
 	FunctionCall     json.RawMessage `json:"function_call"`
 	Audio            json.RawMessage `json:"audio"`
 	Modalities       json.RawMessage `json:"modalities"`
-	Logprobs         json.RawMessage `json:"logprobs"`
-	TopLogprobs      json.RawMessage `json:"top_logprobs"`
 	LogitBias        json.RawMessage `json:"logit_bias"`
 	WebSearchOptions json.RawMessage `json:"web_search_options"`
 }
@@ -59,6 +63,7 @@ type chatMessage struct {
 	Content          json.RawMessage `json:"content"`
 	Refusal          string          `json:"refusal"`
 	ReasoningContent string          `json:"reasoning_content"`
+	ReasoningDetails []detail        `json:"reasoning_details"`
 	ToolCalls        []chatToolCall  `json:"tool_calls"`
 	ToolCallID       string          `json:"tool_call_id"`
 	FunctionCall     json.RawMessage `json:"function_call"`
@@ -69,6 +74,7 @@ type chatPart struct {
 	Type    string `json:"type"`
 	Text    string `json:"text"`
 	Refusal string `json:"refusal"`
+	chatMedia
 }
 
 // chat is a request as it was understood.
@@ -109,6 +115,9 @@ func decode(body []byte) (*chat, error) {
 		return nil, face.Invalid("model", "missing: name a model; GET /v1/models lists those that there are")
 	}
 	if err := in.sampling(&out.request); err != nil {
+		return nil, err
+	}
+	if err := in.extras(&out.request); err != nil {
 		return nil, err
 	}
 	switch {
@@ -173,8 +182,6 @@ func (in *chatRequest) refuse() error {
 		{"function_call", functions, in.FunctionCall, []string{`"none"`}},
 		{"audio", "answers in audio are not supported: leave it out", in.Audio, nil},
 		{"modalities", "answers are text alone: leave it out, or send [\"text\"]", in.Modalities, []string{`["text"]`, `[]`}},
-		{"logprobs", "log probabilities are not supported: leave it out", in.Logprobs, []string{`false`}},
-		{"top_logprobs", "log probabilities are not supported: leave it out", in.TopLogprobs, []string{`0`}},
 		{"logit_bias", "a bias on tokens is not supported: leave it out", in.LogitBias, []string{`{}`}},
 		{"web_search_options", "there is no search of the web: leave it out", in.WebSearchOptions, nil},
 	} {
@@ -324,10 +331,14 @@ func (m *chatMessage) read(at string) (backend.Message, error) {
 		return out, unsupported(at+".function_call", "calls of functions are not supported: leave them out")
 	case says(m.Audio):
 		return out, unsupported(at+".audio", "audio is not supported: leave it out")
-	case out.Role != backend.Assistant && (m.Refusal != "" || m.ReasoningContent != ""):
+	case out.Role != backend.Assistant && (m.Refusal != "" || m.ReasoningContent != "" || len(m.ReasoningDetails) > 0):
 		return out, face.Invalid(at, "only a message of the assistant may hold refusal or reasoning_content")
 	}
-	if m.ReasoningContent != "" {
+	if details, err := m.reasoning(at); err != nil {
+		return out, err
+	} else if len(details) > 0 {
+		out.Parts = append(out.Parts, details...)
+	} else if m.ReasoningContent != "" {
 		out.Parts = append(out.Parts, backend.Part{Channel: backend.Reasoning, Text: m.ReasoningContent})
 	}
 	parts, err := m.content(at+".content", out.Role)
@@ -376,10 +387,18 @@ func (m *chatMessage) content(at string, role backend.Role) ([]backend.Part, err
 			out = append(out, backend.Part{Channel: backend.Content, Text: p.Text})
 		case p.Type == "refusal" && role == backend.Assistant:
 			out = append(out, backend.Part{Channel: backend.Refusal, Text: p.Refusal})
-		case p.Type == "image_url" || p.Type == "input_audio" || p.Type == "file":
-			return nil, unsupported(fmt.Sprintf("%s[%d]", at, i), "parts of type %s are not supported yet: send text", p.Type)
+		case p.Type == "image_url" || p.Type == "input_audio" || p.Type == "file" || p.Type == "video_url":
+			at := fmt.Sprintf("%s[%d]", at, i)
+			if role != backend.User {
+				return nil, unsupported(at, "parts of type %s stand in messages of the user", p.Type)
+			}
+			media, err := p.media(p.Type, at)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, backend.Part{Channel: backend.Content, Media: media})
 		default:
-			return nil, face.Invalid(fmt.Sprintf("%s[%d].type", at, i), "must be text")
+			return nil, face.Invalid(fmt.Sprintf("%s[%d].type", at, i), "must be text, image_url, input_audio, video_url or file")
 		}
 	}
 	return out, nil

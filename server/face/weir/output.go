@@ -78,9 +78,28 @@ func recordedParts(parts []outputlog.Part) (all []*weirv1.Part) {
 		default:
 			out.Data = &weirv1.Part_Text{Text: p.Text}
 		}
+		if p.Modality != "" {
+			media := recordedMedia(p)
+			if result := out.GetToolResult(); result != nil {
+				result.Media = []*weirv1.Media{media}
+			} else {
+				out.Data = &weirv1.Part_Media{Media: media}
+			}
+		}
 		all = append(all, out)
 	}
 	return all
+}
+
+// recordedMedia is what is kept of media: what it was, and how much.
+func recordedMedia(p outputlog.Part) *weirv1.Media {
+	media := &weirv1.Media{MediaType: p.Type, SizeBytes: p.Bytes}
+	for wire, m := range modalities {
+		if string(m) == p.Modality {
+			media.Modality = wire
+		}
+	}
+	return media
 }
 
 // finishWords are the finish reasons as the output log has them.

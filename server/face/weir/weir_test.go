@@ -106,7 +106,7 @@ func readEvents(t *testing.T, stream grpc.ServerStreamingClient[weirv1.StreamGen
 			}
 		case *weirv1.StreamGenerateResponse_Delta:
 			d := event.Delta
-			if _, over := finish[d.CandidateIndex]; over || d.GetText()+d.GetReasoningText()+d.GetRefusalText() == "" {
+			if _, over := finish[d.CandidateIndex]; over || d.GetText()+d.GetReasoningText()+d.GetRefusalText()+d.GetSignature().GetData() == "" {
 				t.Errorf("delta is %v", d)
 			}
 			texts[d.CandidateIndex] += d.GetText() + d.GetReasoningText() + d.GetRefusalText()
