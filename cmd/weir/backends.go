@@ -6,8 +6,10 @@ import (
 	"crypto/x509"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/weir-gateway/weir/server/backend"
@@ -51,6 +53,13 @@ type BackendConfig struct {
 	Candidates int `yaml:"candidates"`
 	// Load is how it tells how busy it is.
 	Load LoadConfig `yaml:"load"`
+	// Media is what its models take beside text: image, audio, video and file,
+	// each with the most input tokens that one of it can be, for which a call
+	// holds money. Of kind simulator it takes all.
+	Media map[backend.Modality]int64 `yaml:"media"`
+	// MediaURLs lets callers send addresses from which the backend fetches media.
+	// One that stands in a network of its own would fetch what they could not.
+	MediaURLs bool `yaml:"media_urls"`
 }
 
 // examples are URLs as each kind has them.
@@ -59,6 +68,9 @@ var examples = map[string]string{
 	"anthropic": "https://api.anthropic.com/v1",
 	"weir":      "https://weir.example.org:8443",
 }
+
+// maxMediaTokens is beyond the context of every model.
+const maxMediaTokens = 100_000_000
 
 // check tells what is wrong with the backend, by field.
 func (c BackendConfig) check() (field, problem string) {
@@ -71,6 +83,22 @@ func (c BackendConfig) check() (field, problem string) {
 	}
 	if c.Candidates > 1 && c.Kind == "anthropic" {
 		return "candidates", "the API gives one answer a call: leave it out"
+	}
+	for _, m := range slices.Sorted(maps.Keys(c.Media)) {
+		switch {
+		case !slices.Contains(backend.Modalities(), m):
+			return "media", fmt.Sprintf("unknown kind of media %q: known are audio, file, image and video", m)
+		case c.Media[m] < 1 || c.Media[m] > maxMediaTokens:
+			return "media", fmt.Sprintf("%s has %d tokens at the most: write a number from 1 to %d", m, c.Media[m], maxMediaTokens)
+		case c.Kind == "anthropic" && m != backend.Image && m != backend.File:
+			return "media", "the API takes image and file: leave the others out"
+		}
+	}
+	if len(c.Media) > 0 && !isServer {
+		return "media", "a simulator takes all media: leave it out"
+	}
+	if c.MediaURLs && len(c.Media) == 0 {
+		return "media_urls", "the backend takes no media: say what it takes under media"
 	}
 	if u, err := url.Parse(c.URL); isServer && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return "url", fmt.Sprintf("%q is no URL of a server: write it as %s", c.URL, example)
@@ -127,11 +155,11 @@ func (c BackendConfig) open(embedding []string) (backend.Backend, error) {
 	}
 	switch c.Kind {
 	case "openai":
-		return openai.New(openai.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, Candidates: c.Candidates, LoadReports: c.Load.ORCA, Embedding: embedding})
+		return openai.New(openai.Config{Name: c.Name, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key, Candidates: c.Candidates, LoadReports: c.Load.ORCA, Embedding: embedding})
 	case "anthropic":
-		return anthropic.New(anthropic.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key})
+		return anthropic.New(anthropic.Config{Name: c.Name, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key})
 	case "weir":
-		config := backendweir.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, Candidates: c.Candidates, Embedding: embedding}
+		config := backendweir.Config{Name: c.Name, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key, Candidates: c.Candidates, Embedding: embedding}
 		if c.CA != "" {
 			pem, err := os.ReadFile(c.CA)
 			if err != nil {
@@ -150,6 +178,6 @@ func (c BackendConfig) open(embedding []string) (backend.Backend, error) {
 // edition is another number where anything of the backend is different.
 func (c BackendConfig) edition() uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%q", []any{c.Kind, c.URL, c.Key, c.KeyFile, c.KeyCommand, c.CA, c.Tags, c.Candidates})
+	fmt.Fprintf(h, "%q", []any{c.Kind, c.URL, c.Key, c.KeyFile, c.KeyCommand, c.CA, c.Tags, c.Candidates, c.Media, c.MediaURLs})
 	return h.Sum64()
 }
