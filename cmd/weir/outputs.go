@@ -92,13 +92,25 @@ type messageLine struct {
 	Parts []partLine `json:"parts"`
 }
 
-// partLine has one of its fields.
+// partLine has one of its fields; what a tool answered that is no text has two.
 type partLine struct {
 	Text       *string         `json:"text,omitempty"`
 	Reasoning  *string         `json:"reasoning,omitempty"`
 	Refusal    *string         `json:"refusal,omitempty"`
 	ToolCall   *toolCallResult `json:"tool_call,omitempty"`
 	ToolResult *toolResultLine `json:"tool_result,omitempty"`
+	Media      *mediaLine      `json:"media,omitempty"`
+}
+
+// mediaLine says what media was. Its bytes are not kept.
+type mediaLine struct {
+	Modality  string `json:"modality"`
+	MediaType string `json:"media_type,omitempty"`
+	SizeBytes int64  `json:"size_bytes"`
+}
+
+func mediaLineOf(m *weirv1.Media) *mediaLine {
+	return &mediaLine{enumWord(m.Modality.String(), "MODALITY_"), m.MediaType, m.SizeBytes}
 }
 
 type toolResultLine struct {
@@ -293,6 +305,11 @@ func partLines(parts []*weirv1.Part) []partLine {
 		case *weirv1.Part_ToolResult:
 			r := data.ToolResult
 			line.ToolResult = &toolResultLine{r.ToolCallId, r.Name, r.Text, r.Failed}
+			for _, m := range r.Media { // at most one: each is kept by itself
+				line.Media = mediaLineOf(m)
+			}
+		case *weirv1.Part_Media:
+			line.Media = mediaLineOf(data.Media)
 		}
 		list = append(list, line)
 	}

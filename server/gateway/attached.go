@@ -131,13 +131,15 @@ func (a *attempt) said(e backend.Event) {
 // tile tells whether a text is the bytes of these tokens.
 func tile(text string, tokens []backend.Logprob) bool {
 	for i := range tokens {
-		token, has := tokens[i].Token, false
+		token := tokens[i].Token
 		if tokens[i].Bytes != nil {
 			token = string(tokens[i].Bytes)
 		}
-		if text, has = strings.CutPrefix(text, token); !has {
+		rest, has := strings.CutPrefix(text, token)
+		if !has {
 			return false
 		}
+		text = rest
 	}
 	return text == ""
 }

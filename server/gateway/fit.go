@@ -26,6 +26,11 @@ func (a *attempt) fitMore(req *backend.Request, can backend.Capabilities) error 
 	case *req.Logprobs > *can.Logprobs:
 		return unsupported("config.logprobs.alternatives", fmt.Sprintf("model %q gives at most %d alternatives of a token", model, *can.Logprobs))
 	}
+	return takesMedia(model, req, can)
+}
+
+// takesMedia checks that a target takes what of a request is no text.
+func takesMedia(model string, req *backend.Request, can backend.Capabilities) error {
 	for i, m := range req.Messages {
 		for j, p := range m.Parts {
 			if p.Media == nil {

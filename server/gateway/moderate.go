@@ -106,6 +106,9 @@ func (g *Gateway) CountTokens(call *Call) (TokenCount, error) {
 	target := model.Targets[0]
 	request := call.Request
 	request.Model = target.Model
+	if err := takesMedia(call.Model, &request, target.Backend.Capabilities(target.Model)); err != nil {
+		return TokenCount{}, err
+	}
 	prompt := tokens.Input(target.Backend, target.Tokenizer, &request)
 	return TokenCount{Backend: target.Name, BackendModel: target.Model, Tokens: prompt.Most, Exact: prompt.Exact, Estimate: prompt.Tokens}, nil
 }

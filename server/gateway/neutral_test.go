@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/weir-gateway/weir/accounting"
+	"github.com/weir-gateway/weir/accounting/outputlog"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/simulator"
 	"github.com/weir-gateway/weir/server/gateway"
@@ -148,6 +149,9 @@ func TestMediaIsRefusedWhereItCannotBeTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.House.Router = func() *route.Router { return router }
+	if _, err := h.CountTokens(with(image)); reason(err) != gateway.UnsupportedFeature {
+		t.Errorf("what the model does not take was counted: %v", err)
+	}
 	if _, answer, err := h.ask(context.Background(), with(image)); reason(err) != gateway.UnsupportedFeature || answer.Attempts != 0 || !strings.Contains(err.Error(), "image") {
 		t.Errorf("%+v %v", answer, err)
 	}
@@ -250,5 +254,20 @@ func TestARepairThatCannotBePaidLeavesTheAnswer(t *testing.T) {
 	text, answer, err := h.ask(context.Background(), call)
 	if err != nil || text != `{"no": 1}` || len(answer.Warnings) != 1 || len(h.lines(call)) != 1 || answer.Cost == nil {
 		t.Errorf("%q %+v %v", text, answer, err)
+	}
+}
+
+func TestNoByteOfMediaIsKept(t *testing.T) {
+	h := newHouse(t, "kind: Policy\nname: own\ntenant: acme\noutputs: {mode: full, sample: 100%}\n")
+	var kept outputlog.Record
+	h.Record = func(r outputlog.Record) { kept = r }
+	call := newCall("describe:")
+	call.Request.Messages[0].Parts = append(call.Request.Messages[0].Parts,
+		backend.Part{Channel: backend.Content, Media: &backend.Media{Modality: backend.Image, Type: "image/png", Data: []byte("canary")}})
+	if _, _, err := h.ask(context.Background(), call); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := kept.Messages[0].Parts[1], (outputlog.Part{Channel: "content", Modality: "image", Type: "image/png", Bytes: 6}); got != want {
+		t.Errorf("kept is %+v, want %+v", got, want)
 	}
 }
