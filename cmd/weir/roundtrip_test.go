@@ -283,3 +283,39 @@ event: message_stop
 data: {"type":"message_stop"}
 
 `
+
+// A Weir in front of a Weir passes on what there is beside text.
+func TestWeirRoundTrip(t *testing.T) {
+	inner := serve(t, t.TempDir())
+	inner.apply("{kind: Tenant, name: front}")
+	outer := serve(t, t.TempDir(), "--config", file(t, "weir.yaml", `
+backends:
+  - {name: inner, kind: weir, url: "http://`+inner.grpc+`", key: "`+inner.createKey("front", "front")+`", media: {image: 300, file: 300}, media_urls: true}
+models:
+  - {name: m, targets: [{backend: inner, model: sim-text}]}
+`))
+	outer.apply("{kind: Tenant, name: acme}")
+	key := outer.createKey("acme", "app")
+	answer := value(t, outer.post(key, "/weir/v1/generate", `{"model": "m", "messages": [
+		{"role": "ROLE_USER", "parts": [{"text": "hi"}, {"media": {"modality": "MODALITY_FILE", "mediaType": "text/plain", "data": "aGk=", "name": "a.txt"}}]},
+		{"role": "ROLE_ASSISTANT", "parts": [
+			{"reasoning": {"text": "hm"}, "signature": {"signer": "simulator", "data": "uC4heOz00MWFncLhadf+2Gc/n27rnzWRvtXyU7d0JAg="}},
+			{"toolCall": {"id": "c", "name": "f", "argumentsJson": "{}"}}]},
+		{"role": "ROLE_TOOL", "parts": [{"toolResult": {"toolCallId": "c", "text": "ok", "media": [{"modality": "MODALITY_IMAGE", "mediaType": "image/png", "data": "AAAA"}]}}]},
+		{"role": "ROLE_USER", "parts": [{"text": "describe:"}, {"media": {"modality": "MODALITY_IMAGE", "url": "https://example.org/a.png"}}]}],
+		"config": {"reasoning": {"effort": "REASONING_EFFORT_LOW"}, "logprobs": {"alternatives": 1}, "cacheKey": "k", "vendorOptions": {"openai": {"verbosity": "low"}}}}`))
+	parts := answer["candidates"].([]any)[0].(map[string]any)["message"].(map[string]any)["parts"].([]any)
+	if len(parts) != 2 {
+		t.Fatalf("parts are %v", parts)
+	}
+	thought, said := parts[0].(map[string]any), parts[1].(map[string]any)
+	if said["text"] != "3 media: file text/plain of 2 bytes; image image/png of 3 bytes; image at https://example.org/a.png" {
+		t.Errorf("the model saw %v", said["text"])
+	}
+	if s, _ := thought["signature"].(map[string]any); s["signer"] != "simulator" || s["data"] == "" {
+		t.Errorf("the signature is lost: %v", thought)
+	}
+	if probs, _ := said["logprobs"].([]any); len(probs) < 10 {
+		t.Errorf("log probabilities are lost: %v", said)
+	}
+}
