@@ -53,8 +53,9 @@ func takesMedia(model string, req *backend.Request, can backend.Capabilities) er
 
 // drop leaves out what the target does not know, and tells of it.
 func (a *attempt) drop(req *backend.Request, can backend.Capabilities) {
+	// What a target before this one did not know is nobody's business any more.
+	a.answer.Warnings = slices.DeleteFunc(a.answer.Warnings, func(w Warning) bool { return w.Code == ParameterDropped })
 	left := func(field string) {
-		a.answer.Warnings = slices.DeleteFunc(a.answer.Warnings, func(w Warning) bool { return w.Code == ParameterDropped && w.Field == field })
 		a.answer.warn(ParameterDropped, field, fmt.Sprintf("the model does not know %s: it was left out", field))
 	}
 	if req.Seed != nil && !can.Seed {
