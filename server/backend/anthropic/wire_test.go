@@ -188,13 +188,13 @@ func TestUsageIsAdditive(t *testing.T) {
 	for _, c := range []struct{ first, last, want string }{
 		{`{"input_tokens":9,"output_tokens":1}`, `{"output_tokens":4}`, `{"input":9,"output":4}`},
 		{`{"input_tokens":9,"cache_read_input_tokens":100,"cache_creation_input_tokens":30,"cache_creation":{"ephemeral_5m_input_tokens":10,"ephemeral_1h_input_tokens":20},"output_tokens":1}`,
-			`{"output_tokens":4}`, `{"cache_read":100,"cache_write_1h":20,"cache_write_5m":10,"input":9,"output":4}`},
+			`{"output_tokens":4}`, `{"input":9,"cache_read":100,"cache_write_5m":10,"cache_write_1h":20,"output":4}`},
 		// The last event repeats the totals, without their details.
 		{`{"input_tokens":9,"cache_creation_input_tokens":30,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":30}}`,
-			`{"input_tokens":9,"cache_creation_input_tokens":30,"cache_read_input_tokens":0,"output_tokens":4}`, `{"cache_read":0,"cache_write_1h":30,"cache_write_5m":0,"input":9,"output":4}`},
+			`{"input_tokens":9,"cache_creation_input_tokens":30,"cache_read_input_tokens":0,"output_tokens":4}`, `{"input":9,"cache_read":0,"cache_write_5m":0,"cache_write_1h":30,"output":4}`},
 		{`{"input_tokens":9}`, `{"input_tokens":12,"output_tokens":4}`, `{"input":12,"output":4}`},
-		{`{"input_tokens":9,"cache_creation_input_tokens":7}`, `{"output_tokens":4}`, `{"cache_write_5m":7,"input":9,"output":4}`},
-		{`{"input_tokens":9,"cache_creation_input_tokens":7,"cache_creation":{"ephemeral_1h_input_tokens":8}}`, `{"output_tokens":4}`, `{"cache_write_5m":7,"input":9,"output":4}`},
+		{`{"input_tokens":9,"cache_creation_input_tokens":7}`, `{"output_tokens":4}`, `{"input":9,"cache_write_5m":7,"output":4}`},
+		{`{"input_tokens":9,"cache_creation_input_tokens":7,"cache_creation":{"ephemeral_1h_input_tokens":8}}`, `{"output_tokens":4}`, `{"input":9,"cache_write_5m":7,"output":4}`},
 		{`{"input_tokens":9,"cache_creation":null,"cache_read_input_tokens":null}`, `{"output_tokens":4}`, `{"input":9,"output":4}`},
 		{`{"input_tokens":-1,"output_tokens":"x","cache_creation":3}`, `{"output_tokens":4}`, `{"output":4}`},
 		{`null`, `null`, `{}`},

@@ -53,7 +53,7 @@ func TestUsageShapes(t *testing.T) {
 	for raw, want := range map[string]string{
 		`{"prompt_tokens":10,"completion_tokens":4}`:                                                               `{"input":10,"output":4}`,
 		`{"prompt_tokens":10,"completion_tokens":4,"prompt_tokens_details":null,"completion_tokens_details":null}`: `{"input":10,"output":4}`,
-		`{"prompt_tokens":10,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":0}}`:                   `{"cache_read":0,"input":10,"output":4}`,
+		`{"prompt_tokens":10,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":0}}`:                   `{"input":10,"cache_read":0,"output":4}`,
 		`{"prompt_tokens":10,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":null}}`:                `{"input":10,"output":4}`,
 		`{"prompt_tokens":10,"completion_tokens":4,"prompt_tokens_details":[],"completion_tokens_details":"x"}`:    `{"input":10,"output":4}`,
 		`{"prompt_tokens":10,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":11}}`:                  `{"input":10,"output":4}`,
