@@ -91,6 +91,14 @@ vocabularies: ## Pack OpenAI's vocabularies for server/tokens/bpe from the npm p
 	cd $(CACHE)/tiktoken && tar -xzf "$$(npm pack --silent tiktoken@1.0.22)"
 	go run ./server/tokens/bpe/vocabularies $(CACHE)/tiktoken/package server/tokens/bpe
 
+PRICE_DATA ?= ../shared/data/prices
+PRICE_DAY ?= 2026-08-01
+.PHONY: prices
+prices: ## Make the default prices from public price files in PRICE_DATA (which are no part of this repository)
+	@test -d "$(PRICE_DATA)" || { echo "there are no price files in $(PRICE_DATA): say where they are with PRICE_DATA=FOLDER"; exit 1; }
+	go run ./accounting/price/defaults -day $(PRICE_DAY) -o accounting/price/default.csv \
+		$(PRICE_DATA)/litellm_model_prices_and_context_window.json $(PRICE_DATA)/genai-prices_v2_data.json $(PRICE_DATA)/modelsdev_compiled.json
+
 .PHONY: format
 format: ## Format Go and proto files
 	gofmt -w $$(git ls-files '*.go' | grep -v '^gen/')

@@ -78,8 +78,13 @@ type Ledger struct {
 	// keeps to the answer.
 	Prices  func() *price.Catalogue
 	Budgets func() *lease.Book
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Exchange returns the exchange rates in force, and Provider whose a backend
+	// is, "" where that is not known. Both may be nil: there are none, and nobody
+	// knows.
+	Exchange func() *price.Exchange
+	Provider func(backend string) string
+	Now      func() time.Time
+	Log      *slog.Logger
 	// Watch, where set, is told what becomes of claims.
 	Watch *Watch
 
@@ -107,7 +112,7 @@ func (e *UnpricedError) Error() string {
 	if e.Budget == "" {
 		return fmt.Sprintf("model %q on backend %q is priced in %s, and %s is in %s: set it in %s", e.Model, e.Backend, e.Priced, limits, e.Currency, e.Priced)
 	}
-	return fmt.Sprintf("model %q on backend %q is priced in %s, and %s is in %s: apply a Price in %s", e.Model, e.Backend, e.Priced, limits, e.Currency, e.Currency)
+	return fmt.Sprintf("model %q on backend %q is priced in %s, and %s is in %s: apply a Price in %s, or an FxRate from %s to %s", e.Model, e.Backend, e.Priced, limits, e.Currency, e.Currency, e.Priced, e.Currency)
 }
 
 // Hold takes room for the dearest outcome of an attempt, and counts it in the
@@ -126,22 +131,30 @@ func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound acc
 		return nil, err
 	}
 	h := &Hold{ledger: l, tally: tally, key: key, open: opening{attempt: attempt}}
-	if p, ok := l.Prices().Find(attempt.Backend, attempt.BackendModel, attempt.Model, attempt.Start); ok {
+	of := price.Target{Backend: attempt.Backend, BackendModel: attempt.BackendModel, Model: attempt.Model}
+	if l.Provider != nil {
+		of.Provider = l.Provider(attempt.Backend)
+	}
+	if p, ok := l.Prices().Find(of, attempt.Start); ok {
 		h.price = p
 	}
 	if err := h.limit(bound); err != nil {
 		return nil, err
 	}
 	book := l.Budgets()
-	claims, err := h.claims(book.Windows(attempt.Subject, attempt.Model, attempt.Start))
+	windows, perCall := book.Windows(attempt.Subject, attempt.Model, attempt.Start), book.PerCall(attempt.Subject)
+	h.pinRates(windows, perCall)
+	claims, err := h.claims(windows)
 	if err != nil {
 		return nil, err
 	}
-	bounds, err := h.bounds(book.PerCall(attempt.Subject))
+	bounds, err := h.bounds(perCall)
 	if err != nil {
 		return nil, err
 	}
-	h.tallied = worthsOf(h.open.bound, h.open.cost)
+	if h.tallied, err = h.open.worths(h.open.bound, h.open.cost); err != nil {
+		return nil, err
+	}
 	if h.excesses, err = tally.take(h, bounds); err != nil {
 		return nil, err
 	}
@@ -301,6 +314,12 @@ func (h *Hold) Settle(ctx context.Context, r Result) (*accounting.Cost, error) {
 	if err != nil {
 		return nil, err
 	}
+	var charged worths
+	if line.Outcome.Charged() {
+		if charged, err = h.open.worths(line.Usage, line.Cost); err != nil {
+			return nil, err
+		}
+	}
 	record := records.Get().(*[]byte)
 	*record = entry.append((*record)[:0])
 	position, err := h.ledger.Spool.WriteClose(ctx, h.key, *record, h.ledger.Durability)
@@ -311,11 +330,7 @@ func (h *Hold) Settle(ctx context.Context, r Result) (*accounting.Cost, error) {
 	// It is written; what can fail from here on is the waiting.
 	h.settled, h.position, h.cost = true, position, line.Cost
 	h.room.End()
-	if line.Outcome.Charged() {
-		h.tally.settle(h, worthsOf(line.Usage, line.Cost))
-	} else {
-		h.tally.settle(h, worths{})
-	}
+	h.tally.settle(h, charged)
 	if err == nil {
 		err = h.ledger.flusher.wrote(ctx, position, h.ledger.Durability == spool.Store)
 	}
@@ -417,8 +432,13 @@ func (o *opening) worth(budget string, unit accounting.Unit, u accounting.Usage,
 	if cost == nil {
 		return 0, &UnpricedError{Model: a.Model, Backend: a.Backend, Budget: budget, Currency: string(unit)}
 	}
-	if cost.Charge.Currency != string(unit) {
-		return 0, &UnpricedError{Model: a.Model, Backend: a.Backend, Budget: budget, Currency: string(unit), Priced: cost.Charge.Currency}
+	if cost.Charge.Currency == string(unit) {
+		return cost.Charge.Nanos, nil
 	}
-	return cost.Charge.Nanos, nil
+	for _, r := range o.rates {
+		if r.From == cost.Charge.Currency && r.To == string(unit) {
+			return r.Convert(cost.Charge.Nanos)
+		}
+	}
+	return 0, &UnpricedError{Model: a.Model, Backend: a.Backend, Budget: budget, Currency: string(unit), Priced: cost.Charge.Currency}
 }

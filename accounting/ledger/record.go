@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/lease"
+	"github.com/weir-gateway/weir/accounting/price"
 )
 
 // Records are what the spool carries: an opening when an attempt begins, and
@@ -23,6 +24,10 @@ const recordVersion = 2
 // unreasoned is the last version without the reason of an attempt's target.
 const unreasoned = 1
 
+// ratedVersion is that of an opening with exchange rates behind it. One without
+// any is written as an older Weir reads it.
+const ratedVersion = 3
+
 var errRecord = errors.New("a record of the spool cannot be read: it is of a newer Weir, or damaged in a way that its checksum does not show")
 
 // An opening is an attempt before its outcome is known: what it holds, of which
@@ -33,6 +38,9 @@ type opening struct {
 	claims  []claimed
 	bound   accounting.Usage
 	cost    *accounting.Cost
+	// rates are pinned: what the attempt is worth in other currencies than its
+	// price's, it is worth by them until it has ended.
+	rates []price.FxRate
 }
 
 // claimed is an amount that is held in a window, and how much of it a lease of
@@ -44,7 +52,11 @@ type claimed struct {
 }
 
 func (o *opening) append(b []byte) []byte {
-	b = append(b, recordVersion)
+	version := byte(recordVersion)
+	if len(o.rates) > 0 {
+		version = ratedVersion
+	}
+	b = append(b, version)
 	b = appendAttempt(b, &o.attempt)
 	b = binary.AppendUvarint(b, uint64(len(o.claims)))
 	for i := range o.claims {
@@ -54,18 +66,30 @@ func (o *opening) append(b []byte) []byte {
 		b = appendLease(b, c.lease)
 		b = binary.AppendVarint(b, c.covered)
 	}
-	b = appendUsage(b, o.bound)
-	return appendCost(b, o.cost)
+	b = appendCost(appendUsage(b, o.bound), o.cost)
+	if version == ratedVersion {
+		b = binary.AppendUvarint(b, uint64(len(o.rates)))
+		for _, r := range o.rates {
+			b = binary.AppendVarint(appendText(appendText(b, r.From), r.To), int64(r.Rate))
+			b = appendTime(b, r.Effective)
+		}
+	}
+	return b
 }
 
 func readOpening(b []byte) (opening, error) {
 	r := reader{b: b, all: string(b)}
-	r.version()
+	r.version(ratedVersion)
 	o := opening{attempt: r.attempt()}
 	for range r.length() {
 		o.claims = append(o.claims, claimed{accounting.Claim{Window: r.window(), Amount: r.number()}, r.lease(), r.number()})
 	}
 	o.bound, o.cost = r.usage(), r.cost()
+	if r.wrote == ratedVersion {
+		for range r.length() {
+			o.rates = append(o.rates, price.FxRate{From: r.text(), To: r.text(), Rate: accounting.Pico(r.number()), Effective: r.time()})
+		}
+	}
 	return o, r.end()
 }
 
@@ -94,7 +118,7 @@ func (e *Entry) append(b []byte) []byte {
 
 func readEntry(b []byte) (Entry, error) {
 	r := reader{b: b, all: string(b)}
-	r.version()
+	r.version(recordVersion)
 	e := Entry{Line: accounting.Line{
 		Attempt: r.attempt(), Number: int(r.number()), End: r.time(), Outcome: accounting.Outcome(r.text()),
 		Usage: r.usage(), Source: accounting.Source(r.text()), OwnUsage: r.usage(), Cost: r.cost(),
@@ -199,8 +223,9 @@ type reader struct {
 
 func (r *reader) fail() { r.b, r.err = nil, errRecord }
 
-func (r *reader) version() {
-	if r.wrote = r.byte(); r.wrote < unreasoned || r.wrote > recordVersion {
+// version reads the version, which may be one of those up to newest.
+func (r *reader) version(newest byte) {
+	if r.wrote = r.byte(); r.wrote < unreasoned || r.wrote > newest {
 		r.fail()
 	}
 }

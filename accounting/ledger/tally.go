@@ -28,9 +28,12 @@ type worth struct {
 	amount int64
 }
 
-// worths are what it comes to in all: requests, tokens, and a currency where a
-// price is known. The zero worth is none.
-type worths [3]worth
+// worths are what it comes to in all: requests, tokens, a currency where a price
+// is known, and those into which rates convert it. The zero worth is none.
+type worths struct {
+	own       [3]worth
+	converted []worth
+}
 
 // A BoundError says that a call may not come to as much as it may need. Nothing
 // was held.
@@ -128,10 +131,13 @@ func (t *Tally) settle(h *Hold, charged worths) {
 }
 
 func (t *Tally) add(amounts *worths, sign int64) {
-	for _, w := range amounts {
+	for _, w := range amounts.own {
 		if w.unit != "" {
 			*t.of(w.unit) += sign * w.amount
 		}
+	}
+	for _, w := range amounts.converted {
+		*t.of(w.unit) += sign * w.amount
 	}
 }
 
@@ -146,11 +152,19 @@ func (t *Tally) of(unit accounting.Unit) *int64 {
 	return &t.taken[len(t.taken)-1].amount
 }
 
-// worthsOf are a use and its cost in every unit in which they can be bounded.
-func worthsOf(u accounting.Usage, cost *accounting.Cost) worths {
-	w := worths{{accounting.UnitRequests, 1}, {accounting.UnitTokens, u.Tokens()}}
-	if cost != nil {
-		w[2] = worth{accounting.Unit(cost.Charge.Currency), cost.Charge.Nanos}
+// worths are a use and its cost in every unit in which they can be bounded.
+func (o *opening) worths(u accounting.Usage, cost *accounting.Cost) (worths, error) {
+	w := worths{own: [3]worth{{accounting.UnitRequests, 1}, {accounting.UnitTokens, u.Tokens()}}}
+	if cost == nil {
+		return w, nil
 	}
-	return w
+	w.own[2] = worth{accounting.Unit(cost.Charge.Currency), cost.Charge.Nanos}
+	for _, r := range o.rates {
+		n, err := r.Convert(cost.Charge.Nanos)
+		if err != nil {
+			return worths{}, err
+		}
+		w.converted = append(w.converted, worth{accounting.Unit(r.To), n})
+	}
+	return w, nil
 }

@@ -1,7 +1,7 @@
 // Package price is the catalogue of what models cost: effective-dated prices,
-// found by target and time, and their exact rating of a usage. It knows no
-// budgets, no discounts and no exchange rates: a cost is in the currency of its
-// price, and nothing is ever converted.
+// found by target and time, their exact rating of a usage, and the rates at
+// which a cost in one currency counts in a budget of another. It knows no
+// budgets and no discounts, and a cost stays in the currency of its price.
 //
 // A meter that a price does not name is rated at its kin's, because that is
 // the dearer guess that a provider without cache or reasoning prices bills by:
@@ -22,13 +22,17 @@ import (
 )
 
 // A Price is what one model costs from a moment on, until a later Price of the
-// same model and backend takes over. It must not be changed once it is in a
-// Catalogue.
+// same model and backend or provider takes over. It must not be changed once it
+// is in a Catalogue.
 type Price struct {
 	// Model is the name of the model, the backend's or the one callers use.
 	Model string
-	// Backend restricts the price to one backend; empty for any.
-	Backend string
+	// Backend restricts the price to one backend, and Provider to those that are
+	// some provider's; both empty for any. Only one of them may be set.
+	Backend, Provider string
+	// Default prices hold only where no other one does, and only by the backend's
+	// name of the model.
+	Default bool
 	// Currency is the ISO 4217 code.
 	Currency string
 	// Effective is from when on the price holds; the zero time for ever.
@@ -36,9 +40,21 @@ type Price struct {
 	// PerUnit is the price of one token, one request, one of whatever the
 	// meter counts.
 	PerUnit map[accounting.Meter]accounting.Pico
+	// Tiers are what calls with a long input cost instead, the shortest first.
+	Tiers []Tier
 	// Version pins the price in the ledger. New sets it where it is empty:
-	// m1@2026-01-01, or m1@local@2026-01-01 for one backend's.
+	// m1@2026-01-01, or m1@local@2026-01-01 for one backend's, or
+	// m1@provider:openai@2026-01-01 for one provider's.
 	Version string
+}
+
+// A Tier is what the whole of a call costs where its input is long: every unit,
+// of the output too, and not only the tokens that are above.
+type Tier struct {
+	// Above is how many input tokens of all kinds the call has at the most where
+	// the tier does not hold yet.
+	Above   int64
+	PerUnit map[accounting.Meter]accounting.Pico
 }
 
 // Validate tells what is wrong with a price.
@@ -48,6 +64,9 @@ func (p *Price) Validate() error {
 	}
 	if err := accounting.CheckCurrency(p.Currency); err != nil {
 		return fmt.Errorf("price of model %q: %w", p.Model, err)
+	}
+	if p.Backend != "" && p.Provider != "" {
+		return fmt.Errorf("price of model %q names a backend and a provider: keep one of them", p.Model)
 	}
 	if len(p.PerUnit) == 0 {
 		return fmt.Errorf("price of model %q names no meter: give at least input, 0 if it is free", p.Model)
@@ -62,35 +81,78 @@ func (p *Price) Validate() error {
 			return fmt.Errorf("price of model %q names an unknown meter: %s", p.Model, m)
 		}
 	}
+	below := Tier{PerUnit: p.PerUnit}
+	for _, t := range p.Tiers {
+		if err := t.check(below); err != nil {
+			return fmt.Errorf("price of model %q above %d input tokens: %w", p.Model, t.Above, err)
+		}
+		below = t
+	}
+	return nil
+}
+
+// check tells what is wrong with a tier beside the one below it. None may be
+// cheaper: what is held for the longest input that a prompt can be would not be
+// enough for a shorter one.
+func (t Tier) check(below Tier) error {
+	if t.Above <= below.Above {
+		return errors.New("tiers begin above 0, each above the one before")
+	}
+	for _, m := range meters {
+		n, ok := t.PerUnit[m]
+		before, named := below.PerUnit[m]
+		switch {
+		case ok != named:
+			return fmt.Errorf("%s is named by one tier and not by the other: name the same meters in all", m)
+		case n < before:
+			return fmt.Errorf("%s is cheaper than below: %s", m, n.Decimal())
+		}
+	}
+	if len(t.PerUnit) != len(below.PerUnit) {
+		return errors.New("it names an unknown meter")
+	}
 	return nil
 }
 
 // ID is the version of a price that sets none. It is stable: it follows from what the price is for and from when on.
 func (p *Price) ID() string {
-	at := p.Effective.UTC()
-	day := at.Format(time.DateOnly)
-	if !at.Equal(at.Truncate(24 * time.Hour)) {
-		day = at.Format(time.RFC3339Nano)
+	day := dayOf(p.Effective)
+	switch {
+	case p.Backend != "":
+		return p.Model + "@" + p.Backend + "@" + day
+	case p.Provider != "":
+		return p.Model + "@provider:" + p.Provider + "@" + day
 	}
-	if p.Backend == "" {
-		return p.Model + "@" + day
-	}
-	return p.Model + "@" + p.Backend + "@" + day
+	return p.Model + "@" + day
 }
 
 var meters = accounting.Meters()
 
+// perUnit is what a call with so much input is rated at.
+func (p *Price) perUnit(u accounting.Usage) map[accounting.Meter]accounting.Pico {
+	if len(p.Tiers) == 0 {
+		return p.PerUnit
+	}
+	input, _ := u.InputTokens()
+	for _, t := range slices.Backward(p.Tiers) {
+		if input > t.Above {
+			return t.PerUnit
+		}
+	}
+	return p.PerUnit
+}
+
 // of is the price of one unit of a meter, its own or its kin's.
-func (p *Price) of(m accounting.Meter) (accounting.Pico, bool) {
-	if n, ok := p.PerUnit[m]; ok {
+func of(perUnit map[accounting.Meter]accounting.Pico, m accounting.Meter) (accounting.Pico, bool) {
+	if n, ok := perUnit[m]; ok {
 		return n, true
 	}
 	switch m {
 	case accounting.CacheRead, accounting.CacheWrite5m, accounting.CacheWrite1h:
-		n, ok := p.PerUnit[accounting.Input]
+		n, ok := perUnit[accounting.Input]
 		return n, ok
 	case accounting.Reasoning:
-		n, ok := p.PerUnit[accounting.Output]
+		n, ok := perUnit[accounting.Output]
 		return n, ok
 	case accounting.Requests:
 		return 0, true
@@ -114,12 +176,13 @@ func (p *Price) Rate(u accounting.Usage) (accounting.Cost, error) {
 		items = make([]accounting.Item, 0, used)
 	}
 	total := accounting.Money{Currency: p.Currency}
+	perUnit := p.perUnit(u)
 	for _, m := range meters {
 		n, _ := u.Get(m)
 		if n == 0 {
 			continue
 		}
-		unit, ok := p.of(m)
+		unit, ok := of(perUnit, m)
 		if !ok {
 			return accounting.Cost{}, fmt.Errorf("price %s has no price for meter %s: add one, 0 if it is free", p.Version, m)
 		}
@@ -143,10 +206,15 @@ type Catalogue struct {
 	prices map[target][]*Price
 }
 
-type target struct{ model, backend string }
+type target struct {
+	model, backend, provider string
+	byDefault                bool
+}
+
+func (p *Price) target() target { return target{p.Model, p.Backend, p.Provider, p.Default} }
 
 // New makes a catalogue of prices. It fails where a price is wrong, or where
-// two are for the same model, backend and moment.
+// two are for the same model, backend or provider, and moment.
 func New(prices []Price) (*Catalogue, error) {
 	c := &Catalogue{prices: make(map[target][]*Price)}
 	versions := make(map[string]bool, len(prices))
@@ -161,8 +229,11 @@ func New(prices []Price) (*Catalogue, error) {
 			return nil, fmt.Errorf("price %s is there twice: give the later one a later effective time", p.Version)
 		}
 		versions[p.Version] = true
-		p.PerUnit = maps.Clone(p.PerUnit)
-		t := target{p.Model, p.Backend}
+		p.PerUnit, p.Tiers = maps.Clone(p.PerUnit), slices.Clone(p.Tiers)
+		for i := range p.Tiers {
+			p.Tiers[i].PerUnit = maps.Clone(p.Tiers[i].PerUnit)
+		}
+		t := p.target()
 		c.prices[t] = append(c.prices[t], &p)
 	}
 	for t, list := range c.prices {
@@ -178,19 +249,59 @@ func New(prices []Price) (*Catalogue, error) {
 	return c, nil
 }
 
+// All lists the prices by version. Nobody may change them.
+func (c *Catalogue) All() []*Price {
+	if c == nil {
+		return nil
+	}
+	var all []*Price
+	for _, list := range c.prices {
+		all = append(all, list...)
+	}
+	slices.SortFunc(all, func(a, b *Price) int { return cmp.Compare(a.Version, b.Version) })
+	return all
+}
+
+// A Target is what a price is wanted for.
+type Target struct {
+	// Backend is its name, and Provider whose it is, empty where that is not
+	// known.
+	Backend, Provider string
+	// BackendModel is the backend's name of the model, Model the one that callers
+	// use.
+	BackendModel, Model string
+}
+
 // Find returns the price of a target at a time: the backend's own name of the
-// model goes before the name that callers use, a price for the backend goes
-// before one for any, and of those the newest that is effective by then is
-// taken. It returns false where nobody knows the price.
-func (c *Catalogue) Find(backend, backendModel, model string, at time.Time) (*Price, bool) {
+// model goes before the name that callers use, and of one name a price for the
+// backend before one for its provider before one for any, and of those the
+// newest that is effective by then is taken. A default price goes behind all of
+// them. Find returns false where nobody knows the price.
+func (c *Catalogue) Find(of Target, at time.Time) (*Price, bool) {
 	if c == nil {
 		return nil, false
 	}
-	for _, t := range [...]target{{backendModel, backend}, {backendModel, ""}, {model, backend}, {model, ""}} {
-		for _, p := range c.prices[t] {
-			if !p.Effective.After(at) {
-				return p, true
-			}
+	for _, model := range [...]string{of.BackendModel, of.Model} {
+		if p, ok := c.newest(target{model: model, backend: of.Backend}, at); ok {
+			return p, true
+		}
+		if p, ok := c.newest(target{model: model, provider: of.Provider}, at); ok && of.Provider != "" {
+			return p, true
+		}
+		if p, ok := c.newest(target{model: model}, at); ok {
+			return p, true
+		}
+	}
+	if of.Provider == "" {
+		return nil, false
+	}
+	return c.newest(target{model: of.BackendModel, provider: of.Provider, byDefault: true}, at)
+}
+
+func (c *Catalogue) newest(t target, at time.Time) (*Price, bool) {
+	for _, p := range c.prices[t] {
+		if !p.Effective.After(at) {
+			return p, true
 		}
 	}
 	return nil, false

@@ -53,7 +53,7 @@ func TestFindPrefersTheTargetAndThenTheNewest(t *testing.T) {
 		{day(2).Add(-1), 0, "m@2026-01-01"},
 		{day(1).Add(-1), 0, ""},
 	} {
-		p, ok := catalogue(t, all[c.drop:]...).Find("b", "bm", "m", c.at)
+		p, ok := catalogue(t, all[c.drop:]...).Find(price.Target{Backend: "b", BackendModel: "bm", Model: "m"}, c.at)
 		if ok {
 			if p.Version != c.want {
 				t.Errorf("at %s without %d: %s; want %s", c.at, c.drop, p.Version, c.want)
@@ -62,14 +62,14 @@ func TestFindPrefersTheTargetAndThenTheNewest(t *testing.T) {
 			t.Errorf("at %s without %d: none; want %s", c.at, c.drop, c.want)
 		}
 	}
-	if p, ok := catalogue(t, all...).Find("other", "other", "m", day(6)); !ok || p.Version != "m@2026-04-01" {
+	if p, ok := catalogue(t, all...).Find(price.Target{Backend: "other", BackendModel: "other", Model: "m"}, day(6)); !ok || p.Version != "m@2026-04-01" {
 		t.Errorf("another backend: %v, %t", p, ok)
 	}
-	if p, ok := catalogue(t, all...).Find("b", "", "other", day(6)); ok {
+	if p, ok := catalogue(t, all...).Find(price.Target{Backend: "b", Model: "other"}, day(6)); ok {
 		t.Errorf("another model: %v", p)
 	}
 	var none *price.Catalogue
-	if p, ok := none.Find("b", "bm", "m", day(6)); ok {
+	if p, ok := none.Find(price.Target{Backend: "b", BackendModel: "bm", Model: "m"}, day(6)); ok {
 		t.Errorf("in no catalogue: %v", p)
 	}
 }
@@ -112,7 +112,7 @@ func TestFindAgreesWithASearch(t *testing.T) {
 			}
 		}
 		got := ""
-		if p, ok := c.Find(backend, backendModel, model, at); ok {
+		if p, ok := c.Find(price.Target{Backend: backend, BackendModel: backendModel, Model: model}, at); ok {
 			got = p.Version
 		}
 		if got != want {
@@ -131,7 +131,7 @@ func TestVersionsAreStable(t *testing.T) {
 		"contract-7":                   {Model: "m1", Currency: "CNY", PerUnit: map[accounting.Meter]accounting.Pico{accounting.Input: 0}, Version: "contract-7"},
 		"m1@2026-01-01T00:00:00.0001Z": of("m1", "", day(1).Add(100*time.Microsecond)),
 	} {
-		if got, ok := catalogue(t, p).Find("local", "", "m1", day(12)); !ok || got.Version != want {
+		if got, ok := catalogue(t, p).Find(price.Target{Backend: "local", Model: "m1"}, day(12)); !ok || got.Version != want {
 			t.Errorf("version %v, %t; want %s", got, ok, want)
 		}
 	}
@@ -162,7 +162,7 @@ func TestACatalogueDoesNotChange(t *testing.T) {
 	p := of("m1", "", day(1))
 	c := catalogue(t, p)
 	p.PerUnit[accounting.Input] = 9
-	if found, _ := c.Find("", "", "m1", day(2)); found.PerUnit[accounting.Input] != 500_000 {
+	if found, _ := c.Find(price.Target{Model: "m1"}, day(2)); found.PerUnit[accounting.Input] != 500_000 {
 		t.Errorf("the price changed to %d", found.PerUnit[accounting.Input])
 	}
 }

@@ -110,9 +110,10 @@ func (w *weir) openLedger(ctx context.Context, config Config) error {
 	}
 	w.ledger = &ledger.Ledger{
 		Store: w.store, Leases: w.leases, Spool: log, Durability: config.durability(),
-		Prices:  func() *price.Catalogue { return w.live.Snapshot().Prices },
-		Budgets: func() *lease.Book { return w.live.Snapshot().Budgets },
-		Now:     time.Now, Log: w.log,
+		Prices:   func() *price.Catalogue { return w.live.Snapshot().Prices },
+		Budgets:  func() *lease.Book { return w.live.Snapshot().Budgets },
+		Exchange: func() *price.Exchange { return w.live.Snapshot().Exchange }, Provider: w.provider,
+		Now: time.Now, Log: w.log,
 	}
 	inDoubt, err := w.ledger.Recover(ctx)
 	if err != nil {

@@ -48,6 +48,10 @@ type BackendConfig struct {
 	Tags []string `yaml:"tags"`
 	// Region is where it is, for conditions.
 	Region string `yaml:"region"`
+	// Provider is whose models they are, as prices name it; none where the
+	// provider's prices do not hold. Where nothing is said it follows from the host
+	// of the URL.
+	Provider string `yaml:"provider"`
 	// Candidates is the most answers that it gives one call (kinds openai and
 	// weir); 1 where nothing is said, since many servers ignore a wish for more.
 	Candidates int `yaml:"candidates"`
@@ -77,6 +81,9 @@ func (c BackendConfig) check() (field, problem string) {
 	example, isServer := examples[c.Kind]
 	if !isServer && c.Kind != "simulator" {
 		return "kind", fmt.Sprintf("unknown kind %q: known are anthropic, openai, simulator and weir", c.Kind)
+	}
+	if c.Provider != "" && !providerName.MatchString(c.Provider) {
+		return "provider", fmt.Sprintf("%q is no name of a provider: write it as openai, or none where no provider's prices hold", c.Provider)
 	}
 	if c.CA != "" && c.Kind != "weir" {
 		return "ca", fmt.Sprintf("a backend of kind %s takes the CAs of this machine: leave it out", c.Kind)

@@ -141,9 +141,6 @@ func (c *callCommand) Run(ctx context.Context, t terminal) error {
 }
 
 func (c *callCommand) request(prompt string) *weirv1.GenerateRequest {
-	say := func(role weirv1.Role, text string) *weirv1.Message {
-		return &weirv1.Message{Role: role, Parts: []*weirv1.Part{{Data: &weirv1.Part_Text{Text: text}}}}
-	}
 	r := &weirv1.GenerateRequest{
 		Model:   c.Model,
 		Config:  &weirv1.GenerationConfig{Seed: c.Seed},
@@ -157,6 +154,10 @@ func (c *callCommand) request(prompt string) *weirv1.GenerateRequest {
 		r.Config.MaxOutputTokens = &c.MaxTokens
 	}
 	return r
+}
+
+func say(role weirv1.Role, text string) *weirv1.Message {
+	return &weirv1.Message{Role: role, Parts: []*weirv1.Part{{Data: &weirv1.Part_Text{Text: text}}}}
 }
 
 func (c *callCommand) unary(ctx context.Context, client weirv1.GenerationServiceClient, request *weirv1.GenerateRequest) (callResult, error) {

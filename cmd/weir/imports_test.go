@@ -26,6 +26,8 @@ var mayImport = map[string][]string{
 
 	"accounting":                 {},
 	"accounting/price":           {"accounting"},
+	"accounting/price/feed":      {"accounting", "accounting/price"},
+	"accounting/price/defaults":  {"accounting", "accounting/price", "accounting/price/feed"}, // a program that makes the default prices
 	"accounting/lease":           {"accounting"},
 	"accounting/spool":           {"accounting"},
 	"accounting/lease/leasetest": {"accounting", "accounting/lease"}, // the contract of every store of leases

@@ -23,7 +23,7 @@ const (
 	exitBlocked     = 3 // a policy blocked the input or the output
 	exitExhausted   = 4 // a rate or a budget is exhausted
 	exitUnavailable = 5 // the server, its store or the backend is away
-	exitWarned      = 6 // weir doctor found what somebody should look at
+	exitWarned      = 6 // weir doctor or weir price import found what somebody should look at
 )
 
 // command is the command line. Every subcommand has a file of its own.
@@ -38,6 +38,7 @@ type command struct {
 	Key     keyCommand     `cmd:"" help:"Make, list, rotate and revoke API keys."`
 	Backend backendCommand `cmd:"" help:"Tell how the backends are doing."`
 	Budget  budgetCommand  `cmd:"" help:"Tell how budgets stand, and adjust them."`
+	Price   priceCommand   `cmd:"" help:"Tell what models cost, and make Price documents of public price files."`
 	Lease   leaseCommand   `cmd:"" help:"Tell what replicas have set aside of budgets, and reclaim it."`
 	Doctor  doctorCommand  `cmd:"" help:"Tell whether the ledger is sound."`
 	Report  reportCommand  `cmd:"" help:"Tell what was spent."`
@@ -79,7 +80,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 	exited := -1
 	parser, err := kong.New(&c,
 		kong.Name("weir"),
-		kong.Description("A gRPC gateway for generative models: policies in the middle of the stream, exact cost.\n\nWEIR_ADDR and WEIR_KEY say which Weir the commands talk to and as whom.\nExit codes: 1 failure, 2 wrong usage or document, 3 blocked by policy, 4 rate or budget exhausted, 5 unavailable, 6 warnings of weir doctor."),
+		kong.Description("A gRPC gateway for generative models: policies in the middle of the stream, exact cost.\n\nWEIR_ADDR and WEIR_KEY say which Weir the commands talk to and as whom.\nExit codes: 1 failure, 2 wrong usage or document, 3 blocked by policy, 4 rate or budget exhausted, 5 unavailable, 6 warnings of weir doctor or rows that weir price import refused."),
 		kong.Writers(t.out, t.err),
 		kong.Exit(func(code int) { exited = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),

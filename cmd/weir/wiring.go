@@ -26,6 +26,7 @@ import (
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/accounting/outputlog"
+	"github.com/weir-gateway/weir/accounting/price"
 	"github.com/weir-gateway/weir/accounting/spool"
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server"
@@ -59,10 +60,12 @@ type weir struct {
 	// limiter shares rates with other replicas where they share a store.
 	limiter *admit.Limiter
 	router  atomic.Pointer[route.Router]
-	judges  *judges
-	loads   *loads
-	log     *slog.Logger
-	output  *outputlog.Log
+	// providers tells whose each backend is.
+	providers atomic.Pointer[map[string]string]
+	judges    *judges
+	loads     *loads
+	log       *slog.Logger
+	output    *outputlog.Log
 	// telemetry is nil where nobody wants any.
 	telemetry *telemetry
 	// certificates are nil where the ports are plain. What is sent to renew has
@@ -108,6 +111,9 @@ func open(ctx context.Context, config Config, demo bool, t terminal, log *slog.L
 		return nil, err
 	}
 	w.live = &admin.Live{Store: w.store, Keys: w.store, Factories: guards(), Log: log}
+	if w.live.Defaults, err = price.Defaults(); err != nil {
+		return nil, err
+	}
 	w.live.Reached = func() { w.reached.Store(time.Now().UnixNano()) }
 	if err := w.live.Refresh(ctx); err != nil {
 		return nil, err
@@ -151,6 +157,7 @@ func (w *weir) route(config Config) error {
 		return err
 	}
 	w.router.Store(router)
+	w.providers.Store(config.providers())
 	w.judges.use(config.Guards)
 	w.loads.use(config.Backends)
 	return nil
@@ -221,7 +228,7 @@ func (w *weir) build(config Config) error {
 	for _, s := range []*grpc.Server{calls, web} {
 		err = faceweir.Register(s, faceweir.Config{
 			Gateway: g, Admin: w.admin, Reports: w.store, Budgets: w.store, Keys: w.store, Live: w.live, Now: time.Now,
-			Outputs: w.store, Log: w.output, Redactor: redactor,
+			Outputs: w.store, Log: w.output, Redactor: redactor, Provider: w.provider,
 			Ledger: w.store, Spool: func() (spool.Stats, error) { return w.ledger.Spool.Stats(), w.ledger.Spool.Err() },
 			Away:  func(err error) bool { return errors.Is(err, store.ErrUnavailable) },
 			Taken: func(err error) bool { return errors.Is(err, store.ErrAdjusted) },
@@ -266,7 +273,8 @@ func (w *weir) build(config Config) error {
 // price is what a target costs a million tokens, for conditions. One that names
 // only one side of a call is not known.
 func (w *weir) price(t *route.Target, model string) (policy.Price, bool) {
-	p, priced := w.live.Snapshot().Prices.Find(t.Name, t.Model, model, time.Now())
+	p, priced := w.live.Snapshot().Prices.Find(
+		price.Target{Backend: t.Name, Provider: w.provider(t.Name), BackendModel: t.Model, Model: model}, time.Now())
 	if !priced {
 		return policy.Price{}, false
 	}

@@ -1,5 +1,5 @@
-// Package admin takes documents of every kind (Tenant, Project, Price, Budget,
-// Policy, Lexicon), checks them together with all that is in force, tells what
+// Package admin takes documents of every kind (Tenant, Project, Price, FxRate,
+// Budget, Policy, Lexicon), checks them together with all that is in force, tells what
 // they change, and applies them in one transaction: all or nothing. It keeps
 // the snapshot of what is in force on this replica. It serves no call and
 // knows no wire form.
@@ -106,6 +106,9 @@ func (a *Admin) Apply(ctx context.Context, by auth.Author, sources []Source, val
 	}
 }
 
+// never names what never changes.
+var never = map[string]string{kindPrice: "a price", kindFxRate: "an exchange rate"}
+
 func (a *Admin) apply(ctx context.Context, by auth.Author, documents []parsed, validateOnly bool) (Result, error) {
 	kept, base, err := a.Store.Documents(ctx)
 	if err != nil {
@@ -125,8 +128,8 @@ func (a *Admin) apply(ctx context.Context, by auth.Author, documents []parsed, v
 		switch {
 		case exists && old.Body == d.Body:
 			change.Action = Unchanged
-		case exists && d.Kind == kindPrice:
-			wrong = append(wrong, d.violation("effective", fmt.Sprintf("a price never changes once it is applied, and %s is there already: give the new price a later effective date", d.Name)))
+		case exists && d.appends():
+			wrong = append(wrong, d.violation("effective", fmt.Sprintf("%s never changes once it is applied, and %s is there already: give the new one a later effective date", never[d.Kind], d.Name)))
 			continue
 		case exists:
 			change.Action, change.Diff = Update, diff(old.Body, d.Body)
@@ -146,7 +149,7 @@ func (a *Admin) apply(ctx context.Context, by auth.Author, documents []parsed, v
 		all = append(all, d)
 	}
 	sort.Slice(all, func(i, j int) bool { return keyOf(all[i]).less(keyOf(all[j])) })
-	if _, err := build(base+1, all, documents, a.Live.Factories); err != nil {
+	if _, err := build(base+1, all, documents, a.Live.Factories, a.Live.Defaults); err != nil {
 		return Result{}, err
 	}
 	if validateOnly || len(changes) == 0 {
@@ -190,7 +193,7 @@ func (a *Admin) deletePolicy(ctx context.Context, by auth.Author, which key, rev
 		return 0, ErrStale
 	}
 	gone := kept[i]
-	if _, err := build(base+1, slices.Delete(kept, i, i+1), nil, a.Live.Factories); err != nil {
+	if _, err := build(base+1, slices.Delete(kept, i, i+1), nil, a.Live.Factories, a.Live.Defaults); err != nil {
 		return 0, err
 	}
 	after, err := a.Store.Apply(ctx, base, []Change{{Action: Delete, Document: gone}}, by)

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/weir-gateway/weir/accounting"
+	"github.com/weir-gateway/weir/accounting/price"
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/policy/guard"
 	"github.com/weir-gateway/weir/server/admin"
@@ -99,7 +100,7 @@ func TestDocumentsAreInForceWhenApplyReturns(t *testing.T) {
 		t.Errorf("snapshot %+v", s)
 	}
 	now := time.Now()
-	if _, ok := s.Prices.Find("any", "m1", "m1", now); !ok {
+	if _, ok := s.Prices.Find(price.Target{Backend: "any", BackendModel: "m1"}, now); !ok {
 		t.Error("the price is not in force")
 	}
 	if w := s.Budgets.Windows(accounting.Subject{Tenant: "acme", Project: "search", Key: "k"}, "m", now); len(w) != 1 || w[0].Limit != 5_000_000_000 {

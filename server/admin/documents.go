@@ -22,6 +22,7 @@ const (
 	kindTenant  = "Tenant"
 	kindProject = "Project"
 	kindPrice   = "Price"
+	kindFxRate  = "FxRate"
 	kindBudget  = "Budget"
 	kindPolicy  = "Policy"
 	kindLexicon = "Lexicon"
@@ -30,7 +31,7 @@ const (
 // DefaultProject is the project that every tenant has.
 const DefaultProject = "default"
 
-var kinds = []string{kindTenant, kindProject, kindPrice, kindBudget, kindPolicy, kindLexicon}
+var kinds = []string{kindTenant, kindProject, kindPrice, kindFxRate, kindBudget, kindPolicy, kindLexicon}
 
 // parsed is a document with what it means and where it stands.
 type parsed struct {
@@ -42,6 +43,7 @@ type parsed struct {
 	// What its kind has of these.
 	displayName string
 	price       price.Price
+	fxRate      price.FxRate
 	budget      lease.Budget
 	policy      policy.Document
 	lexicon     policy.Lexicon
@@ -179,6 +181,9 @@ func parseOne(n *yaml.Node) (parsed, error) {
 	case kindPrice:
 		p.price, err = parsePrice(n)
 		p.Name = p.price.Version
+	case kindFxRate:
+		p.fxRate, err = parseFxRate(n)
+		p.Name = p.fxRate.Version()
 	case kindBudget:
 		p.budget, err = parseBudget(n)
 		p.Tenant, p.Name = p.budget.Tenant, p.budget.Name
@@ -196,7 +201,7 @@ func parseOne(n *yaml.Node) (parsed, error) {
 	if err != nil {
 		return p, err
 	}
-	if p.Kind != kindPrice {
+	if !p.appends() {
 		if err := checkName(n, "name", p.Name); err != nil {
 			return p, err
 		}
@@ -240,30 +245,19 @@ func checkName(n *yaml.Node, field, value string) error {
 	return nil
 }
 
-func parsePrice(n *yaml.Node) (price.Price, error) {
-	var d struct {
-		Kind       string          `yaml:"kind"`
-		Model      string          `yaml:"model"`
-		Backend    string          `yaml:"backend"`
-		Currency   string          `yaml:"currency"`
-		Effective  text            `yaml:"effective"`
-		PerMillion map[string]text `yaml:"per_million"`
-		PerUnit    map[string]text `yaml:"per_unit"`
-	}
-	if err := policy.Decode(n, &d); err != nil {
-		return price.Price{}, err
-	}
-	p := price.Price{Model: d.Model, Backend: d.Backend, Currency: d.Currency, PerUnit: map[accounting.Meter]accounting.Pico{}}
-	if d.Model == "" {
-		return p, problem(n, "model", "missing: name the model that the price is for")
-	}
-	if err := accounting.CheckCurrency(d.Currency); err != nil {
-		return p, problem(n, "currency", err.Error())
-	}
-	var err error
-	if p.Effective, err = parseTime(string(d.Effective)); err != nil {
-		return p, problem(n, "effective", err.Error())
-	}
+// appends tells whether documents of this kind are known by what they are for
+// and from when on, and never change.
+func (p parsed) appends() bool { return p.Kind == kindPrice || p.Kind == kindFxRate }
+
+// priceTable is what a price or a tier of it says of units.
+type priceTable struct {
+	PerMillion map[string]text `yaml:"per_million"`
+	PerUnit    map[string]text `yaml:"per_unit"`
+}
+
+// read gives the prices of one unit. On failure it names the field.
+func (d priceTable) read() (table map[accounting.Meter]accounting.Pico, field string, err error) {
+	table = map[accounting.Meter]accounting.Pico{}
 	for _, group := range []struct {
 		field  string
 		prices map[string]text
@@ -275,21 +269,102 @@ func parsePrice(n *yaml.Node) (price.Price, error) {
 		for name, amount := range group.prices {
 			meter, err := accounting.ParseMeter(name)
 			if err != nil {
-				return p, problem(n, group.field, err.Error())
+				return nil, group.field, err
 			}
-			if _, twice := p.PerUnit[meter]; twice {
-				return p, problem(n, group.field, fmt.Sprintf("%s is priced twice: keep one of per_million and per_unit", name))
+			if _, twice := table[meter]; twice {
+				return nil, group.field, fmt.Errorf("%s is priced twice: keep one of per_million and per_unit", name)
 			}
-			if p.PerUnit[meter], err = group.read(string(amount)); err != nil {
-				return p, problem(n, group.field, fmt.Sprintf("%s: %v", name, err))
+			if table[meter], err = group.read(string(amount)); err != nil {
+				return nil, group.field, fmt.Errorf("%s: %w", name, err)
 			}
 		}
+	}
+	return table, "", nil
+}
+
+func parsePrice(n *yaml.Node) (price.Price, error) {
+	var d struct {
+		Kind       string          `yaml:"kind"`
+		Model      string          `yaml:"model"`
+		Backend    string          `yaml:"backend"`
+		Provider   string          `yaml:"provider"`
+		Currency   string          `yaml:"currency"`
+		Effective  text            `yaml:"effective"`
+		PerMillion map[string]text `yaml:"per_million"`
+		PerUnit    map[string]text `yaml:"per_unit"`
+		Tiers      []struct {
+			Above      int64           `yaml:"above"`
+			PerMillion map[string]text `yaml:"per_million"`
+			PerUnit    map[string]text `yaml:"per_unit"`
+		} `yaml:"tiers"`
+	}
+	if err := policy.Decode(n, &d); err != nil {
+		return price.Price{}, err
+	}
+	p := price.Price{Model: d.Model, Backend: d.Backend, Provider: d.Provider, Currency: d.Currency}
+	if d.Model == "" {
+		return p, problem(n, "model", "missing: name the model that the price is for")
+	}
+	if err := accounting.CheckCurrency(d.Currency); err != nil {
+		return p, problem(n, "currency", err.Error())
+	}
+	var err error
+	if p.Effective, err = parseTime(string(d.Effective)); err != nil {
+		return p, problem(n, "effective", err.Error())
+	}
+	var field string
+	if p.PerUnit, field, err = (priceTable{d.PerMillion, d.PerUnit}).read(); err != nil {
+		return p, problem(n, field, err.Error())
 	}
 	if len(p.PerUnit) == 0 {
 		return p, problem(n, "per_million", "missing: give at least one price, such as {input: 0.50, output: 1.50}; a free model has prices of 0")
 	}
+	for _, t := range d.Tiers {
+		table, _, err := (priceTable{t.PerMillion, t.PerUnit}).read()
+		if err != nil {
+			return p, problem(n, "tiers", fmt.Sprintf("above %d: %v", t.Above, err))
+		}
+		p.Tiers = append(p.Tiers, price.Tier{Above: t.Above, PerUnit: table})
+	}
+	if err := p.Validate(); err != nil {
+		field := "tiers"
+		if d.Backend != "" && d.Provider != "" {
+			field = "provider"
+		}
+		return p, problem(n, field, err.Error())
+	}
 	p.Version = p.ID()
 	return p, nil
+}
+
+func parseFxRate(n *yaml.Node) (price.FxRate, error) {
+	var d struct {
+		Kind      string `yaml:"kind"`
+		From      string `yaml:"from"`
+		To        string `yaml:"to"`
+		Rate      text   `yaml:"rate"`
+		Effective text   `yaml:"effective"`
+	}
+	if err := policy.Decode(n, &d); err != nil {
+		return price.FxRate{}, err
+	}
+	r := price.FxRate{From: d.From, To: d.To}
+	var err error
+	for _, c := range []struct{ field, value string }{{"from", d.From}, {"to", d.To}} {
+		if err = accounting.CheckCurrency(c.value); err != nil {
+			return r, problem(n, c.field, err.Error())
+		}
+	}
+	if r.Rate, err = price.ParseRate(string(d.Rate)); err != nil {
+		return r, problem(n, "rate", err.Error())
+	}
+	if r.Effective, err = parseTime(string(d.Effective)); err != nil {
+		return r, problem(n, "effective", err.Error())
+	}
+	if err = r.Validate(); err != nil {
+		return r, problem(n, "to", err.Error())
+	}
+	return r, nil
 }
 
 func parseTime(s string) (time.Time, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ import (
 type Snapshot struct {
 	Revision int64
 	Prices   *price.Catalogue
+	Exchange *price.Exchange
 	Budgets  *lease.Book
 	Policies *policy.Set
 
@@ -34,9 +36,9 @@ type Snapshot struct {
 // platform's first. The caller must not change the list.
 func (s *Snapshot) PolicyDocuments() []Document { return s.policies }
 
-// build makes a snapshot of documents. What is wrong with those that fresh
+// build makes a snapshot of documents, beside the prices that hold without one. What is wrong with those that fresh
 // holds is told by their place in their source.
-func build(revision int64, documents []Document, fresh []parsed, factories map[string]policy.Factory) (*Snapshot, error) {
+func build(revision int64, documents []Document, fresh []parsed, factories map[string]policy.Factory, defaults []price.Price) (*Snapshot, error) {
 	s := &Snapshot{Revision: revision, tenants: map[string]Tenant{}, projects: map[key]Project{}}
 	places := map[key]parsed{}
 	for _, p := range fresh {
@@ -55,8 +57,12 @@ func build(revision int64, documents []Document, fresh []parsed, factories map[s
 		all = append(all, p)
 	}
 
-	var prices []price.Price
+	prices := slices.Clone(defaults)
+	var rates []price.FxRate
 	currencies := map[string]bool{}
+	for _, p := range defaults {
+		currencies[p.Currency] = true
+	}
 	for _, p := range all {
 		switch p.Kind {
 		case kindTenant:
@@ -66,7 +72,13 @@ func build(revision int64, documents []Document, fresh []parsed, factories map[s
 		case kindPrice:
 			prices = append(prices, p.price)
 			currencies[p.price.Currency] = true
+		case kindFxRate:
+			rates = append(rates, p.fxRate)
 		}
+	}
+	var err error
+	if s.Exchange, err = price.NewExchange(rates); err != nil {
+		return nil, &InvalidError{[]Violation{{Problem: policy.Problem{Message: err.Error()}}}}
 	}
 	var budgets []lease.Budget
 	var policies []policy.Document
@@ -79,8 +91,8 @@ func build(revision int64, documents []Document, fresh []parsed, factories map[s
 		switch p.Kind {
 		case kindBudget:
 			budgets = append(budgets, p.budget)
-			if p.budget.Unit.IsMoney() && !currencies[string(p.budget.Unit)] {
-				wrong = append(wrong, p.violation("limit", fmt.Sprintf("no price is in %s, so nothing could be held against this budget: apply a Price in %s first", p.budget.Unit, p.budget.Unit)))
+			if p.budget.Unit.IsMoney() && !s.Exchange.Meets(string(p.budget.Unit), currencies) {
+				wrong = append(wrong, p.violation("limit", fmt.Sprintf("no price is in %s, and no exchange rate leads there from one, so nothing could be held against this budget: apply a Price in %s, or an FxRate to it, first", p.budget.Unit, p.budget.Unit)))
 			}
 			if p.budget.Project != "" && !s.HasProject(p.Tenant, p.budget.Project) {
 				wrong = append(wrong, p.violation("project", fmt.Sprintf("tenant %q has no project %q: apply `kind: Project` for it", p.Tenant, p.budget.Project)))
@@ -92,7 +104,6 @@ func build(revision int64, documents []Document, fresh []parsed, factories map[s
 			lexicons = append(lexicons, p.lexicon)
 		}
 	}
-	var err error
 	if s.Policies, err = policy.Compile(revision, policies, lexicons, factories); err != nil {
 		wrong = append(wrong, compileViolations(err, fresh)...)
 	}
@@ -149,7 +160,9 @@ type Live struct {
 	Store     Store
 	Keys      auth.Store
 	Factories map[string]policy.Factory
-	Log       *slog.Logger
+	// Defaults are the prices that hold where no document has one.
+	Defaults []price.Price
+	Log      *slog.Logger
 	// Reached, where set, is called whenever the store has answered.
 	Reached func()
 
@@ -178,7 +191,7 @@ func (l *Live) Refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := build(revision, documents, nil, l.Factories)
+	s, err := build(revision, documents, nil, l.Factories, l.Defaults)
 	if err != nil {
 		return err
 	}

@@ -624,6 +624,227 @@ func (x *ReclaimLeaseResponse) GetRequestId() string {
 	return ""
 }
 
+// ListPricesRequest asks for prices.
+type ListPricesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only those of this model. Empty means all.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// Only those from there. Not given means all.
+	Source PriceSource `protobuf:"varint,2,opt,name=source,proto3,enum=weir.v1.PriceSource" json:"source,omitempty"`
+	// Most prices in an answer. Zero means 100.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before, with the same model and source. Empty
+	// means the first page.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPricesRequest) Reset() {
+	*x = ListPricesRequest{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPricesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPricesRequest) ProtoMessage() {}
+
+func (x *ListPricesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPricesRequest.ProtoReflect.Descriptor instead.
+func (*ListPricesRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListPricesRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ListPricesRequest) GetSource() PriceSource {
+	if x != nil {
+		return x.Source
+	}
+	return PriceSource_PRICE_SOURCE_UNSPECIFIED
+}
+
+func (x *ListPricesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListPricesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListPricesResponse is a page of prices.
+type ListPricesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The prices, by name.
+	Prices []*Price `protobuf:"bytes,1,rep,name=prices,proto3" json:"prices,omitempty"`
+	// Token of the next page. Empty means there is none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPricesResponse) Reset() {
+	*x = ListPricesResponse{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPricesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPricesResponse) ProtoMessage() {}
+
+func (x *ListPricesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPricesResponse.ProtoReflect.Descriptor instead.
+func (*ListPricesResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListPricesResponse) GetPrices() []*Price {
+	if x != nil {
+		return x.Prices
+	}
+	return nil
+}
+
+func (x *ListPricesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetPriceRequest asks for a price.
+type GetPriceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "prices/{price}".
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPriceRequest) Reset() {
+	*x = GetPriceRequest{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPriceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPriceRequest) ProtoMessage() {}
+
+func (x *GetPriceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPriceRequest.ProtoReflect.Descriptor instead.
+func (*GetPriceRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetPriceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// GetPriceResponse is a price.
+type GetPriceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The price.
+	Price         *Price `protobuf:"bytes,1,opt,name=price,proto3" json:"price,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPriceResponse) Reset() {
+	*x = GetPriceResponse{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPriceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPriceResponse) ProtoMessage() {}
+
+func (x *GetPriceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPriceResponse.ProtoReflect.Descriptor instead.
+func (*GetPriceResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetPriceResponse) GetPrice() *Price {
+	if x != nil {
+		return x.Price
+	}
+	return nil
+}
+
 // CheckLedgerRequest asks for all checks.
 type CheckLedgerRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -633,7 +854,7 @@ type CheckLedgerRequest struct {
 
 func (x *CheckLedgerRequest) Reset() {
 	*x = CheckLedgerRequest{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[10]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +866,7 @@ func (x *CheckLedgerRequest) String() string {
 func (*CheckLedgerRequest) ProtoMessage() {}
 
 func (x *CheckLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[10]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +879,7 @@ func (x *CheckLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckLedgerRequest.ProtoReflect.Descriptor instead.
 func (*CheckLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{14}
 }
 
 // CheckLedgerResponse is how the ledger stands.
@@ -674,7 +895,7 @@ type CheckLedgerResponse struct {
 
 func (x *CheckLedgerResponse) Reset() {
 	*x = CheckLedgerResponse{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[11]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +907,7 @@ func (x *CheckLedgerResponse) String() string {
 func (*CheckLedgerResponse) ProtoMessage() {}
 
 func (x *CheckLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[11]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +920,7 @@ func (x *CheckLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckLedgerResponse.ProtoReflect.Descriptor instead.
 func (*CheckLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CheckLedgerResponse) GetVerdict() LedgerVerdict {
@@ -740,7 +961,7 @@ type QueryCostsRequest struct {
 
 func (x *QueryCostsRequest) Reset() {
 	*x = QueryCostsRequest{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[12]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +973,7 @@ func (x *QueryCostsRequest) String() string {
 func (*QueryCostsRequest) ProtoMessage() {}
 
 func (x *QueryCostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[12]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +986,7 @@ func (x *QueryCostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryCostsRequest.ProtoReflect.Descriptor instead.
 func (*QueryCostsRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *QueryCostsRequest) GetParent() string {
@@ -825,7 +1046,7 @@ type QueryCostsResponse struct {
 
 func (x *QueryCostsResponse) Reset() {
 	*x = QueryCostsResponse{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[13]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +1058,7 @@ func (x *QueryCostsResponse) String() string {
 func (*QueryCostsResponse) ProtoMessage() {}
 
 func (x *QueryCostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[13]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +1071,7 @@ func (x *QueryCostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryCostsResponse.ProtoReflect.Descriptor instead.
 func (*QueryCostsResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{13}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *QueryCostsResponse) GetRows() []*CostRow {
@@ -897,7 +1118,7 @@ type CostRow struct {
 
 func (x *CostRow) Reset() {
 	*x = CostRow{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[14]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +1130,7 @@ func (x *CostRow) String() string {
 func (*CostRow) ProtoMessage() {}
 
 func (x *CostRow) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[14]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +1143,7 @@ func (x *CostRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostRow.ProtoReflect.Descriptor instead.
 func (*CostRow) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{14}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CostRow) GetDimensions() map[string]string {
@@ -971,7 +1192,7 @@ var File_weir_v1_accounting_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\n" +
-	" weir/v1/accounting_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14weir/v1/budget.proto\x1a\x14weir/v1/ledger.proto\x1a\x13weir/v1/money.proto\x1a\x13weir/v1/usage.proto\"\x84\x02\n" +
+	" weir/v1/accounting_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14weir/v1/budget.proto\x1a\x14weir/v1/ledger.proto\x1a\x13weir/v1/money.proto\x1a\x13weir/v1/price.proto\x1a\x13weir/v1/usage.proto\"\x84\x02\n" +
 	"\x12ListBudgetsRequest\x12\x9b\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\x82\x01\xe0A\x02\xfaA\x10\x12\x0eweir.v1/Budget\xbaHi\xba\x01f\n" +
 	"\x0ebudgets.parent\x12\x16must be tenants/TENANT\x1a<this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x06parent\x12'\n" +
@@ -1023,7 +1244,24 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\x05lease\x18\x01 \x01(\v2\x0e.weir.v1.LeaseB\x03\xe0A\x03R\x05lease\x128\n" +
 	"\treclaimed\x18\x02 \x01(\v2\x15.weir.v1.BudgetAmountB\x03\xe0A\x03R\treclaimed\x12\"\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x03\xe0A\x03R\trequestId\"\x14\n" +
+	"request_id\x18\x03 \x01(\tB\x03\xe0A\x03R\trequestId\"\xbd\x01\n" +
+	"\x11ListPricesRequest\x12\x1e\n" +
+	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x126\n" +
+	"\x06source\x18\x02 \x01(\x0e2\x14.weir.v1.PriceSourceB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06source\x12'\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"n\n" +
+	"\x12ListPricesResponse\x12+\n" +
+	"\x06prices\x18\x01 \x03(\v2\x0e.weir.v1.PriceB\x03\xe0A\x03R\x06prices\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xdd\x01\n" +
+	"\x0fGetPriceRequest\x12\xc9\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\xb4\x01\xe0A\x02\xfaA\x0f\n" +
+	"\rweir.v1/Price\xbaH\x9b\x01\xba\x01\x97\x01\n" +
+	"\n" +
+	"price.name\x12Dmust be prices/PRICE, the price being a version as ListPrices has it\x1aCthis.startsWith('prices/') && this.size() > 7 && this.size() <= 700R\x04name\"=\n" +
+	"\x10GetPriceResponse\x12)\n" +
+	"\x05price\x18\x01 \x01(\v2\x0e.weir.v1.PriceB\x03\xe0A\x03R\x05price\"\x14\n" +
 	"\x12CheckLedgerRequest\"\x7f\n" +
 	"\x13CheckLedgerResponse\x125\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x16.weir.v1.LedgerVerdictB\x03\xe0A\x03R\averdict\x121\n" +
@@ -1055,7 +1293,7 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\x0eunpriced_calls\x18\x06 \x01(\x03B\x03\xe0A\x03R\runpricedCalls\x1a=\n" +
 	"\x0fDimensionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xcd\a\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\x9e\t\n" +
 	"\x11AccountingService\x12\x99\x01\n" +
 	"\n" +
 	"QueryCosts\x12\x1a.weir.v1.QueryCostsRequest\x1a\x1b.weir.v1.QueryCostsResponse\"R\xdaA\x1aparent,start_time,end_time\x82\xd3\xe4\x93\x02,:\x01*\"'/weir/v1/{parent=tenants/*}/costs:query\x90\x02\x01\x12\x81\x01\n" +
@@ -1064,7 +1302,10 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\fAdjustBudget\x12\x1c.weir.v1.AdjustBudgetRequest\x1a\x1d.weir.v1.AdjustBudgetResponse\"[\xdaA name,amount,reason,adjustment_id\x82\xd3\xe4\x93\x02/:\x01*\"*/weir/v1/{name=tenants/*/budgets/*}:adjust\x90\x02\x02\x12}\n" +
 	"\n" +
 	"ListLeases\x12\x1a.weir.v1.ListLeasesRequest\x1a\x1b.weir.v1.ListLeasesResponse\"6\xdaA\x06parent\x82\xd3\xe4\x93\x02$\x12\"/weir/v1/{parent=tenants/*}/leases\x90\x02\x01\x12\x86\x01\n" +
-	"\fReclaimLease\x12\x1c.weir.v1.ReclaimLeaseRequest\x1a\x1d.weir.v1.ReclaimLeaseResponse\"9\xdaA\x04name\x82\xd3\xe4\x93\x02):\x01*\"$/weir/v1/{name=leases/*/*/*}:reclaim\x90\x02\x02\x12j\n" +
+	"\fReclaimLease\x12\x1c.weir.v1.ReclaimLeaseRequest\x1a\x1d.weir.v1.ReclaimLeaseResponse\"9\xdaA\x04name\x82\xd3\xe4\x93\x02):\x01*\"$/weir/v1/{name=leases/*/*/*}:reclaim\x90\x02\x02\x12a\n" +
+	"\n" +
+	"ListPrices\x12\x1a.weir.v1.ListPricesRequest\x1a\x1b.weir.v1.ListPricesResponse\"\x1a\x82\xd3\xe4\x93\x02\x11\x12\x0f/weir/v1/prices\x90\x02\x01\x12l\n" +
+	"\bGetPrice\x12\x18.weir.v1.GetPriceRequest\x1a\x19.weir.v1.GetPriceResponse\"+\xdaA\x04name\x82\xd3\xe4\x93\x02\x1b\x12\x19/weir/v1/{name=prices/**}\x90\x02\x01\x12j\n" +
 	"\vCheckLedger\x12\x1b.weir.v1.CheckLedgerRequest\x1a\x1c.weir.v1.CheckLedgerResponse\" \x82\xd3\xe4\x93\x02\x17\x12\x15/weir/v1/ledger:check\x90\x02\x01B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
@@ -1079,7 +1320,7 @@ func file_weir_v1_accounting_service_proto_rawDescGZIP() []byte {
 	return file_weir_v1_accounting_service_proto_rawDescData
 }
 
-var file_weir_v1_accounting_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_weir_v1_accounting_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_weir_v1_accounting_service_proto_goTypes = []any{
 	(*ListBudgetsRequest)(nil),    // 0: weir.v1.ListBudgetsRequest
 	(*ListBudgetsResponse)(nil),   // 1: weir.v1.ListBudgetsResponse
@@ -1091,61 +1332,74 @@ var file_weir_v1_accounting_service_proto_goTypes = []any{
 	(*ListLeasesResponse)(nil),    // 7: weir.v1.ListLeasesResponse
 	(*ReclaimLeaseRequest)(nil),   // 8: weir.v1.ReclaimLeaseRequest
 	(*ReclaimLeaseResponse)(nil),  // 9: weir.v1.ReclaimLeaseResponse
-	(*CheckLedgerRequest)(nil),    // 10: weir.v1.CheckLedgerRequest
-	(*CheckLedgerResponse)(nil),   // 11: weir.v1.CheckLedgerResponse
-	(*QueryCostsRequest)(nil),     // 12: weir.v1.QueryCostsRequest
-	(*QueryCostsResponse)(nil),    // 13: weir.v1.QueryCostsResponse
-	(*CostRow)(nil),               // 14: weir.v1.CostRow
-	nil,                           // 15: weir.v1.CostRow.DimensionsEntry
-	(*Budget)(nil),                // 16: weir.v1.Budget
-	(*BudgetAdjustment)(nil),      // 17: weir.v1.BudgetAdjustment
-	(*BudgetAlert)(nil),           // 18: weir.v1.BudgetAlert
-	(*BudgetAmount)(nil),          // 19: weir.v1.BudgetAmount
-	(*Lease)(nil),                 // 20: weir.v1.Lease
-	(LedgerVerdict)(0),            // 21: weir.v1.LedgerVerdict
-	(*LedgerCheck)(nil),           // 22: weir.v1.LedgerCheck
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*Money)(nil),                 // 24: weir.v1.Money
-	(*Usage)(nil),                 // 25: weir.v1.Usage
+	(*ListPricesRequest)(nil),     // 10: weir.v1.ListPricesRequest
+	(*ListPricesResponse)(nil),    // 11: weir.v1.ListPricesResponse
+	(*GetPriceRequest)(nil),       // 12: weir.v1.GetPriceRequest
+	(*GetPriceResponse)(nil),      // 13: weir.v1.GetPriceResponse
+	(*CheckLedgerRequest)(nil),    // 14: weir.v1.CheckLedgerRequest
+	(*CheckLedgerResponse)(nil),   // 15: weir.v1.CheckLedgerResponse
+	(*QueryCostsRequest)(nil),     // 16: weir.v1.QueryCostsRequest
+	(*QueryCostsResponse)(nil),    // 17: weir.v1.QueryCostsResponse
+	(*CostRow)(nil),               // 18: weir.v1.CostRow
+	nil,                           // 19: weir.v1.CostRow.DimensionsEntry
+	(*Budget)(nil),                // 20: weir.v1.Budget
+	(*BudgetAdjustment)(nil),      // 21: weir.v1.BudgetAdjustment
+	(*BudgetAlert)(nil),           // 22: weir.v1.BudgetAlert
+	(*BudgetAmount)(nil),          // 23: weir.v1.BudgetAmount
+	(*Lease)(nil),                 // 24: weir.v1.Lease
+	(PriceSource)(0),              // 25: weir.v1.PriceSource
+	(*Price)(nil),                 // 26: weir.v1.Price
+	(LedgerVerdict)(0),            // 27: weir.v1.LedgerVerdict
+	(*LedgerCheck)(nil),           // 28: weir.v1.LedgerCheck
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(*Money)(nil),                 // 30: weir.v1.Money
+	(*Usage)(nil),                 // 31: weir.v1.Usage
 }
 var file_weir_v1_accounting_service_proto_depIdxs = []int32{
-	16, // 0: weir.v1.ListBudgetsResponse.budgets:type_name -> weir.v1.Budget
-	16, // 1: weir.v1.GetBudgetResponse.budget:type_name -> weir.v1.Budget
-	17, // 2: weir.v1.GetBudgetResponse.adjustments:type_name -> weir.v1.BudgetAdjustment
-	18, // 3: weir.v1.GetBudgetResponse.alerts:type_name -> weir.v1.BudgetAlert
-	19, // 4: weir.v1.AdjustBudgetRequest.amount:type_name -> weir.v1.BudgetAmount
-	17, // 5: weir.v1.AdjustBudgetResponse.adjustment:type_name -> weir.v1.BudgetAdjustment
-	20, // 6: weir.v1.ListLeasesResponse.leases:type_name -> weir.v1.Lease
-	20, // 7: weir.v1.ReclaimLeaseResponse.lease:type_name -> weir.v1.Lease
-	19, // 8: weir.v1.ReclaimLeaseResponse.reclaimed:type_name -> weir.v1.BudgetAmount
-	21, // 9: weir.v1.CheckLedgerResponse.verdict:type_name -> weir.v1.LedgerVerdict
-	22, // 10: weir.v1.CheckLedgerResponse.checks:type_name -> weir.v1.LedgerCheck
-	23, // 11: weir.v1.QueryCostsRequest.start_time:type_name -> google.protobuf.Timestamp
-	23, // 12: weir.v1.QueryCostsRequest.end_time:type_name -> google.protobuf.Timestamp
-	14, // 13: weir.v1.QueryCostsResponse.rows:type_name -> weir.v1.CostRow
-	24, // 14: weir.v1.QueryCostsResponse.totals:type_name -> weir.v1.Money
-	15, // 15: weir.v1.CostRow.dimensions:type_name -> weir.v1.CostRow.DimensionsEntry
-	25, // 16: weir.v1.CostRow.usage:type_name -> weir.v1.Usage
-	24, // 17: weir.v1.CostRow.costs:type_name -> weir.v1.Money
-	12, // 18: weir.v1.AccountingService.QueryCosts:input_type -> weir.v1.QueryCostsRequest
-	0,  // 19: weir.v1.AccountingService.ListBudgets:input_type -> weir.v1.ListBudgetsRequest
-	2,  // 20: weir.v1.AccountingService.GetBudget:input_type -> weir.v1.GetBudgetRequest
-	4,  // 21: weir.v1.AccountingService.AdjustBudget:input_type -> weir.v1.AdjustBudgetRequest
-	6,  // 22: weir.v1.AccountingService.ListLeases:input_type -> weir.v1.ListLeasesRequest
-	8,  // 23: weir.v1.AccountingService.ReclaimLease:input_type -> weir.v1.ReclaimLeaseRequest
-	10, // 24: weir.v1.AccountingService.CheckLedger:input_type -> weir.v1.CheckLedgerRequest
-	13, // 25: weir.v1.AccountingService.QueryCosts:output_type -> weir.v1.QueryCostsResponse
-	1,  // 26: weir.v1.AccountingService.ListBudgets:output_type -> weir.v1.ListBudgetsResponse
-	3,  // 27: weir.v1.AccountingService.GetBudget:output_type -> weir.v1.GetBudgetResponse
-	5,  // 28: weir.v1.AccountingService.AdjustBudget:output_type -> weir.v1.AdjustBudgetResponse
-	7,  // 29: weir.v1.AccountingService.ListLeases:output_type -> weir.v1.ListLeasesResponse
-	9,  // 30: weir.v1.AccountingService.ReclaimLease:output_type -> weir.v1.ReclaimLeaseResponse
-	11, // 31: weir.v1.AccountingService.CheckLedger:output_type -> weir.v1.CheckLedgerResponse
-	25, // [25:32] is the sub-list for method output_type
-	18, // [18:25] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	20, // 0: weir.v1.ListBudgetsResponse.budgets:type_name -> weir.v1.Budget
+	20, // 1: weir.v1.GetBudgetResponse.budget:type_name -> weir.v1.Budget
+	21, // 2: weir.v1.GetBudgetResponse.adjustments:type_name -> weir.v1.BudgetAdjustment
+	22, // 3: weir.v1.GetBudgetResponse.alerts:type_name -> weir.v1.BudgetAlert
+	23, // 4: weir.v1.AdjustBudgetRequest.amount:type_name -> weir.v1.BudgetAmount
+	21, // 5: weir.v1.AdjustBudgetResponse.adjustment:type_name -> weir.v1.BudgetAdjustment
+	24, // 6: weir.v1.ListLeasesResponse.leases:type_name -> weir.v1.Lease
+	24, // 7: weir.v1.ReclaimLeaseResponse.lease:type_name -> weir.v1.Lease
+	23, // 8: weir.v1.ReclaimLeaseResponse.reclaimed:type_name -> weir.v1.BudgetAmount
+	25, // 9: weir.v1.ListPricesRequest.source:type_name -> weir.v1.PriceSource
+	26, // 10: weir.v1.ListPricesResponse.prices:type_name -> weir.v1.Price
+	26, // 11: weir.v1.GetPriceResponse.price:type_name -> weir.v1.Price
+	27, // 12: weir.v1.CheckLedgerResponse.verdict:type_name -> weir.v1.LedgerVerdict
+	28, // 13: weir.v1.CheckLedgerResponse.checks:type_name -> weir.v1.LedgerCheck
+	29, // 14: weir.v1.QueryCostsRequest.start_time:type_name -> google.protobuf.Timestamp
+	29, // 15: weir.v1.QueryCostsRequest.end_time:type_name -> google.protobuf.Timestamp
+	18, // 16: weir.v1.QueryCostsResponse.rows:type_name -> weir.v1.CostRow
+	30, // 17: weir.v1.QueryCostsResponse.totals:type_name -> weir.v1.Money
+	19, // 18: weir.v1.CostRow.dimensions:type_name -> weir.v1.CostRow.DimensionsEntry
+	31, // 19: weir.v1.CostRow.usage:type_name -> weir.v1.Usage
+	30, // 20: weir.v1.CostRow.costs:type_name -> weir.v1.Money
+	16, // 21: weir.v1.AccountingService.QueryCosts:input_type -> weir.v1.QueryCostsRequest
+	0,  // 22: weir.v1.AccountingService.ListBudgets:input_type -> weir.v1.ListBudgetsRequest
+	2,  // 23: weir.v1.AccountingService.GetBudget:input_type -> weir.v1.GetBudgetRequest
+	4,  // 24: weir.v1.AccountingService.AdjustBudget:input_type -> weir.v1.AdjustBudgetRequest
+	6,  // 25: weir.v1.AccountingService.ListLeases:input_type -> weir.v1.ListLeasesRequest
+	8,  // 26: weir.v1.AccountingService.ReclaimLease:input_type -> weir.v1.ReclaimLeaseRequest
+	10, // 27: weir.v1.AccountingService.ListPrices:input_type -> weir.v1.ListPricesRequest
+	12, // 28: weir.v1.AccountingService.GetPrice:input_type -> weir.v1.GetPriceRequest
+	14, // 29: weir.v1.AccountingService.CheckLedger:input_type -> weir.v1.CheckLedgerRequest
+	17, // 30: weir.v1.AccountingService.QueryCosts:output_type -> weir.v1.QueryCostsResponse
+	1,  // 31: weir.v1.AccountingService.ListBudgets:output_type -> weir.v1.ListBudgetsResponse
+	3,  // 32: weir.v1.AccountingService.GetBudget:output_type -> weir.v1.GetBudgetResponse
+	5,  // 33: weir.v1.AccountingService.AdjustBudget:output_type -> weir.v1.AdjustBudgetResponse
+	7,  // 34: weir.v1.AccountingService.ListLeases:output_type -> weir.v1.ListLeasesResponse
+	9,  // 35: weir.v1.AccountingService.ReclaimLease:output_type -> weir.v1.ReclaimLeaseResponse
+	11, // 36: weir.v1.AccountingService.ListPrices:output_type -> weir.v1.ListPricesResponse
+	13, // 37: weir.v1.AccountingService.GetPrice:output_type -> weir.v1.GetPriceResponse
+	15, // 38: weir.v1.AccountingService.CheckLedger:output_type -> weir.v1.CheckLedgerResponse
+	30, // [30:39] is the sub-list for method output_type
+	21, // [21:30] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_accounting_service_proto_init() }
@@ -1156,6 +1410,7 @@ func file_weir_v1_accounting_service_proto_init() {
 	file_weir_v1_budget_proto_init()
 	file_weir_v1_ledger_proto_init()
 	file_weir_v1_money_proto_init()
+	file_weir_v1_price_proto_init()
 	file_weir_v1_usage_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1163,7 +1418,7 @@ func file_weir_v1_accounting_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_accounting_service_proto_rawDesc), len(file_weir_v1_accounting_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

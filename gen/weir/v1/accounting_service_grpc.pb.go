@@ -25,6 +25,8 @@ const (
 	AccountingService_AdjustBudget_FullMethodName = "/weir.v1.AccountingService/AdjustBudget"
 	AccountingService_ListLeases_FullMethodName   = "/weir.v1.AccountingService/ListLeases"
 	AccountingService_ReclaimLease_FullMethodName = "/weir.v1.AccountingService/ReclaimLease"
+	AccountingService_ListPrices_FullMethodName   = "/weir.v1.AccountingService/ListPrices"
+	AccountingService_GetPrice_FullMethodName     = "/weir.v1.AccountingService/GetPrice"
 	AccountingService_CheckLedger_FullMethodName  = "/weir.v1.AccountingService/CheckLedger"
 )
 
@@ -74,6 +76,17 @@ type AccountingServiceClient interface {
 	// else; NOT_FOUND for the lease; FAILED_PRECONDITION while it is live, since
 	// its replica may still use it; UNAVAILABLE where the store is away.
 	ReclaimLease(ctx context.Context, in *ReclaimLeaseRequest, opts ...grpc.CallOption) (*ReclaimLeaseResponse, error)
+	// Lists prices by name: the documents, and the defaults that hold where none of
+	// them does. A key of role member may not.
+	//
+	// Errors: INVALID_ARGUMENT for a bad source or page token; PERMISSION_DENIED for
+	// a member.
+	ListPrices(ctx context.Context, in *ListPricesRequest, opts ...grpc.CallOption) (*ListPricesResponse, error)
+	// Returns a price. A key of role member may not.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name; PERMISSION_DENIED for a member;
+	// NOT_FOUND.
+	GetPrice(ctx context.Context, in *GetPriceRequest, opts ...grpc.CallOption) (*GetPriceResponse, error)
 	// Recomputes what the ledger promises from what it stands on, and looks at
 	// this replica's spool. For the platform.
 	//
@@ -150,6 +163,26 @@ func (c *accountingServiceClient) ReclaimLease(ctx context.Context, in *ReclaimL
 	return out, nil
 }
 
+func (c *accountingServiceClient) ListPrices(ctx context.Context, in *ListPricesRequest, opts ...grpc.CallOption) (*ListPricesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPricesResponse)
+	err := c.cc.Invoke(ctx, AccountingService_ListPrices_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountingServiceClient) GetPrice(ctx context.Context, in *GetPriceRequest, opts ...grpc.CallOption) (*GetPriceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetPriceResponse)
+	err := c.cc.Invoke(ctx, AccountingService_GetPrice_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *accountingServiceClient) CheckLedger(ctx context.Context, in *CheckLedgerRequest, opts ...grpc.CallOption) (*CheckLedgerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CheckLedgerResponse)
@@ -206,6 +239,17 @@ type AccountingServiceServer interface {
 	// else; NOT_FOUND for the lease; FAILED_PRECONDITION while it is live, since
 	// its replica may still use it; UNAVAILABLE where the store is away.
 	ReclaimLease(context.Context, *ReclaimLeaseRequest) (*ReclaimLeaseResponse, error)
+	// Lists prices by name: the documents, and the defaults that hold where none of
+	// them does. A key of role member may not.
+	//
+	// Errors: INVALID_ARGUMENT for a bad source or page token; PERMISSION_DENIED for
+	// a member.
+	ListPrices(context.Context, *ListPricesRequest) (*ListPricesResponse, error)
+	// Returns a price. A key of role member may not.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name; PERMISSION_DENIED for a member;
+	// NOT_FOUND.
+	GetPrice(context.Context, *GetPriceRequest) (*GetPriceResponse, error)
 	// Recomputes what the ledger promises from what it stands on, and looks at
 	// this replica's spool. For the platform.
 	//
@@ -239,6 +283,12 @@ func (UnimplementedAccountingServiceServer) ListLeases(context.Context, *ListLea
 }
 func (UnimplementedAccountingServiceServer) ReclaimLease(context.Context, *ReclaimLeaseRequest) (*ReclaimLeaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReclaimLease not implemented")
+}
+func (UnimplementedAccountingServiceServer) ListPrices(context.Context, *ListPricesRequest) (*ListPricesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPrices not implemented")
+}
+func (UnimplementedAccountingServiceServer) GetPrice(context.Context, *GetPriceRequest) (*GetPriceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPrice not implemented")
 }
 func (UnimplementedAccountingServiceServer) CheckLedger(context.Context, *CheckLedgerRequest) (*CheckLedgerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckLedger not implemented")
@@ -372,6 +422,42 @@ func _AccountingService_ReclaimLease_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccountingService_ListPrices_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPricesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountingServiceServer).ListPrices(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountingService_ListPrices_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountingServiceServer).ListPrices(ctx, req.(*ListPricesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountingService_GetPrice_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPriceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountingServiceServer).GetPrice(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountingService_GetPrice_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountingServiceServer).GetPrice(ctx, req.(*GetPriceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AccountingService_CheckLedger_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CheckLedgerRequest)
 	if err := dec(in); err != nil {
@@ -420,6 +506,14 @@ var AccountingService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReclaimLease",
 			Handler:    _AccountingService_ReclaimLease_Handler,
+		},
+		{
+			MethodName: "ListPrices",
+			Handler:    _AccountingService_ListPrices_Handler,
+		},
+		{
+			MethodName: "GetPrice",
+			Handler:    _AccountingService_GetPrice_Handler,
 		},
 		{
 			MethodName: "CheckLedger",

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-gateway/weir/accounting/lease"
+	"github.com/weir-gateway/weir/accounting/price"
 	"github.com/weir-gateway/weir/accounting/report"
 	"github.com/weir-gateway/weir/accounting/spool"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
@@ -27,6 +28,8 @@ type Accounting struct {
 	// HasTenant tells whether there is a tenant of that name.
 	HasTenant func(name string) bool
 
+	// Prices returns those that are in force.
+	Prices func() *price.Catalogue
 	// Book returns the budgets that are in force, and Budgets keeps how they
 	// stand.
 	Book    func() *lease.Book

@@ -8,12 +8,12 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/weir-gateway/weir/accounting/price"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server/admin"
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/backend"
-	"github.com/weir-gateway/weir/server/face"
 	"github.com/weir-gateway/weir/server/route"
 )
 
@@ -24,6 +24,8 @@ type Models struct {
 	// Router and Snapshot return what is in force now.
 	Router   func() *route.Router
 	Snapshot func() *admin.Snapshot
+	// Provider tells whose a backend is, "" where that is not known.
+	Provider func(backend string) string
 	Now      func() time.Time
 }
 
@@ -75,11 +77,9 @@ func (m *Models) model(caller auth.Caller, of *route.Model) *weirv1.Model {
 	out := &weirv1.Model{Name: "models/" + of.Name, DefaultMaxOutputTokens: int32(of.MaxOutputTokens), Policies: policyNames(rules)}
 	for _, t := range of.Targets {
 		target := &weirv1.ModelTarget{Backend: t.Name, Kind: t.Kind, Model: t.Model, Tags: t.Tags, Capabilities: capabilities(t)}
-		if p, priced := snapshot.Prices.Find(t.Name, t.Model, of.Name, m.Now()); priced {
-			target.Price = &weirv1.ModelPrice{Version: p.Version, CurrencyCode: p.Currency, EffectiveTime: timestamppb.New(p.Effective), UnitPrices: map[string]string{}}
-			for meter, price := range p.PerUnit {
-				target.Price.UnitPrices[face.Meter(meter)] = price.Decimal()
-			}
+		if p, priced := snapshot.Prices.Find(price.Target{Backend: t.Name, Provider: m.Provider(t.Name), BackendModel: t.Model, Model: of.Name}, m.Now()); priced {
+			target.Price = &weirv1.ModelPrice{Version: p.Version, CurrencyCode: p.Currency, EffectiveTime: timestamppb.New(p.Effective)}
+			target.Price.UnitPrices = unitPrices(p.PerUnit)
 		}
 		out.Targets = append(out.Targets, target)
 	}

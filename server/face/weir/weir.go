@@ -18,6 +18,7 @@ import (
 
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/outputlog"
+	"github.com/weir-gateway/weir/accounting/price"
 	"github.com/weir-gateway/weir/accounting/report"
 	"github.com/weir-gateway/weir/accounting/spool"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
@@ -43,6 +44,9 @@ type Config struct {
 	Outputs  outputlog.Store
 	Log      *outputlog.Log
 	Redactor *outputlog.Redactor
+	// Provider tells whose a backend is, "" where that is not known; nil knows
+	// none.
+	Provider func(backend string) string
 	// Spool tells how this replica's spool stands, and why it is broken where it
 	// is.
 	Spool func() (spool.Stats, error)
@@ -64,6 +68,9 @@ func Register(server grpc.ServiceRegistrar, c Config) error {
 	v, err := newValidation()
 	if err != nil {
 		return err
+	}
+	if c.Provider == nil {
+		c.Provider = func(string) string { return "" }
 	}
 	s := checked{server, v, resources()}
 	weirv1.RegisterGenerationServiceServer(s, &Generation{Gateway: c.Gateway, Load: c.Load})
@@ -87,6 +94,7 @@ func Register(server grpc.ServiceRegistrar, c Config) error {
 		HasTenant: c.hasTenant,
 		Book:      func() *lease.Book { return c.Live.Snapshot().Budgets },
 		Budgets:   c.Budgets, Taken: c.Taken, Now: c.Now,
+		Prices: func() *price.Catalogue { return c.Live.Snapshot().Prices },
 		Ledger: c.Ledger, Spool: c.Spool,
 		Away: func(err error) error { return c.away("the ledger", err) },
 	})
@@ -105,7 +113,7 @@ func Register(server grpc.ServiceRegistrar, c Config) error {
 			return after, c.away("the configuration", err)
 		},
 	})
-	weirv1.RegisterModelServiceServer(s, &Models{Router: c.Gateway.Router, Snapshot: c.Live.Snapshot, Now: c.Now})
+	weirv1.RegisterModelServiceServer(s, &Models{Router: c.Gateway.Router, Snapshot: c.Live.Snapshot, Provider: c.Provider, Now: c.Now})
 	weirv1.RegisterEvaluationServiceServer(s, &Evaluation{
 		Outputs: c.Outputs, Redactor: c.Redactor, Flush: c.Log.Flush, Now: c.Now,
 		HasTenant: c.hasTenant,
@@ -165,6 +173,7 @@ const (
 	outputType  = "weir.v1/Output"
 	ratingType  = "weir.v1/Rating"
 	leaseType   = "weir.v1/Lease"
+	priceType   = "weir.v1/Price"
 )
 
 // missing says that a resource is not there. A caller who may not see it gets
