@@ -31,6 +31,7 @@ type command struct {
 	Serve   serveCommand   `cmd:"" help:"Run the gateway."`
 	Demo    demoCommand    `cmd:"" help:"Show the main job on this machine, from the first call to the bill, and end."`
 	Call    callCommand    `cmd:"" help:"Ask a model."`
+	Chat    chatCommand    `cmd:"" help:"Talk with a model."`
 	Apply   applyCommand   `cmd:"" help:"Apply documents: tenants, prices, budgets, policies, lexicons."`
 	Policy  policyCommand  `cmd:"" help:"Try policies on texts, tell what they do, list and delete them."`
 	Model   modelCommand   `cmd:"" help:"Tell which models there are."`
