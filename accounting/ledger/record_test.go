@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/lease"
+	"github.com/weir-gateway/weir/accounting/price"
 )
 
 // Times are whole microseconds, as everywhere in the ledger.
@@ -99,6 +100,9 @@ func TestRecordsComeBack(t *testing.T) {
 			Outcome: accounting.Outcome(rapid.String().Draw(t, "outcome")), Usage: aUsage().Draw(t, "usage"),
 			Source: accounting.Source(rapid.String().Draw(t, "source")), OwnUsage: aUsage().Draw(t, "own usage"), Cost: aCost().Draw(t, "cost"),
 		}}
+		for range rapid.IntRange(0, 2).Draw(t, "rates") {
+			o.rates = append(o.rates, price.FxRate{From: rapid.String().Draw(t, "from"), To: rapid.String().Draw(t, "to"), Rate: accounting.Pico(rapid.Int64().Draw(t, "rate")), Effective: aTime().Draw(t, "effective")})
+		}
 		for range rapid.IntRange(0, 3).Draw(t, "windows") {
 			w, id := aWindow().Draw(t, "window"), aLease().Draw(t, "lease")
 			o.claims = append(o.claims, claimed{accounting.Claim{Window: w, Amount: rapid.Int64().Draw(t, "amount")}, id, rapid.Int64().Draw(t, "covered")})
@@ -180,7 +184,8 @@ func TestTheGeneratorsFillEveryField(t *testing.T) {
 func FuzzRecords(f *testing.F) {
 	f.Add((&opening{attempt: anAttempt().Example(1), claims: []claimed{{accounting.Claim{Window: aWindow().Example(1), Amount: 5}, aLease().Example(1), 3}}, cost: aCost().Example(2)}).append(nil))
 	f.Add((&Entry{Line: accounting.Line{Attempt: anAttempt().Example(2), Usage: aUsage().Example(1)}}).append(nil))
-	f.Add([]byte{recordVersion + 1})
+	f.Add((&opening{attempt: anAttempt().Example(3), rates: []price.FxRate{{From: "USD", To: "CNY", Rate: 7}}}).append(nil))
+	f.Add([]byte{ratedVersion + 1})
 	f.Add([]byte(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if o, err := readOpening(b); err == nil {

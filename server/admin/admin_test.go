@@ -173,6 +173,14 @@ func TestWrongDocumentsNameLineFieldAndCure(t *testing.T) {
 		"bad grace":           {"kind: Tenant\nname: acme\n---\nkind: Budget\nname: b\ntenant: acme\nlimit: 5 tokens\nwindow: day\ngrace: 10\n", []string{"line 9: grace", "80%"}},
 		"bad alerts":          {"kind: Tenant\nname: acme\n---\nkind: Budget\nname: b\ntenant: acme\nlimit: 5 tokens\nwindow: day\nalerts: [50%, half]\n", []string{"line 9: alerts", "half"}},
 		"unmeetable currency": {"kind: Tenant\nname: acme\n---\nkind: Budget\nname: b\ntenant: acme\nlimit: 5 CNY\nwindow: total\n", []string{"CNY", "apply a Price in CNY"}},
+		"a bad rate":          {"kind: FxRate\nfrom: USD\nto: CNY\nrate: 7.1e0\neffective: 2026-01-01\n", []string{"line 4: rate", "plain decimal"}},
+		"a rate of nothing":   {"kind: FxRate\nfrom: USD\nto: CNY\nrate: 0\neffective: 2026-01-01\n", []string{"line 4: rate", "above zero"}},
+		"a rate to itself":    {"kind: FxRate\nfrom: USD\nto: USD\nrate: 1\neffective: 2026-01-01\n", []string{"line 3: to", "two currencies"}},
+		"a rate from where":   {"kind: FxRate\nfrom: dollars\nto: CNY\nrate: 1\neffective: 2026-01-01\n", []string{"line 2: from", "ISO 4217"}},
+		"the other direction": {"kind: Tenant\nname: acme\n---\nkind: FxRate\nfrom: CNY\nto: USD\nrate: 0.14\neffective: 2026-01-01\n---\nkind: Price\nmodel: m\ncurrency: USD\neffective: 2026-01-01\nper_million: {input: 1}\n---\nkind: Budget\nname: b\ntenant: acme\nlimit: 5 CNY\nwindow: total\n", []string{"line 16: limit", "an FxRate to it"}},
+		"a cheaper tier":      {"kind: Price\nmodel: m\ncurrency: USD\neffective: 2026-01-01\nper_million: {input: 1}\ntiers: [{above: 5, per_million: {input: 0.5}}]\n", []string{"line 6: tiers", "cheaper"}},
+		"a bad tier":          {"kind: Price\nmodel: m\ncurrency: USD\neffective: 2026-01-01\nper_million: {input: 1}\ntiers: [{above: 5, per_million: {inptu: 2}}]\n", []string{"line 6: tiers", "above 5", "inptu"}},
+		"two owners":          {"kind: Price\nmodel: m\nbackend: b\nprovider: p\ncurrency: USD\neffective: 2026-01-01\nper_million: {input: 1}\n", []string{"line 4: provider", "keep one"}},
 		"unknown list":        {"kind: Policy\nname: p\nsafety: {output: [{guard: lexicon, list: ghost, action: block}]}\n", []string{"line 3", "ghost"}},
 		"a file of terms":     {"kind: Lexicon\nname: l\nfile: w.txt\n", []string{"line 3", "file", "weir apply"}},
 		"a term of no grade":  {"kind: Lexicon\nname: l\nterms:\n  - {term: x, severity: grave}\n", []string{"line 4", "terms[0].severity", "grave", "high"}},
@@ -211,6 +219,41 @@ func TestAPriceNeverChanges(t *testing.T) {
 	}
 	if _, err := apply(a, platform, strings.ReplaceAll(price, "2026-01-01", "2026-02-01")); err != nil {
 		t.Errorf("a price from a later day on was refused: %v", err)
+	}
+}
+
+func TestAnFxRateNeverChangesAndMeetsABudget(t *testing.T) {
+	a, _ := newAdmin(t)
+	rate := "kind: FxRate\nfrom: USD\nto: CNY\nrate: 7.1034\neffective: 2026-01-01\n"
+	budget := "---\nkind: Budget\nname: b\ntenant: acme\nlimit: 5 CNY\nwindow: total\n"
+	if _, err := apply(a, platform, whole+"\n---\n"+rate+budget); err != nil {
+		t.Fatal(err)
+	}
+	if r, ok := a.Live.Snapshot().Exchange.Find("USD", "CNY", time.Now()); !ok || r.Rate != 7_103_400_000_000 {
+		t.Errorf("in force is %v, %t", r, ok)
+	}
+	other := strings.ReplaceAll(rate, "7.1034", "7.2")
+	if _, err := apply(a, platform, other); err == nil || !strings.Contains(err.Error(), "an exchange rate never changes") || !strings.Contains(err.Error(), "USD-CNY@2026-01-01") {
+		t.Errorf("%v", err)
+	}
+	if _, err := apply(a, platform, strings.ReplaceAll(other, "2026-01-01", "2026-02-01")); err != nil {
+		t.Errorf("a rate from a later day on was refused: %v", err)
+	}
+	var forbidden *admin.ForbiddenError
+	if _, err := apply(a, auth.Caller{Tenant: "acme", Role: auth.Admin, Key: "k"}, strings.ReplaceAll(rate, "2026-01-01", "2026-03-01")); !errors.As(err, &forbidden) {
+		t.Errorf("a tenant's admin applied a rate: %v", err)
+	}
+}
+
+// Default prices hold without a document, and meet the currency of a budget.
+func TestDefaultPricesAreInForce(t *testing.T) {
+	a, _ := newAdmin(t)
+	a.Live.Defaults = []price.Price{{Model: "m9", Provider: "p", Default: true, Currency: "CHF", PerUnit: map[accounting.Meter]accounting.Pico{accounting.Input: 1}, Version: "default/m9"}}
+	if _, err := apply(a, platform, whole+"---\nkind: Budget\nname: b\ntenant: acme\nlimit: 5 CHF\nwindow: total\n"); err != nil {
+		t.Fatal(err)
+	}
+	if p, ok := a.Live.Snapshot().Prices.Find(price.Target{Backend: "b", Provider: "p", BackendModel: "m9"}, time.Now()); !ok || p.Version != "default/m9" {
+		t.Errorf("%v, %t", p, ok)
 	}
 }
 

@@ -142,9 +142,10 @@ func (h *House) openLedger() {
 	}
 	l := &ledger.Ledger{
 		Store: h.Store, Leases: leases, Spool: log, Durability: spool.Relaxed,
-		Prices:  func() *price.Catalogue { return h.Live.Snapshot().Prices },
-		Budgets: func() *lease.Book { return h.Live.Snapshot().Budgets },
-		Now:     h.Gateway.Now, Log: h.Logger,
+		Prices:   func() *price.Catalogue { return h.Live.Snapshot().Prices },
+		Budgets:  func() *lease.Book { return h.Live.Snapshot().Budgets },
+		Exchange: func() *price.Exchange { return h.Live.Snapshot().Exchange },
+		Now:      h.Gateway.Now, Log: h.Logger,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	if _, err := l.Recover(ctx); err != nil {
