@@ -163,6 +163,9 @@ func (c *priceImportCommand) print(t terminal, results []importResult, effective
 		}
 		if c.Output == "yaml" {
 			r.row.Notes = r.Notes
+			if r.Sources != "" {
+				r.row.Notes = append([]string{r.Sources}, r.Notes...)
+			}
 			if _, err := io.WriteString(t.out, r.row.Document(effective, c.Backend)); err != nil {
 				return err
 			}

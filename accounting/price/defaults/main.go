@@ -42,7 +42,7 @@ func main() {
 
 func run(day, out string, files []string) error {
 	if out == "" || len(files) < 2 {
-		return fmt.Errorf("usage: defaults -day YYYY-MM-DD -o OUT.csv FILE OTHER...")
+		return fmt.Errorf("usage: defaults -day YYYY-MM-DD -o OUT.csv FILE OTHER [OTHER]")
 	}
 	asOf, err := time.Parse(time.DateOnly, day)
 	if err != nil {
