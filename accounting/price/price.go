@@ -68,6 +68,9 @@ func (p *Price) Validate() error {
 	if p.Backend != "" && p.Provider != "" {
 		return fmt.Errorf("price of model %q names a backend and a provider: keep one of them", p.Model)
 	}
+	if p.Default && p.Provider == "" {
+		return fmt.Errorf("default price of model %q names no provider: it would hold for everybody's servers", p.Model)
+	}
 	if len(p.PerUnit) == 0 {
 		return fmt.Errorf("price of model %q names no meter: give at least input, 0 if it is free", p.Model)
 	}
@@ -291,9 +294,6 @@ func (c *Catalogue) Find(of Target, at time.Time) (*Price, bool) {
 		if p, ok := c.newest(target{model: model}, at); ok {
 			return p, true
 		}
-	}
-	if of.Provider == "" {
-		return nil, false
 	}
 	return c.newest(target{model: of.BackendModel, provider: of.Provider, byDefault: true}, at)
 }

@@ -148,6 +148,7 @@ func TestWrongPricesAreRefused(t *testing.T) {
 		"is not a currency":    {with(func(p *price.Price) { p.Currency = "usd" })},
 		"names no meter":       {with(func(p *price.Price) { p.PerUnit = nil })},
 		"input is negative":    {with(func(p *price.Price) { p.PerUnit[accounting.Input] = -1 })},
+		"names no provider":    {with(func(p *price.Price) { p.Default = true })},
 		"unknown meter":        {with(func(p *price.Price) { p.PerUnit[200] = 1 })},
 		"is there twice":       {of("m1", "", day(1)), of("m1", "", day(1))},
 		"from the same moment": {of("m1", "", day(1)), with(func(p *price.Price) { p.Version = "other" })},
