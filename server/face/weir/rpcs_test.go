@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/weir-gateway/weir/accounting/lease"
@@ -67,6 +68,7 @@ func sameFor(req proto.Message) func(*premises, string) proto.Message {
 
 const (
 	modelsAreGlobal = "models are the same for all tenants"
+	pricesAreGlobal = "prices are the same for all tenants"
 	ownCalls        = "a call is of the tenant of its key"
 )
 
@@ -213,6 +215,8 @@ var rows = map[string]rpcRow{
 		},
 		slips: map[string]any{"amount": nil, "reason": nil, "adjustment_id": "No_Id", "scope": "label/no"},
 	},
+	"AccountingService/ListPrices": {roles: accountants, of: sameFor(&weirv1.ListPricesRequest{}), global: pricesAreGlobal, slips: map[string]any{"source": protoreflect.EnumNumber(99)}},
+	"AccountingService/GetPrice":   {roles: accountants, of: sameFor(&weirv1.GetPriceRequest{Name: "prices/sim@2026-01-01"}), global: pricesAreGlobal},
 	"AccountingService/ListLeases": {
 		roles: operators,
 		of: func(_ *premises, tenant string) proto.Message {
