@@ -3,9 +3,13 @@
 package torture
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -234,6 +238,48 @@ func TestALostDiskUnderCommit(t *testing.T) {
 	b.fits(name, nanos)
 	b.summary()
 	t.Logf("%d calls got an OK and are lost", oks)
+	f.doctorNames(name)
+}
+
+// doctorNames waits until weir doctor names the forfeited leases of a replica,
+// which is when they have ended, and says that no sum is wrong.
+func (f *fleet) doctorNames(replica string) {
+	f.t.Helper()
+	f.replicas[0].start()
+	defer f.replicas[0].end(syscall.SIGTERM)
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for late := time.After(patience); ; {
+		command := exec.Command(binary, "doctor", "-o", "json")
+		command.Env = append(os.Environ(), "WEIR_ADDR="+f.replicas[0].address, "WEIR_KEY="+adminKey)
+		out, _ := command.Output() // a warning is a code of its own
+		var said struct {
+			Verdict string
+			Checks  []struct {
+				Name     string
+				Findings []string
+			}
+		}
+		if err := json.Unmarshal(out, &said); err != nil {
+			f.t.Fatalf("weir doctor says %q: %v", out, err)
+		}
+		if said.Verdict == "bad" {
+			f.t.Fatalf("weir doctor says %s", out)
+		}
+		for _, check := range said.Checks {
+			for _, finding := range check.Findings {
+				if check.Name == "forfeited-leases" && strings.Contains(finding, replica) {
+					f.t.Logf("weir doctor: %s", finding)
+					return
+				}
+			}
+		}
+		select {
+		case <-again.C:
+		case <-late:
+			f.t.Fatalf("weir doctor does not name the leases of %s: %s", replica, out)
+		}
+	}
 }
 
 // fits tells whether what is missing lies in what a lost replica had leased of
