@@ -39,9 +39,13 @@ func piece(n int) string { return reply[n*16 : n*16+16] }
 // serveBackend plays a model on both wires until the process is ended: weir.v1
 // over gRPC and the OpenAI API over HTTP.
 func serveBackend() error {
+	left := &departures{}
 	calls := grpc.NewServer(grpc.MaxConcurrentStreams(1 << 20))
-	weirv1.RegisterGenerationServiceServer(calls, model{})
-	return serve(calls, http.HandlerFunc(chat))
+	weirv1.RegisterGenerationServiceServer(calls, model{left: left})
+	web := http.NewServeMux()
+	web.Handle("GET /departures", left)
+	web.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { chat(w, r, left) })
+	return serve(calls, web)
 }
 
 // serve listens on two free ports, says where on standard output, and serves.
@@ -78,6 +82,7 @@ func or(s, otherwise string) string {
 // model answers weir.v1.
 type model struct {
 	weirv1.UnimplementedGenerationServiceServer
+	left *departures
 }
 
 func (model) Generate(context.Context, *weirv1.GenerateRequest) (*weirv1.GenerateResponse, error) {
@@ -86,7 +91,7 @@ func (model) Generate(context.Context, *weirv1.GenerateRequest) (*weirv1.Generat
 	}}}, nil
 }
 
-func (model) StreamGenerate(r *weirv1.GenerateRequest, stream grpc.ServerStreamingServer[weirv1.StreamGenerateResponse]) error {
+func (m model) StreamGenerate(r *weirv1.GenerateRequest, stream grpc.ServerStreamingServer[weirv1.StreamGenerateResponse]) error {
 	for n := range chunks {
 		err := stream.Send(&weirv1.StreamGenerateResponse{Sequence: int64(n + 1), Event: &weirv1.StreamGenerateResponse_Delta{
 			Delta: &weirv1.DeltaEvent{Piece: &weirv1.DeltaEvent_Text{Text: piece(n)}},
@@ -96,6 +101,7 @@ func (model) StreamGenerate(r *weirv1.GenerateRequest, stream grpc.ServerStreami
 		}
 		if r.Model == silent {
 			<-stream.Context().Done()
+			m.left.note()
 			return stream.Context().Err()
 		}
 	}
@@ -103,7 +109,7 @@ func (model) StreamGenerate(r *weirv1.GenerateRequest, stream grpc.ServerStreami
 }
 
 // chat answers POST /v1/chat/completions.
-func chat(w http.ResponseWriter, r *http.Request) {
+func chat(w http.ResponseWriter, r *http.Request, left *departures) {
 	var asked struct {
 		Model  string
 		Stream bool
@@ -140,6 +146,7 @@ func chat(w http.ResponseWriter, r *http.Request) {
 	case silent:
 		delta(piece(0))
 		<-r.Context().Done()
+		left.note()
 		return
 	default:
 		for n := range chunks {

@@ -103,6 +103,14 @@ func run(ctx context.Context, s settings) (err error) {
 		if r.held, err = r.openStreams(ctx, s.open); err != nil {
 			return fmt.Errorf("%s: open streams: %w", r.name, err)
 		}
+		if _, err := await(ctx, backend, s.open); err != nil {
+			return err
+		}
+	}
+	for _, r := range runs {
+		if r.cancelled, err = r.cancelStreams(ctx, backend); err != nil {
+			return fmt.Errorf("%s: cancelled streams: %w", r.name, err)
+		}
 	}
 	for round := range s.rounds {
 		for _, r := range runs {

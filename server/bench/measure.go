@@ -23,6 +23,7 @@ type measured struct {
 
 	unary, stream []window
 	held          float64 // bytes per open stream
+	cancelled     []time.Duration
 }
 
 // window is what one measurement gives.
@@ -204,13 +205,15 @@ func median[T any](all []T, of func(T) float64) float64 {
 	return figures[len(figures)/2]
 }
 
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
 // report prints a table in Markdown.
 func report(w io.Writer, machine string, s settings, runs []*measured) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n%d calls in flight, %d gRPC connections, %d rounds of %s, medians; %d B asked, %d B answered, streams in %d chunks.\n",
 		machine, s.inFlight, s.connections, s.rounds, s.window, len(prompt), len(reply), chunks)
 	for _, face := range []string{faceGRPC, faceHTTP} {
-		fmt.Fprintf(&b, "\n| %s | CPU µs a call | x bare proxy | calls/s | p50 / p99 ms | CPU µs a stream | x bare proxy | CPU µs a chunk | first text p50 / p99 ms | KiB an open stream |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n", face)
+		fmt.Fprintf(&b, "\n| %s | CPU µs a call | x bare proxy | calls/s | p50 / p99 ms | CPU µs a stream | x bare proxy | CPU µs a chunk | first text p50 / p99 ms | cancel heard p50 / p99 ms | KiB an open stream |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n", face)
 		cpu := func(w window) float64 { return w.cpu }
 		var bare, bareStream float64
 		for _, r := range runs {
@@ -223,19 +226,22 @@ func report(w io.Writer, machine string, s settings, runs []*measured) error {
 				continue
 			}
 			ms := func(all []window, of func(window) time.Duration) float64 {
-				return median(all, func(w window) float64 { return float64(of(w)) / float64(time.Millisecond) })
+				return median(all, func(w window) float64 { return milliseconds(of(w)) })
 			}
 			unary, stream := median(r.unary, cpu), median(r.stream, cpu)
-			held := "–"
+			held, left := "–", "–"
+			if n := len(r.cancelled); n > 0 {
+				left = fmt.Sprintf("%.2f / %.2f", milliseconds(r.cancelled[(n-1)/2]), milliseconds(r.cancelled[(n-1)*99/100]))
+			}
 			if r.held > 0 {
 				held = fmt.Sprintf("%.1f", r.held/1024)
 			}
-			fmt.Fprintf(&b, "| %s | %.1f | %.2f | %.0f | %.2f / %.2f | %.0f | %.2f | %.2f | %.2f / %.2f | %s |\n", r.name,
+			fmt.Fprintf(&b, "| %s | %.1f | %.2f | %.0f | %.2f / %.2f | %.0f | %.2f | %.2f | %.2f / %.2f | %s | %s |\n", r.name,
 				unary, unary/bare, median(r.unary, func(w window) float64 { return w.rate }),
 				ms(r.unary, func(w window) time.Duration { return w.p50 }), ms(r.unary, func(w window) time.Duration { return w.p99 }),
 				stream, stream/bareStream, (stream-unary)/(chunks-1),
 				ms(r.stream, func(w window) time.Duration { return w.firstP50 }), ms(r.stream, func(w window) time.Duration { return w.firstP99 }),
-				held)
+				left, held)
 		}
 	}
 	_, err := io.WriteString(w, b.String())
