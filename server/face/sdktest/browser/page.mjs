@@ -30,7 +30,7 @@ try {
   out.requestId = requestId;
   out.text = "";
   for await (const { event } of weir.streamGenerate(request, { headers })) {
-    if (event.case === "delta" && ["text", "reasoning"].includes(event.value.piece.case)) out.text += event.value.piece.value;
+    if (event.case === "delta" && ["text", "reasoningText"].includes(event.value.piece.case)) out.text += event.value.piece.value;
     if (event.case === "completed") out.completed = toJson(registry.getMessage("weir.v1.CompletedEvent"), event.value);
   }
   out.badKey = await failure(() => weir.generate(request, { headers: { authorization: "Bearer weir_none" } }));
