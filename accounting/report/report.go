@@ -114,6 +114,9 @@ type Report struct {
 	// Totals are the charges of all rows, those of other pages too, one a
 	// currency.
 	Totals []accounting.Money
+	// Horizon is the time before which the lines of calls were dropped and are in
+	// no sum; zero where none were.
+	Horizon time.Time
 	// Next is the After of the next page, nil where this is the last.
 	Next []string
 }

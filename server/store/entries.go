@@ -25,6 +25,9 @@ func (s *Store) Write(ctx context.Context, entries []ledger.Entry) error {
 		if err != nil {
 			return err
 		}
+		if err := refuseArchived(ctx, tx, fresh); err != nil {
+			return err
+		}
 		return settle(ctx, tx, fresh)
 	})
 	if err != nil && !errors.Is(err, ErrUnavailable) && ctx.Err() == nil {

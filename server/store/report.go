@@ -64,6 +64,7 @@ func (s *Store) summing(q report.Query) *summing {
 	if q.Tenant != "" {
 		where = append(where, "tenant = "+m.arg(q.Tenant))
 	}
+	where = append(where, between(q.From, q.To, m.arg))
 	if !q.From.IsZero() {
 		where = append(where, "started >= "+m.arg(micros(q.From)))
 	}
@@ -105,6 +106,9 @@ func (s *Store) Sum(ctx context.Context, q report.Query) (report.Report, error) 
 	}
 	var r report.Report
 	err := s.read(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		if r.Horizon, err = horizon(ctx, tx); err != nil {
+			return err
+		}
 		if r.Rows, err = s.sumUsage(ctx, tx, q); err != nil {
 			return err
 		}

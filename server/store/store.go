@@ -16,7 +16,9 @@
 //     where the window is lenient (a grace, a shadow) the excess is told. Grant,
 //     under the lock of the window or its series, is the only guard. No
 //     constraint refuses a settlement.
-//   - A line is there once, never changes, and has fed its windows once.
+//   - A line is there once, never changes, and has fed its windows once. Where it
+//     is dropped for its age, what it fed stays in the sums of its windows, and it
+//     cannot be written again.
 package store
 
 import (
@@ -64,6 +66,11 @@ type Engine struct {
 	Clock string
 	// Collate is appended to texts so that they sort by their bytes.
 	Collate string
+	// MakeDays makes room for the lines of the days around now, and DropDays drops
+	// those of whole days from before a time, each archived in the transaction that
+	// drops it. Both are nil where the engine does not keep lines by the day.
+	MakeDays func(ctx context.Context, now time.Time) error
+	DropDays func(ctx context.Context, before time.Time, archive Archive) error
 	// Again tells whether a transaction that failed so may just run again.
 	Again func(error) bool
 	// Class returns the error with its class: ErrUnavailable,

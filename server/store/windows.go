@@ -80,10 +80,8 @@ func (s *Store) Audit(ctx context.Context) ([]string, error) {
 		}); err != nil {
 			return err
 		}
-		// What a Weir from before migration 7 has fed stands in a table of its own.
-		const windows = `WITH fed (window_id, amount) AS (
-				SELECT e.key, CAST(CAST(e.value AS TEXT) AS BIGINT) FROM lines, json_each(lines.allocations) e
-				UNION ALL SELECT window_id, amount FROM allocations)
+		windows := `WITH fed (request_id, window_id, amount) AS (` + fed("lines") + `
+				UNION ALL SELECT '', window_id, amount FROM archived)
 			SELECT w.id, w.spent, w.leased, COALESCE(a.amount, 0), COALESCE(l.remainder, 0) FROM windows w
 			LEFT JOIN (SELECT window_id, SUM(amount) AS amount FROM fed GROUP BY window_id) a ON a.window_id = w.id
 			LEFT JOIN (SELECT window_id, SUM(granted - returned - settled) AS remainder FROM leases GROUP BY window_id) l ON l.window_id = w.id

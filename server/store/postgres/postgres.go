@@ -66,7 +66,11 @@ func Open(ctx context.Context, url string) (*store.Store, error) {
 		Snapshot: sql.LevelRepeatableRead,
 		Clock:    `CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)`,
 		Collate:  ` COLLATE "C"`,
-		Again:    again, Class: class, Close: db.Close,
+		MakeDays: func(ctx context.Context, now time.Time) error { return makeDays(ctx, db, now) },
+		DropDays: func(ctx context.Context, before time.Time, archive store.Archive) error {
+			return dropDays(ctx, db, before, archive)
+		},
+		Again: again, Class: class, Close: db.Close,
 	}), nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pressly/goose/v3"
 
 	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/ledger"
@@ -37,6 +40,15 @@ func BenchmarkWrite(b *testing.B) {
 func TestWhatAnEarlierWeirAllocatedCounts(t *testing.T) {
 	url := storetest.Postgres(t)
 	storetest.EarlierAllocations(t, func(ctx context.Context) (*store.Store, error) { return Open(ctx, url) }, "pgx", url)
+}
+
+func TestTheVersionBeforeWorksBesideThisOne(t *testing.T) {
+	url := storetest.Postgres(t)
+	folder, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Previous(t, func(ctx context.Context) (*store.Store, error) { return Open(ctx, url) }, "pgx", url, goose.DialectPostgres, folder, true)
 }
 
 func TestTheAuditLogIsAppendOnly(t *testing.T) {
@@ -82,7 +94,7 @@ func TestWhatCannotBeOpenedSaysWhyWithoutThePassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.Exec(`INSERT INTO migrations (version_id, is_applied) VALUES (9999, TRUE)`); err != nil {
+	if _, err := db.Exec(`INSERT INTO migrations (version_id, is_applied) VALUES (9999, TRUE); UPDATE compatibility SET oldest = 9999`); err != nil {
 		t.Fatal(err)
 	}
 	own, _ := good.User.Password()

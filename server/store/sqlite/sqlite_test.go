@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	"go.uber.org/goleak"
 
 	"github.com/weir-gateway/weir/accounting"
@@ -43,6 +45,15 @@ func TestContract(t *testing.T) {
 func TestWhatAnEarlierWeirAllocatedCounts(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "weir.db")
 	storetest.EarlierAllocations(t, func(ctx context.Context) (*store.Store, error) { return Open(ctx, path) }, "sqlite", path)
+}
+
+func TestTheVersionBeforeWorksBesideThisOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weir.db")
+	folder, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Previous(t, func(ctx context.Context) (*store.Store, error) { return Open(ctx, path) }, "sqlite", path, goose.DialectSQLite3, folder, false)
 }
 
 func TestTheAuditLogIsAppendOnly(t *testing.T) {
@@ -199,7 +210,7 @@ func TestWhatCannotBeOpenedSaysWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Exec(`INSERT INTO migrations (version_id, is_applied) VALUES (9999, TRUE)`); err != nil {
+	if _, err := db.Exec(`INSERT INTO migrations (version_id, is_applied) VALUES (9999, TRUE); UPDATE compatibility SET oldest = 9999`); err != nil {
 		t.Fatal(err)
 	}
 	db.Close()
