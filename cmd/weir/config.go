@@ -43,6 +43,8 @@ type Config struct {
 	// commit (this machine's disk), relaxed (nothing; the disk follows within
 	// 100 ms), or store (the database).
 	Durability string `yaml:"durability"`
+	// Ledger is how long the lines of calls are kept.
+	Ledger LedgerConfig `yaml:"ledger"`
 	// Grace is how long running calls may go on after SIGTERM.
 	Grace Duration `yaml:"grace"`
 	// MaxDuration bounds a call that sets no earlier deadline.
@@ -331,6 +333,9 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 			fault(at+".name", "%q is taken by another service: choose another name", g.Name)
 		}
 		guards[g.Name] = true
+	}
+	if problem := c.Ledger.check(); problem != "" {
+		fault("ledger.keep", "%s", problem)
 	}
 	if _, known := durabilities[c.Durability]; !known {
 		fault("durability", "unknown durability %q: known are commit, relaxed and store", c.Durability)

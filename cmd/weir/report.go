@@ -58,12 +58,16 @@ func (c *reportCommand) Run(ctx context.Context, t terminal) error {
 	client := weirv1.NewAccountingServiceClient(conn)
 	var rows []reportRow
 	totals := map[string]string{}
+	var horizon time.Time
 	for page := ""; ; {
 		answer, err := client.QueryCosts(ctx, &weirv1.QueryCostsRequest{
 			Parent: parent, StartTime: timestamppb.New(from), EndTime: timestamppb.New(to), GroupBy: c.By, PageToken: page,
 		})
 		if err != nil {
 			return told(err)
+		}
+		if at := answer.HorizonTime; at != nil && from.Before(at.AsTime()) {
+			horizon = at.AsTime()
 		}
 		for _, row := range answer.Rows {
 			rows = append(rows, reportRows(row)...)
@@ -74,6 +78,9 @@ func (c *reportCommand) Run(ctx context.Context, t terminal) error {
 		if page = answer.NextPageToken; page == "" {
 			break
 		}
+	}
+	if !horizon.IsZero() {
+		fmt.Fprintf(t.err, "weir: calls from before %s are no longer in the ledger (ledger.keep) and not in this report\n", horizon.Format(time.DateOnly))
 	}
 	switch c.Output {
 	case "json":

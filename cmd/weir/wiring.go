@@ -77,6 +77,8 @@ type weir struct {
 	reached  atomic.Int64
 	serving  func(bool)
 	standing *standing
+	// keep is for how long the ledger keeps lines; 0 is forever.
+	keep time.Duration
 	// running goes on beside the calls.
 	running sync.WaitGroup
 	// undo is what close does, last first; a start that fails does the same.
@@ -86,7 +88,7 @@ type weir struct {
 // open wires a Weir and takes its ports. With demo it makes the tenant demo
 // where the store is new.
 func open(ctx context.Context, config Config, demo bool, t terminal, log *slog.Logger) (_ *weir, err error) {
-	w := &weir{log: log, judges: newJudges(), renew: make(chan struct{}, 1)}
+	w := &weir{log: log, keep: config.Ledger.Keep, judges: newJudges(), renew: make(chan struct{}, 1)}
 	w.loads = newLoads(func(name string, now time.Time, l *backend.Load) { w.router.Load().Hear(name, now, l) }, log)
 	w.undo = append(w.undo, w.judges.close, w.loads.close)
 	defer func() {
@@ -346,6 +348,7 @@ func (w *weir) serve(ctx context.Context, ready func()) error {
 	w.running.Go(func() { w.tellHealth(background) })
 	w.running.Go(func() { w.watch(background) })
 	w.running.Go(func() { w.standing.keepLooking(background, w) })
+	w.running.Go(func() { w.tendDays(background, w.keep) })
 	w.running.Go(func() { w.output.Run(background) })
 	w.running.Go(func() { w.output.Sweep(background) })
 	if w.certificates != nil {

@@ -1039,7 +1039,10 @@ type QueryCostsResponse struct {
 	// Token of the next page. Empty means there is none.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// Charge over the rows of all pages, one for each currency.
-	Totals        []*Money `protobuf:"bytes,3,rep,name=totals,proto3" json:"totals,omitempty"`
+	Totals []*Money `protobuf:"bytes,3,rep,name=totals,proto3" json:"totals,omitempty"`
+	// Calls from before it were dropped from the ledger for their age and are in
+	// no row and no total. Absent where none were.
+	HorizonTime   *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=horizon_time,json=horizonTime,proto3" json:"horizon_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1091,6 +1094,13 @@ func (x *QueryCostsResponse) GetNextPageToken() string {
 func (x *QueryCostsResponse) GetTotals() []*Money {
 	if x != nil {
 		return x.Totals
+	}
+	return nil
+}
+
+func (x *QueryCostsResponse) GetHorizonTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HorizonTime
 	}
 	return nil
 }
@@ -1277,11 +1287,12 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\xbaH\a\x1a\x05\x18\x90N(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken:\x8e\x01\xbaH\x8a\x01\x1a\x87\x01\n" +
-	"\x10query_costs.span\x12\"start_time must be before end_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"\x99\x01\n" +
+	"\x10query_costs.span\x12\"start_time must be before end_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"\xdd\x01\n" +
 	"\x12QueryCostsResponse\x12)\n" +
 	"\x04rows\x18\x01 \x03(\v2\x10.weir.v1.CostRowB\x03\xe0A\x03R\x04rows\x12+\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\x12+\n" +
-	"\x06totals\x18\x03 \x03(\v2\x0e.weir.v1.MoneyB\x03\xe0A\x03R\x06totals\"\xcd\x02\n" +
+	"\x06totals\x18\x03 \x03(\v2\x0e.weir.v1.MoneyB\x03\xe0A\x03R\x06totals\x12B\n" +
+	"\fhorizon_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vhorizonTime\"\xcd\x02\n" +
 	"\aCostRow\x12E\n" +
 	"\n" +
 	"dimensions\x18\x01 \x03(\v2 .weir.v1.CostRow.DimensionsEntryB\x03\xe0A\x03R\n" +
@@ -1374,32 +1385,33 @@ var file_weir_v1_accounting_service_proto_depIdxs = []int32{
 	29, // 15: weir.v1.QueryCostsRequest.end_time:type_name -> google.protobuf.Timestamp
 	18, // 16: weir.v1.QueryCostsResponse.rows:type_name -> weir.v1.CostRow
 	30, // 17: weir.v1.QueryCostsResponse.totals:type_name -> weir.v1.Money
-	19, // 18: weir.v1.CostRow.dimensions:type_name -> weir.v1.CostRow.DimensionsEntry
-	31, // 19: weir.v1.CostRow.usage:type_name -> weir.v1.Usage
-	30, // 20: weir.v1.CostRow.costs:type_name -> weir.v1.Money
-	16, // 21: weir.v1.AccountingService.QueryCosts:input_type -> weir.v1.QueryCostsRequest
-	0,  // 22: weir.v1.AccountingService.ListBudgets:input_type -> weir.v1.ListBudgetsRequest
-	2,  // 23: weir.v1.AccountingService.GetBudget:input_type -> weir.v1.GetBudgetRequest
-	4,  // 24: weir.v1.AccountingService.AdjustBudget:input_type -> weir.v1.AdjustBudgetRequest
-	6,  // 25: weir.v1.AccountingService.ListLeases:input_type -> weir.v1.ListLeasesRequest
-	8,  // 26: weir.v1.AccountingService.ReclaimLease:input_type -> weir.v1.ReclaimLeaseRequest
-	10, // 27: weir.v1.AccountingService.ListPrices:input_type -> weir.v1.ListPricesRequest
-	12, // 28: weir.v1.AccountingService.GetPrice:input_type -> weir.v1.GetPriceRequest
-	14, // 29: weir.v1.AccountingService.CheckLedger:input_type -> weir.v1.CheckLedgerRequest
-	17, // 30: weir.v1.AccountingService.QueryCosts:output_type -> weir.v1.QueryCostsResponse
-	1,  // 31: weir.v1.AccountingService.ListBudgets:output_type -> weir.v1.ListBudgetsResponse
-	3,  // 32: weir.v1.AccountingService.GetBudget:output_type -> weir.v1.GetBudgetResponse
-	5,  // 33: weir.v1.AccountingService.AdjustBudget:output_type -> weir.v1.AdjustBudgetResponse
-	7,  // 34: weir.v1.AccountingService.ListLeases:output_type -> weir.v1.ListLeasesResponse
-	9,  // 35: weir.v1.AccountingService.ReclaimLease:output_type -> weir.v1.ReclaimLeaseResponse
-	11, // 36: weir.v1.AccountingService.ListPrices:output_type -> weir.v1.ListPricesResponse
-	13, // 37: weir.v1.AccountingService.GetPrice:output_type -> weir.v1.GetPriceResponse
-	15, // 38: weir.v1.AccountingService.CheckLedger:output_type -> weir.v1.CheckLedgerResponse
-	30, // [30:39] is the sub-list for method output_type
-	21, // [21:30] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	29, // 18: weir.v1.QueryCostsResponse.horizon_time:type_name -> google.protobuf.Timestamp
+	19, // 19: weir.v1.CostRow.dimensions:type_name -> weir.v1.CostRow.DimensionsEntry
+	31, // 20: weir.v1.CostRow.usage:type_name -> weir.v1.Usage
+	30, // 21: weir.v1.CostRow.costs:type_name -> weir.v1.Money
+	16, // 22: weir.v1.AccountingService.QueryCosts:input_type -> weir.v1.QueryCostsRequest
+	0,  // 23: weir.v1.AccountingService.ListBudgets:input_type -> weir.v1.ListBudgetsRequest
+	2,  // 24: weir.v1.AccountingService.GetBudget:input_type -> weir.v1.GetBudgetRequest
+	4,  // 25: weir.v1.AccountingService.AdjustBudget:input_type -> weir.v1.AdjustBudgetRequest
+	6,  // 26: weir.v1.AccountingService.ListLeases:input_type -> weir.v1.ListLeasesRequest
+	8,  // 27: weir.v1.AccountingService.ReclaimLease:input_type -> weir.v1.ReclaimLeaseRequest
+	10, // 28: weir.v1.AccountingService.ListPrices:input_type -> weir.v1.ListPricesRequest
+	12, // 29: weir.v1.AccountingService.GetPrice:input_type -> weir.v1.GetPriceRequest
+	14, // 30: weir.v1.AccountingService.CheckLedger:input_type -> weir.v1.CheckLedgerRequest
+	17, // 31: weir.v1.AccountingService.QueryCosts:output_type -> weir.v1.QueryCostsResponse
+	1,  // 32: weir.v1.AccountingService.ListBudgets:output_type -> weir.v1.ListBudgetsResponse
+	3,  // 33: weir.v1.AccountingService.GetBudget:output_type -> weir.v1.GetBudgetResponse
+	5,  // 34: weir.v1.AccountingService.AdjustBudget:output_type -> weir.v1.AdjustBudgetResponse
+	7,  // 35: weir.v1.AccountingService.ListLeases:output_type -> weir.v1.ListLeasesResponse
+	9,  // 36: weir.v1.AccountingService.ReclaimLease:output_type -> weir.v1.ReclaimLeaseResponse
+	11, // 37: weir.v1.AccountingService.ListPrices:output_type -> weir.v1.ListPricesResponse
+	13, // 38: weir.v1.AccountingService.GetPrice:output_type -> weir.v1.GetPriceResponse
+	15, // 39: weir.v1.AccountingService.CheckLedger:output_type -> weir.v1.CheckLedgerResponse
+	31, // [31:40] is the sub-list for method output_type
+	22, // [22:31] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_accounting_service_proto_init() }

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/price"
 	"github.com/weir-gateway/weir/accounting/report"
@@ -81,6 +83,9 @@ func (a *Accounting) QueryCosts(ctx context.Context, req *weirv1.QueryCostsReque
 		return nil, err
 	}
 	out := &weirv1.QueryCostsResponse{}
+	if !sums.Horizon.IsZero() {
+		out.HorizonTime = timestamppb.New(sums.Horizon)
+	}
 	for _, r := range sums.Rows {
 		out.Rows = append(out.Rows, row(q.GroupBy, r))
 	}
