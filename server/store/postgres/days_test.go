@@ -68,6 +68,9 @@ func TestLinesAreInPartitionsOfTheirDay(t *testing.T) {
 			}
 			got = append(got, fmt.Sprint(name, " ", n))
 		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
 		for day := -2; day <= 2; day++ {
 			want = append(want, fmt.Sprint("lines_", now.UTC().AddDate(0, 0, day).Format("20060102"), " ", calls))
 		}

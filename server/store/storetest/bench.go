@@ -22,6 +22,9 @@ func BenchWrite(b *testing.B, open Opener) {
 		b.Fatal(err)
 	}
 	defer s.Shutdown()
+	if _, err := s.Tend(b.Context(), 0); err != nil { // as a Weir does first
+		b.Fatal(err)
+	}
 	const batch = 512
 	usd := func(nanos int64) accounting.Money { return accounting.Money{Currency: "USD", Nanos: nanos} }
 	cost := accounting.Cost{ProviderCost: usd(5), Charge: usd(5), PriceVersion: "m@2026-01-01", Items: []accounting.Item{
