@@ -4,8 +4,10 @@ import (
 	"database/sql"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-gateway/weir/accounting/ledger"
+	"github.com/weir-gateway/weir/server/store"
 )
 
 // EarlierAllocations proves that what a line has fed counts where a Weir from
@@ -50,4 +52,20 @@ func EarlierAllocations(t *testing.T, open Opener, driver, source string) {
 	audit("")
 	change(`UPDATE lines SET allocations = '{"acme/cap/tenant/2026-07":9}' WHERE request_id = 'now'`)
 	audit("window acme/cap/tenant/2026-07 has spent 14, and its allocations sum to 16")
+	change(`UPDATE lines SET allocations = '{"acme/cap/tenant/2026-07":7}' WHERE request_id = 'now'`)
+
+	// It counts as well when the line is dropped for its age.
+	old := ofDay(time.Now(), -20, 1)
+	write(t, s, ledger.Entry{Line: line(old, 1), Settled: []ledger.Settled{{Window: w, Amount: 7, Uncovered: 7}}})
+	change(`UPDATE lines SET allocations = NULL WHERE request_id = '` + old + `'`)
+	change(`INSERT INTO allocations (request_id, attempt, line, window_id, unit, amount) VALUES ('` + old + `', 1, 1, 'acme/cap/tenant/2026-07', 'requests', 7)`)
+	audit("")
+	if _, err := s.Tend(t.Context(), 8*store.Day); err != nil {
+		t.Fatal(err)
+	}
+	audit("")
+	var left int
+	if err := db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM allocations`).Scan(&left); err != nil || left != 1 {
+		t.Errorf("%d rows of allocations are left, %v; want that of the other line", left, err)
+	}
 }

@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -135,32 +134,38 @@ func dropRace(t *testing.T, open Opener) {
 	}
 }
 
-// reportsOfDays asks for spans of ids that have a time.
+// reportsOfDays asks for spans of ids that have a time, which is not quite that
+// of the attempt: one begins long after its call, and clocks are set.
 func reportsOfDays(t *testing.T, open Opener) {
 	s := one(t, open)
 	now := time.Now()
 	_, err := s.Tend(t.Context(), 0)
 	must(t, err)
+	var starts []time.Time
 	for day := -20; day <= 5; day++ {
-		e := fedLine(ofDay(now, day, 1))
-		// An attempt may begin long after its call.
-		e.Line.Start = now.AddDate(0, 0, day).Add(time.Hour)
-		write(t, s, e)
+		for n, late := range []time.Duration{0, 40 * time.Hour, -40 * time.Hour} {
+			e := fedLine(ofDay(now, day, n))
+			e.Line.Start = now.AddDate(0, 0, day).Add(late)
+			starts = append(starts, e.Line.Start)
+			write(t, s, e)
+		}
 	}
 	for from := -21; from <= 5; from += 2 {
 		for to := from + 1; to <= 6; to += 3 {
-			want := int64(0)
-			for day := max(from, -20); day < min(to, 6); day++ {
-				want++
+			q := report.Query{From: now.AddDate(0, 0, from), To: now.AddDate(0, 0, to)}
+			var got, want int64
+			for _, at := range starts {
+				if !at.Before(q.From) && at.Before(q.To) {
+					want++
+				}
 			}
-			r, err := s.Sum(t.Context(), report.Query{From: now.AddDate(0, 0, from), To: now.AddDate(0, 0, to)})
+			r, err := s.Sum(t.Context(), q)
 			must(t, err)
-			var got int64
 			if len(r.Rows) > 0 {
 				got = r.Rows[0].Calls
 			}
 			if got != want {
-				t.Errorf("%s: %d calls; want %d", fmt.Sprint(from, " to ", to), got, want)
+				t.Errorf("from %d to %d: %d calls; want %d", from, to, got, want)
 			}
 		}
 	}
