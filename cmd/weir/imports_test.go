@@ -51,12 +51,13 @@ var mayImport = map[string][]string{
 	"server/tokens/bpe/vocabularies": {},
 	"server/route":                   {"server/backend", "server/tokens/bpe", "policy"}, // bpe: a target names its model's tokenizer
 	"server/admit":                   {"policy"},
+	"server/idempotency":             {}, // bytes in, bytes out
 	"server/gateway": {
-		"server/backend", "server/tokens", "server/route", "server/admit", "server/auth",
+		"server/backend", "server/tokens", "server/route", "server/admit", "server/auth", "server/idempotency",
 		"policy", "accounting", "accounting/ledger", "accounting/outputlog",
 	},
 	"server/gateway/gatewaytest": { // a whole gateway for tests
-		"server/gateway", "server/backend/simulator", "server/route", "server/admit", "server/auth", "server/admin",
+		"server/gateway", "server/backend/simulator", "server/route", "server/admit", "server/auth", "server/admin", "server/idempotency",
 		"server/store", "server/store/sqlite", "policy", "policy/guard", "accounting/ledger", "accounting/lease", "accounting/spool", "accounting/price",
 	},
 	"server/admin": {"policy", "accounting", "accounting/price", "accounting/lease", "server/auth"}, // accounting: amounts in documents
@@ -76,13 +77,13 @@ var mayImport = map[string][]string{
 	"server":           {"server/intercept"},
 	"server/bench":     {"gen/weir/v1"}, // a program beside the product: it speaks to it as its callers do
 	"server/store": {
-		"server/auth", "server/admin", "server/admit", "policy", "accounting", "accounting/price", "accounting/lease",
+		"server/auth", "server/admin", "server/admit", "server/idempotency", "policy", "accounting", "accounting/price", "accounting/lease",
 		"accounting/ledger", "accounting/report", "accounting/outputlog",
 	},
 	"server/store/sqlite":   {"server/store", "accounting"}, // accounting: what an overflow is called
 	"server/store/postgres": {"server/store", "accounting"},
 	"server/store/storetest": {
-		"server/store", "server/auth", "server/admin", "server/admit", "accounting", "accounting/lease", "accounting/lease/leasetest", "accounting/ledger", "accounting/report",
+		"server/store", "server/auth", "server/admin", "server/admit", "server/idempotency", "accounting", "accounting/lease", "accounting/lease/leasetest", "accounting/ledger", "accounting/report",
 		"accounting/outputlog", "policy", "policy/guard",
 	},
 

@@ -1,9 +1,9 @@
 // Package store keeps what Weir must not forget, in SQL that SQLite and
 // PostgreSQL both speak: the ledger with its budget windows, the output log,
-// documents, keys and what replicas share of rates. It implements the Store
+// documents, keys, claims of idempotency keys and what replicas share of rates. It implements the Store
 // interfaces of accounting/ledger, accounting/lease, accounting/report,
-// accounting/outputlog, server/auth, server/admin and server/admit on one
-// database. It knows no engine by name, makes no prices and
+// accounting/outputlog, server/auth, server/admin, server/admit and
+// server/idempotency on one database. It knows no engine by name, makes no prices and
 // decides no policy; the packages below it open an engine and say what its
 // errors mean.
 //
@@ -35,6 +35,7 @@ import (
 	"github.com/weir-gateway/weir/server/admin"
 	"github.com/weir-gateway/weir/server/admit"
 	"github.com/weir-gateway/weir/server/auth"
+	"github.com/weir-gateway/weir/server/idempotency"
 )
 
 // ErrUnavailable is the class of errors of a database that cannot be asked
@@ -94,6 +95,8 @@ var (
 	_ auth.Store       = (*Store)(nil)
 	_ admin.Store      = (*Store)(nil)
 	_ admit.Store      = (*Store)(nil)
+
+	_ idempotency.Store = (*Store)(nil)
 )
 
 // New returns a store on an engine, which it owns from then on.
