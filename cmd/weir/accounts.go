@@ -17,6 +17,8 @@ import (
 	"github.com/weir-gateway/weir/accounting/price"
 	"github.com/weir-gateway/weir/accounting/spool"
 	"github.com/weir-gateway/weir/server/admit"
+	"github.com/weir-gateway/weir/server/gateway"
+	"github.com/weir-gateway/weir/server/idempotency"
 )
 
 // syncTime is how long the end of Weir waits for the store to take what was
@@ -98,6 +100,7 @@ func (w *weir) openLedger(ctx context.Context, config Config) error {
 	for _, d := range found.Damage {
 		w.log.Error("part of the spool cannot be read", "damage", d.String())
 	}
+	w.claims = &gateway.Claims{Store: w.store, Replica: name, Incarnation: incarnation}
 	w.limiter = admit.New(time.Now)
 	if config.Store != "" {
 		w.limiter = admit.NewReplica(time.Now, w.store, fmt.Sprintf("%s/%d", name, incarnation))
@@ -143,6 +146,24 @@ func (w *weir) keepAccounts(ctx context.Context) {
 			w.log.Warn("the store does not answer for rates; what this replica holds of them is used up, and no more", "error", err)
 		})
 	})
+	w.running.Go(func() { w.sweepClaims(ctx) })
+}
+
+// sweepClaims forgets idempotency keys whose time is over, until the context
+// ends.
+func (w *weir) sweepClaims(ctx context.Context) {
+	ticker := time.NewTicker(idempotency.SweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if _, err := w.store.SweepClaims(ctx); err != nil && ctx.Err() == nil {
+				w.log.Warn("old idempotency keys could not be forgotten; trying again", "error", err)
+			}
+		}
+	}
 }
 
 // settleAccounts brings what was settled to the store and gives back what is

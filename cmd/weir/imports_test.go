@@ -57,7 +57,7 @@ var mayImport = map[string][]string{
 		"policy", "accounting", "accounting/ledger", "accounting/outputlog",
 	},
 	"server/gateway/gatewaytest": { // a whole gateway for tests
-		"server/gateway", "server/backend/simulator", "server/route", "server/admit", "server/auth", "server/admin", "server/idempotency",
+		"server/gateway", "server/backend/simulator", "server/route", "server/admit", "server/auth", "server/admin",
 		"server/store", "server/store/sqlite", "policy", "policy/guard", "accounting/ledger", "accounting/lease", "accounting/spool", "accounting/price",
 	},
 	"server/admin": {"policy", "accounting", "accounting/price", "accounting/lease", "server/auth"}, // accounting: amounts in documents

@@ -55,6 +55,9 @@ func newCallMetrics(r prometheus.Registerer) *callMetrics {
 
 func (m *callMetrics) observe(call *gateway.Call, answer *gateway.Answer, err error) {
 	model, outcome := call.Model, string(answer.Outcome)
+	if answer.Replayed {
+		outcome = "replayed"
+	}
 	var e *gateway.Error
 	if errors.As(err, &e) {
 		outcome = strings.ToLower(string(e.Reason))
@@ -76,6 +79,9 @@ func (m *callMetrics) observe(call *gateway.Call, answer *gateway.Answer, err er
 	}
 	if answer.UnjudgedBytes > 0 {
 		m.unjudged.WithLabelValues(model).Add(float64(answer.UnjudgedBytes))
+	}
+	if answer.Replayed {
+		return // its tokens were counted when they were used
 	}
 	m.count(model, backend, "input", answer, accounting.Usage.InputTokens)
 	m.count(model, backend, "output", answer, accounting.Usage.OutputTokens)

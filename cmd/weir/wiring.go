@@ -59,6 +59,7 @@ type weir struct {
 	leases *lease.Holder
 	// limiter shares rates with other replicas where they share a store.
 	limiter *admit.Limiter
+	claims  *gateway.Claims
 	router  atomic.Pointer[route.Router]
 	// providers tells whose each backend is.
 	providers atomic.Pointer[map[string]string]
@@ -212,6 +213,7 @@ func (w *weir) build(config Config) error {
 		Policies: func() *policy.Set { return w.live.Snapshot().Policies },
 		Router:   w.router.Load,
 		Limiter:  w.limiter,
+		Claims:   w.claims,
 		Ledger:   w.ledger, MaxDuration: time.Duration(config.MaxDuration),
 		Observe: newCallMetrics(registry).observe, Log: w.log, Now: time.Now,
 		Judge: w.judges.ask, Record: w.output.Record, Price: w.price,

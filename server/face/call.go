@@ -26,6 +26,10 @@ const (
 	endUserHeader = "x-weir-end-user"
 	sessionHeader = "x-weir-session"
 	maxCostHeader = "x-weir-max-cost"
+	// Both names mean the same; the second is what HTTP clients know
+	// (draft-ietf-httpapi-idempotency-key-header).
+	idempotencyHeader      = "x-weir-idempotency-key"
+	plainIdempotencyHeader = "idempotency-key"
 	// projectHeader is what the caller takes its key to belong to: a key has one
 	// project, so another name is a mistake that would be charged to the wrong one.
 	projectHeader = "x-weir-project"
@@ -47,6 +51,8 @@ type About struct {
 	EndUser string
 	Session string
 	MaxCost *accounting.Money
+
+	IdempotencyKey string
 }
 
 // FitsLabel tells whether a pair can be a label.
@@ -72,6 +78,7 @@ func NewCall(ctx context.Context, headers map[string][]string, about About) (*ga
 	call := &gateway.Call{
 		RequestID: trail.RequestID, ClientRequestID: trail.ClientRequestID, Caller: caller,
 		Labels: maps.Clone(about.Labels), EndUser: about.EndUser, Session: about.Session, MaxCost: about.MaxCost,
+		IdempotencyKey: about.IdempotencyKey,
 	}
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		if err := complement(call, strings.ToLower(name), headers[name]); err != nil {
@@ -109,6 +116,8 @@ func complement(call *gateway.Call, header string, values []string) error {
 		return fill(&call.EndUser, header, values[0])
 	case header == sessionHeader:
 		return fill(&call.Session, header, values[0])
+	case header == idempotencyHeader || header == plainIdempotencyHeader:
+		return fill(&call.IdempotencyKey, header, values[0])
 	case header == maxCostHeader:
 		return fillMaxCost(call, values[0])
 	case header == projectHeader && values[0] != call.Caller.Project:

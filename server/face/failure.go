@@ -29,6 +29,9 @@ type Failure struct {
 	Stage string
 	// Rate is how a request rate stands that refused the call, else nil.
 	Rate *gateway.Rate
+	// FirstRequestID is the call that has the idempotency key, where another one is
+	// why the call failed.
+	FirstRequestID string
 	// Verdicts are those that blocked the input.
 	Verdicts []policy.Verdict
 }
@@ -172,6 +175,7 @@ func recognise(err error) Failure {
 		f := Failure{
 			Reason: call.Reason, Message: call.Message, Subject: call.Subject,
 			RetryAfter: call.RetryAfter, Verdicts: call.Verdicts, Rate: call.Rate, Stage: call.Stage,
+			FirstRequestID: call.FirstRequestID,
 		}
 		if call.Field != "" {
 			f.Fields = []Field{{Path: call.Field, Description: call.Message}}

@@ -42,6 +42,9 @@ func (f Failure) Status(requestID string) *status.Status {
 	if f.Stage != "" {
 		about["stage"] = f.Stage
 	}
+	if f.FirstRequestID != "" {
+		about["first_request_id"] = f.FirstRequestID
+	}
 	details := []protoadapt.MessageV1{protoadapt.MessageV1Of(&errdetails.ErrorInfo{
 		Reason: string(f.Reason), Domain: Domain, Metadata: about,
 	})}

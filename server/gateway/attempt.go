@@ -220,6 +220,11 @@ func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
 		a.try.Hear(a.gateway.Now(), said.Signals())
 		defer func() { a.try.Hear(a.gateway.Now(), said.Signals()) }()
 	}
+	return a.follow(ctx, cancel, stream)
+}
+
+// follow passes on what a stream of the context says, which cancel ends.
+func (a *attempt) follow(ctx context.Context, cancel context.CancelFunc, stream backend.Stream) error {
 	next := stream.Recv
 	if a.asking != nil {
 		p := newPump(ctx, stream)

@@ -26,6 +26,9 @@ type Call struct {
 	Labels  map[string]string
 	EndUser string
 	Session string
+	// IdempotencyKey is the caller's own name for the call, by which it may be
+	// repeated; empty where it has none.
+	IdempotencyKey string
 	// MaxCost is the most that the caller lets the call cost, all its attempts
 	// together; nil where it sets no bound. Inner calls are not in it.
 	MaxCost *accounting.Money
@@ -103,8 +106,13 @@ type Restarter interface {
 
 // An Answer is all of a call but its text.
 type Answer struct {
+	// RequestID is that of the call; of an answer that was Replayed it is that of
+	// the call that had it first, and so is all that was used and found.
 	RequestID string
-	Target    Target
+	// Replayed tells that the answer was given before, to a call with the same
+	// idempotency key, and that this call is charged nothing for it.
+	Replayed bool
+	Target   Target
 	// Attempts counts the targets that were tried.
 	Attempts int
 	Outcome  accounting.Outcome

@@ -35,6 +35,9 @@ const (
 	Cancelled             Reason = "CANCELLED"
 	StreamBroken          Reason = "STREAM_BROKEN"
 	AccountingUnavailable Reason = "ACCOUNTING_UNAVAILABLE"
+	IdempotencyKeyTaken   Reason = "IDEMPOTENCY_KEY_TAKEN"
+	CallRunning           Reason = "CALL_RUNNING"
+	AnswerNotKept         Reason = "ANSWER_NOT_KEPT"
 )
 
 // An Error is why a call failed. Message is for the caller; Err is for the
@@ -55,6 +58,9 @@ type Error struct {
 	// Rate is how the rate stands that refused the call, nil for other failures
 	// and for limits of running calls.
 	Rate *Rate
+	// FirstRequestID is the call that has the idempotency key, where another one is
+	// why this one fails.
+	FirstRequestID string
 	// Verdicts are those that blocked the input.
 	Verdicts []policy.Verdict
 	Err      error

@@ -31,6 +31,9 @@ type Gateway struct {
 	Router   func() *route.Router
 	Limiter  *admit.Limiter
 	Ledger   *ledger.Ledger
+	// Claims are where idempotency keys are claimed. Nil refuses calls that bring
+	// one.
+	Claims *Claims
 	// Judge asks what a rule of a call has to ask somebody, and returns when it
 	// knows or when the context ends. It is called by many goroutines. Nil where
 	// no policy can have such rules.
@@ -101,15 +104,23 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 		return unknownModel(call.Model)
 	}
 
+	// A call that repeats another gets its answer, and takes no place.
+	claim, err := g.claim(ctx, call)
+	if err != nil {
+		return err
+	}
+	defer claim.release(ctx)
+	before := claim.answer()
+
 	// 2 admit: a place in flight. An inner call has that of its parent.
-	if call.Purpose == "" {
+	if call.Purpose == "" && before == nil {
 		leave, err := g.Limiter.Admit(ctx, subject, rules.Rates)
 		if err != nil {
 			return refused(err)
 		}
 		defer leave()
 	}
-	if g.Record != nil {
+	if g.Record != nil && before == nil {
 		sink = kept.begin(call, rules.Outputs, sink)
 	}
 
@@ -118,7 +129,7 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	input := newInput(call.Request)
 	defer input.tell(answer)
 	judging, judged := g.follower().Input(ctx, call)
-	err := input.local(rules)
+	err = input.local(rules)
 	if err == nil && rules.Asks(policy.Input) {
 		asking := g.ask(judging, call)
 		defer asking.stop()
@@ -130,6 +141,12 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 		return err
 	}
 	request := input.clean
+
+	// 4 cache: an answer that is already known, judged again.
+	if before != nil {
+		return g.repeat(ctx, call, rules, &request, before, sink, answer)
+	}
+	sink = claim.gather(rules.Outputs, sink)
 	kept.sent(request.Messages)
 	answer.unseen(&request, rules)
 	tally := &ledger.Tally{MaxCost: call.MaxCost}
@@ -143,6 +160,7 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	if check != nil {
 		g.repair(ctx, check, request, sink, answer, ask)
 	}
+	claim.keep(ctx, rules.Outputs, answer)
 	return nil
 }
 

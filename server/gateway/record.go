@@ -29,11 +29,16 @@ func (k *keeping) begin(call *Call, outputs policy.Outputs, sink Sink) Sink {
 	if !k.content {
 		return sink
 	}
+	_, k.whole = sink.(Restarter)
+	return gather(sink, &k.said)
+}
+
+// gather returns a sink that collects what is released to another.
+func gather(sink Sink, said *Collector) Sink {
 	if r, restarts := sink.(Restarter); restarts {
-		k.whole = true
-		return &keptAgain{r, k}
+		return &gatheredAgain{r, said}
 	}
-	return &keptSink{sink, k}
+	return &gathered{sink, said}
 }
 
 // some tells whether there is something to record.
@@ -46,37 +51,37 @@ func (k *keeping) sent(messages []backend.Message) {
 	}
 }
 
-// keptSink gathers what is released.
-type keptSink struct {
+// gathered collects what is released.
+type gathered struct {
 	Sink
-	kept *keeping
+	said *Collector
 }
 
 // Delta implements Sink.
-func (s *keptSink) Delta(d Delta) error {
+func (s *gathered) Delta(d Delta) error {
 	if err := s.Sink.Delta(d); err != nil {
 		return err
 	}
-	return s.kept.said.Delta(d)
+	return s.said.Delta(d)
 }
 
-// keptAgain is a keptSink that can begin again.
-type keptAgain struct {
+// gatheredAgain is a gathered that can begin again.
+type gatheredAgain struct {
 	Restarter
-	kept *keeping
+	said *Collector
 }
 
 // Delta implements Sink.
-func (s *keptAgain) Delta(d Delta) error {
+func (s *gatheredAgain) Delta(d Delta) error {
 	if err := s.Restarter.Delta(d); err != nil {
 		return err
 	}
-	return s.kept.said.Delta(d)
+	return s.said.Delta(d)
 }
 
 // Restart implements Restarter.
-func (s *keptAgain) Restart() {
-	s.kept.said.Restart()
+func (s *gatheredAgain) Restart() {
+	s.said.Restart()
 	s.Restarter.Restart()
 }
 

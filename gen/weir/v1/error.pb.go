@@ -94,6 +94,16 @@ const (
 	// FAILED_PRECONDITION. The resource is in a state that does not allow it, such
 	// as a key that is revoked.
 	ErrorReason_ERROR_REASON_RESOURCE_STATE ErrorReason = 25
+	// INVALID_ARGUMENT, with google.rpc.BadRequest. The idempotency key is that of a
+	// call that asks for something else: ErrorInfo.metadata "first_request_id".
+	ErrorReason_ERROR_REASON_IDEMPOTENCY_KEY_TAKEN ErrorReason = 26
+	// ABORTED, with google.rpc.RetryInfo. A call with the same idempotency key may
+	// still be running: ErrorInfo.metadata "first_request_id". Try again to get its
+	// answer.
+	ErrorReason_ERROR_REASON_CALL_RUNNING ErrorReason = 27
+	// FAILED_PRECONDITION. A call with the same idempotency key was answered and
+	// charged, and its answer was not kept: ErrorInfo.metadata "first_request_id".
+	ErrorReason_ERROR_REASON_ANSWER_NOT_KEPT ErrorReason = 28
 )
 
 // Enum value maps for ErrorReason.
@@ -125,6 +135,9 @@ var (
 		23: "ERROR_REASON_READER_STALLED",
 		24: "ERROR_REASON_RESOURCE_CHANGED",
 		25: "ERROR_REASON_RESOURCE_STATE",
+		26: "ERROR_REASON_IDEMPOTENCY_KEY_TAKEN",
+		27: "ERROR_REASON_CALL_RUNNING",
+		28: "ERROR_REASON_ANSWER_NOT_KEPT",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -153,6 +166,9 @@ var (
 		"ERROR_REASON_READER_STALLED":          23,
 		"ERROR_REASON_RESOURCE_CHANGED":        24,
 		"ERROR_REASON_RESOURCE_STATE":          25,
+		"ERROR_REASON_IDEMPOTENCY_KEY_TAKEN":   26,
+		"ERROR_REASON_CALL_RUNNING":            27,
+		"ERROR_REASON_ANSWER_NOT_KEPT":         28,
 	}
 )
 
@@ -265,7 +281,7 @@ const file_weir_v1_error_proto_rawDesc = "" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12'\n" +
 	"\x0fpolicy_revision\x18\x02 \x01(\x03R\x0epolicyRevision\x12$\n" +
 	"\x05stage\x18\x03 \x01(\x0e2\x0e.weir.v1.StageR\x05stage\x12,\n" +
-	"\bverdicts\x18\x04 \x03(\v2\x10.weir.v1.VerdictR\bverdicts*\x9b\a\n" +
+	"\bverdicts\x18\x04 \x03(\v2\x10.weir.v1.VerdictR\bverdicts*\x84\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12(\n" +
@@ -293,7 +309,10 @@ const file_weir_v1_error_proto_rawDesc = "" +
 	"\x16ERROR_REASON_CANCELLED\x10\x16\x12\x1f\n" +
 	"\x1bERROR_REASON_READER_STALLED\x10\x17\x12!\n" +
 	"\x1dERROR_REASON_RESOURCE_CHANGED\x10\x18\x12\x1f\n" +
-	"\x1bERROR_REASON_RESOURCE_STATE\x10\x19B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\x1bERROR_REASON_RESOURCE_STATE\x10\x19\x12&\n" +
+	"\"ERROR_REASON_IDEMPOTENCY_KEY_TAKEN\x10\x1a\x12\x1d\n" +
+	"\x19ERROR_REASON_CALL_RUNNING\x10\x1b\x12 \n" +
+	"\x1cERROR_REASON_ANSWER_NOT_KEPT\x10\x1cB1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_error_proto_rawDescOnce sync.Once

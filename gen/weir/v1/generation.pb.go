@@ -322,9 +322,18 @@ type RequestContext struct {
 	// the call ends with RESOURCE_EXHAUSTED. A model without a price in its
 	// currency is refused with FAILED_PRECONDITION. Calls that the gateway itself
 	// makes to judge this one are not in it. Absent means no bound.
-	MaxCost       *Money `protobuf:"bytes,4,opt,name=max_cost,json=maxCost,proto3" json:"max_cost,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MaxCost *Money `protobuf:"bytes,4,opt,name=max_cost,json=maxCost,proto3" json:"max_cost,omitempty"`
+	// Name of the call, by which it can be repeated: a text that nobody can guess,
+	// such as a random UUID. It is remembered for 24 hours in the key's project. A
+	// call that repeats one that was answered gets that answer, under its request
+	// id, and is not charged: where the policies keep content, else it ends with
+	// ANSWER_NOT_KEPT. While the first is running it ends with CALL_RUNNING, and
+	// where the first asks for something else with IDEMPOTENCY_KEY_TAKEN. One that
+	// failed, or that its caller cancelled, is made anew. Empty means that the call
+	// cannot be repeated. Moderate makes no use of it.
+	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RequestContext) Reset() {
@@ -383,6 +392,13 @@ func (x *RequestContext) GetMaxCost() *Money {
 		return x.MaxCost
 	}
 	return nil
+}
+
+func (x *RequestContext) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
 }
 
 // GenerationConfig holds the parameters of the model. A field that is absent
@@ -1204,13 +1220,14 @@ var File_weir_v1_generation_proto protoreflect.FileDescriptor
 
 const file_weir_v1_generation_proto_rawDesc = "" +
 	"\n" +
-	"\x18weir/v1/generation.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x15weir/v1/content.proto\x1a\x13weir/v1/money.proto\"\xfe\x02\n" +
+	"\x18weir/v1/generation.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x15weir/v1/content.proto\x1a\x13weir/v1/money.proto\"\xb1\x03\n" +
 	"\x0eRequestContext\x12i\n" +
 	"\x06labels\x18\x01 \x03(\v2#.weir.v1.RequestContext.LabelsEntryB,\xbaH)\x9a\x01&\x10 \"\x1br\x192\x17^[a-z][a-z0-9_-]{0,62}$*\x05r\x03\x18\x80\x01R\x06labels\x12#\n" +
 	"\bend_user\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\aendUser\x12\"\n" +
 	"\asession\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\asession\x12}\n" +
 	"\bmax_cost\x18\x04 \x01(\v2\x0e.weir.v1.MoneyBR\xbaHO\xba\x01L\n" +
-	"\x10context.max_cost\x12\x14must not be negative\x1a\"this.units >= 0 && this.nanos >= 0R\amaxCost\x1a9\n" +
+	"\x10context.max_cost\x12\x14must not be negative\x1a\"this.units >= 0 && this.nanos >= 0R\amaxCost\x121\n" +
+	"\x0fidempotency_key\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0eidempotencyKey\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdb\b\n" +

@@ -186,7 +186,10 @@ type GenerateResponse struct {
 	// How long it took.
 	Timing *Timing `protobuf:"bytes,7,opt,name=timing,proto3" json:"timing,omitempty"`
 	// What the caller should know of the answer.
-	Warnings      []*Warning `protobuf:"bytes,8,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []*Warning `protobuf:"bytes,8,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// Whether the answer was given before, to the call of that request id with the
+	// same idempotency key. Usage and cost are those of that call.
+	Replayed      bool `protobuf:"varint,9,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -275,6 +278,13 @@ func (x *GenerateResponse) GetWarnings() []*Warning {
 		return x.Warnings
 	}
 	return nil
+}
+
+func (x *GenerateResponse) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
 }
 
 // StreamGenerateResponse is one event of a streamed answer.
@@ -413,7 +423,9 @@ type StartedEvent struct {
 	// The gateway's id of the call, a UUID of version 7.
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// What answers.
-	Target        *Target `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	Target *Target `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	// Whether the answer was given before, as in GenerateResponse.
+	Replayed      bool `protobuf:"varint,3,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -460,6 +472,13 @@ func (x *StartedEvent) GetTarget() *Target {
 		return x.Target
 	}
 	return nil
+}
+
+func (x *StartedEvent) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
 }
 
 // DeltaEvent is a piece of output: whole UTF-8 characters that no guard can
@@ -827,7 +846,9 @@ type CompletedEvent struct {
 	// How long it took.
 	Timing *Timing `protobuf:"bytes,5,opt,name=timing,proto3" json:"timing,omitempty"`
 	// What the caller should know of the answer.
-	Warnings      []*Warning `protobuf:"bytes,6,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []*Warning `protobuf:"bytes,6,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// Whether the answer was given before, as in GenerateResponse.
+	Replayed      bool `protobuf:"varint,7,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -902,6 +923,13 @@ func (x *CompletedEvent) GetWarnings() []*Warning {
 		return x.Warnings
 	}
 	return nil
+}
+
+func (x *CompletedEvent) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
 }
 
 // EmbedRequest holds texts.
@@ -995,7 +1023,9 @@ type EmbedResponse struct {
 	// What answered.
 	Target *Target `protobuf:"bytes,6,opt,name=target,proto3" json:"target,omitempty"`
 	// How long it took.
-	Timing        *Timing `protobuf:"bytes,7,opt,name=timing,proto3" json:"timing,omitempty"`
+	Timing *Timing `protobuf:"bytes,7,opt,name=timing,proto3" json:"timing,omitempty"`
+	// Whether the answer was given before, as in GenerateResponse.
+	Replayed      bool `protobuf:"varint,8,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1077,6 +1107,13 @@ func (x *EmbedResponse) GetTiming() *Timing {
 		return x.Timing
 	}
 	return nil
+}
+
+func (x *EmbedResponse) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
 }
 
 // Embedding is the vector of a text.
@@ -1496,7 +1533,7 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\vtool_choice\x18\x04 \x01(\v2\x13.weir.v1.ToolChoiceR\n" +
 	"toolChoice\x121\n" +
 	"\x06config\x18\x05 \x01(\v2\x19.weir.v1.GenerationConfigR\x06config\x121\n" +
-	"\acontext\x18\x06 \x01(\v2\x17.weir.v1.RequestContextR\acontext\"\x84\x03\n" +
+	"\acontext\x18\x06 \x01(\v2\x17.weir.v1.RequestContextR\acontext\"\xa5\x03\n" +
 	"\x10GenerateResponse\x12\"\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\x03\xe0A\x03R\trequestId\x127\n" +
@@ -1508,18 +1545,20 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\bverdicts\x18\x05 \x03(\v2\x10.weir.v1.VerdictB\x03\xe0A\x03R\bverdicts\x12,\n" +
 	"\x06target\x18\x06 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\x12,\n" +
 	"\x06timing\x18\a \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing\x121\n" +
-	"\bwarnings\x18\b \x03(\v2\x10.weir.v1.WarningB\x03\xe0A\x03R\bwarnings\"\xa1\x02\n" +
+	"\bwarnings\x18\b \x03(\v2\x10.weir.v1.WarningB\x03\xe0A\x03R\bwarnings\x12\x1f\n" +
+	"\breplayed\x18\t \x01(\bB\x03\xe0A\x03R\breplayed\"\xa1\x02\n" +
 	"\x16StreamGenerateResponse\x12\x1f\n" +
 	"\bsequence\x18\x01 \x01(\x03B\x03\xe0A\x03R\bsequence\x121\n" +
 	"\astarted\x18\x02 \x01(\v2\x15.weir.v1.StartedEventH\x00R\astarted\x12+\n" +
 	"\x05delta\x18\x03 \x01(\v2\x13.weir.v1.DeltaEventH\x00R\x05delta\x12D\n" +
 	"\x0ecandidate_done\x18\x04 \x01(\v2\x1b.weir.v1.CandidateDoneEventH\x00R\rcandidateDone\x127\n" +
 	"\tcompleted\x18\x05 \x01(\v2\x17.weir.v1.CompletedEventH\x00R\tcompletedB\a\n" +
-	"\x05event\"`\n" +
+	"\x05event\"\x81\x01\n" +
 	"\fStartedEvent\x12\"\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\x03\xe0A\x03R\trequestId\x12,\n" +
-	"\x06target\x18\x02 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\"\x8b\x03\n" +
+	"\x06target\x18\x02 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\x12\x1f\n" +
+	"\breplayed\x18\x03 \x01(\bB\x03\xe0A\x03R\breplayed\"\x8b\x03\n" +
 	"\n" +
 	"DeltaEvent\x12,\n" +
 	"\x0fcandidate_index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x0ecandidateIndex\x12\x14\n" +
@@ -1540,14 +1579,15 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\x04text\x18\x02 \x01(\tB\x03\xe0A\x03R\x04text\"\x83\x01\n" +
 	"\x12CandidateDoneEvent\x12,\n" +
 	"\x0fcandidate_index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x0ecandidateIndex\x12?\n" +
-	"\rfinish_reason\x18\x02 \x01(\x0e2\x15.weir.v1.FinishReasonB\x03\xe0A\x03R\ffinishReason\"\xa5\x02\n" +
+	"\rfinish_reason\x18\x02 \x01(\x0e2\x15.weir.v1.FinishReasonB\x03\xe0A\x03R\ffinishReason\"\xc6\x02\n" +
 	"\x0eCompletedEvent\x12)\n" +
 	"\x05usage\x18\x01 \x01(\v2\x0e.weir.v1.UsageB\x03\xe0A\x03R\x05usage\x12&\n" +
 	"\x04cost\x18\x02 \x01(\v2\r.weir.v1.CostB\x03\xe0A\x03R\x04cost\x121\n" +
 	"\bverdicts\x18\x03 \x03(\v2\x10.weir.v1.VerdictB\x03\xe0A\x03R\bverdicts\x12,\n" +
 	"\x06target\x18\x04 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\x12,\n" +
 	"\x06timing\x18\x05 \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing\x121\n" +
-	"\bwarnings\x18\x06 \x03(\v2\x10.weir.v1.WarningB\x03\xe0A\x03R\bwarnings\"\xd9\x01\n" +
+	"\bwarnings\x18\x06 \x03(\v2\x10.weir.v1.WarningB\x03\xe0A\x03R\bwarnings\x12\x1f\n" +
+	"\breplayed\x18\a \x01(\bB\x03\xe0A\x03R\breplayed\"\xd9\x01\n" +
 	"\fEmbedRequest\x12#\n" +
 	"\x05model\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x120\n" +
 	"\x06inputs\x18\x02 \x03(\tB\x18\xe0A\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\x80\x10\"\br\x06\x10\x01(\x80\x80@R\x06inputs\x120\n" +
@@ -1555,7 +1595,7 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"dimensions\x18\x03 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\x80\x04(\x01H\x00R\n" +
 	"dimensions\x88\x01\x01\x121\n" +
 	"\acontext\x18\x04 \x01(\v2\x17.weir.v1.RequestContextR\acontextB\r\n" +
-	"\v_dimensions\"\xce\x02\n" +
+	"\v_dimensions\"\xef\x02\n" +
 	"\rEmbedResponse\x12\"\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\x03\xe0A\x03R\trequestId\x127\n" +
@@ -1566,7 +1606,8 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\x04cost\x18\x04 \x01(\v2\r.weir.v1.CostB\x03\xe0A\x03R\x04cost\x121\n" +
 	"\bverdicts\x18\x05 \x03(\v2\x10.weir.v1.VerdictB\x03\xe0A\x03R\bverdicts\x12,\n" +
 	"\x06target\x18\x06 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\x12,\n" +
-	"\x06timing\x18\a \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing\"C\n" +
+	"\x06timing\x18\a \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing\x12\x1f\n" +
+	"\breplayed\x18\b \x01(\bB\x03\xe0A\x03R\breplayed\"C\n" +
 	"\tEmbedding\x12\x19\n" +
 	"\x05index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x05index\x12\x1b\n" +
 	"\x06values\x18\x02 \x03(\x02B\x03\xe0A\x03R\x06values\"\xe9\x01\n" +

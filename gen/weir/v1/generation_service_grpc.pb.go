@@ -39,8 +39,9 @@ const (
 // INVALID_ARGUMENT for a request that breaks a rule here, is too long for the
 // model or asks what no eligible backend can do; UNAUTHENTICATED and
 // PERMISSION_DENIED for the key; NOT_FOUND for the model; FAILED_PRECONDITION
-// for input that a policy blocks (with PolicyViolation) and for a model without
-// a price under a hard money budget; RESOURCE_EXHAUSTED for rates (with
+// for input that a policy blocks (with PolicyViolation), for a model without
+// a price under a hard money budget and for a repeated call whose answer was not
+// kept; ABORTED for one whose first is running; RESOURCE_EXHAUSTED for rates (with
 // google.rpc.RetryInfo) and budgets (without); UNAVAILABLE for backends that
 // are down or full and for a gateway that drains or cannot account;
 // DEADLINE_EXCEEDED; INTERNAL.
@@ -157,8 +158,9 @@ func (c *generationServiceClient) Moderate(ctx context.Context, in *ModerateRequ
 // INVALID_ARGUMENT for a request that breaks a rule here, is too long for the
 // model or asks what no eligible backend can do; UNAUTHENTICATED and
 // PERMISSION_DENIED for the key; NOT_FOUND for the model; FAILED_PRECONDITION
-// for input that a policy blocks (with PolicyViolation) and for a model without
-// a price under a hard money budget; RESOURCE_EXHAUSTED for rates (with
+// for input that a policy blocks (with PolicyViolation), for a model without
+// a price under a hard money budget and for a repeated call whose answer was not
+// kept; ABORTED for one whose first is running; RESOURCE_EXHAUSTED for rates (with
 // google.rpc.RetryInfo) and budgets (without); UNAVAILABLE for backends that
 // are down or full and for a gateway that drains or cannot account;
 // DEADLINE_EXCEEDED; INTERNAL.

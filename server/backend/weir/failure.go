@@ -38,6 +38,9 @@ var reasons = map[weirv1.ErrorReason]backend.Class{
 	weirv1.ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED:       backend.Failed,
 	weirv1.ErrorReason_ERROR_REASON_ACCOUNTING_UNAVAILABLE:  backend.Failed,
 	weirv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE:       backend.Failed,
+	weirv1.ErrorReason_ERROR_REASON_IDEMPOTENCY_KEY_TAKEN:   backend.Rejected,
+	weirv1.ErrorReason_ERROR_REASON_ANSWER_NOT_KEPT:         backend.Rejected,
+	weirv1.ErrorReason_ERROR_REASON_CALL_RUNNING:            backend.Overloaded,
 	weirv1.ErrorReason_ERROR_REASON_INTERNAL:                backend.Failed,
 }
 

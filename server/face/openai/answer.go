@@ -80,6 +80,8 @@ type extension struct {
 	Verdicts []verdict `json:"verdicts,omitempty"`
 	Warnings []warning `json:"warnings,omitempty"`
 	Cost     *cost     `json:"cost,omitempty"`
+	// Replayed tells that the answer was given before, to the call of its id.
+	Replayed bool `json:"replayed,omitempty"`
 }
 
 // verdict has the names of weir.v1.Verdict.
@@ -173,11 +175,11 @@ func usageOf(u accounting.Usage) *usage {
 }
 
 func extensionOf(a *gateway.Answer) *extension {
-	e := &extension{Verdicts: verdictsOf(a.Verdicts), Warnings: warningsOf(a.Warnings)}
+	e := &extension{Replayed: a.Replayed, Verdicts: verdictsOf(a.Verdicts), Warnings: warningsOf(a.Warnings)}
 	if a.Cost != nil {
 		e.Cost = &cost{a.Cost.Charge.Decimal(), a.Cost.Charge.Currency, a.Cost.PriceVersion}
 	}
-	if e.Cost == nil && len(e.Verdicts) == 0 && len(e.Warnings) == 0 {
+	if e.Cost == nil && !e.Replayed && len(e.Verdicts) == 0 && len(e.Warnings) == 0 {
 		return nil
 	}
 	return e

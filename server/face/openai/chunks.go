@@ -13,6 +13,7 @@ type chunks struct {
 	call         *gateway.Call
 	includeUsage bool
 
+	id      string       // of every chunk
 	created time.Time    // of every chunk
 	begun   map[int]bool // choices that have told their role
 	// What each choice has thought since the last signature, and how many it has
@@ -51,7 +52,7 @@ type delta struct {
 }
 
 func (c *chunks) chunk(choices ...chunkChoice) chunk {
-	out := chunk{head: headOf("chat.completion.chunk", c.call.RequestID, c.call.Model, c.created), Choices: choices}
+	out := chunk{head: headOf("chat.completion.chunk", c.id, c.call.Model, c.created), Choices: choices}
 	if c.includeUsage {
 		out.Usage = new(*usage)
 	}
@@ -60,7 +61,7 @@ func (c *chunks) chunk(choices ...chunkChoice) chunk {
 
 // Start implements gateway.Sink. The header waits for the first delta.
 func (c *chunks) Start(a *gateway.Answer) error {
-	c.created = a.Start
+	c.id, c.created = a.RequestID, a.Start
 	return nil
 }
 
@@ -107,7 +108,7 @@ func (c *chunks) role(candidate int, piece *delta) {
 
 // finish tells what is known when the ledger has the call.
 func (c *chunks) finish(a *gateway.Answer) error {
-	c.created = a.Start // nothing may have been released
+	c.id, c.created = a.RequestID, a.Start // nothing may have been released
 	u := usageOf(a.Usage)
 	for i, f := range a.Finish {
 		if !c.begun[i] {

@@ -26,6 +26,7 @@ func (g *Generation) Embed(ctx context.Context, req *weirv1.EmbedRequest) (*weir
 		Verdicts:   face.Verdicts(answer.Verdicts),
 		Target:     face.Target(answer),
 		Timing:     face.Timing(answer),
+		Replayed:   answer.Replayed,
 	}
 	for i, v := range answer.Vectors {
 		out.Embeddings[i] = &weirv1.Embedding{Index: int32(i), Values: v}

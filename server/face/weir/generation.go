@@ -60,6 +60,7 @@ func (g *Generation) Generate(ctx context.Context, req *weirv1.GenerateRequest) 
 		Target:     face.Target(answer),
 		Timing:     face.Timing(answer),
 		Warnings:   face.Warnings(answer),
+		Replayed:   answer.Replayed,
 	}, nil
 }
 
@@ -96,7 +97,7 @@ func (e *events) send(event *weirv1.StreamGenerateResponse) error {
 func (e *events) Start(a *gateway.Answer) error {
 	e.started = true
 	return e.send(&weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_Started{
-		Started: &weirv1.StartedEvent{RequestId: a.RequestID, Target: face.Target(a)},
+		Started: &weirv1.StartedEvent{RequestId: a.RequestID, Target: face.Target(a), Replayed: a.Replayed},
 	}})
 }
 
@@ -144,7 +145,7 @@ func (e *events) end(a *gateway.Answer) error {
 	return e.send(&weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_Completed{
 		Completed: &weirv1.CompletedEvent{
 			Usage: face.Usage(a.Usage, a.Source), Cost: face.Cost(a.Cost), Verdicts: face.Verdicts(a.Verdicts),
-			Target: face.Target(a), Timing: face.Timing(a), Warnings: face.Warnings(a),
+			Target: face.Target(a), Timing: face.Timing(a), Warnings: face.Warnings(a), Replayed: a.Replayed,
 		},
 	}})
 }
@@ -198,6 +199,7 @@ func newCall(ctx context.Context, about *weirv1.RequestContext) (*gateway.Call, 
 	}
 	return face.NewCall(ctx, headers, face.About{
 		Labels: about.GetLabels(), EndUser: about.GetEndUser(), Session: about.GetSession(), MaxCost: most,
+		IdempotencyKey: about.GetIdempotencyKey(),
 	})
 }
 

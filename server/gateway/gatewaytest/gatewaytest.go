@@ -157,6 +157,7 @@ func (h *House) openLedger() {
 	var running sync.WaitGroup
 	running.Go(func() { l.Run(ctx) })
 	h.Gateway.Ledger = l
+	h.Gateway.Claims = &gateway.Claims{Store: h.Store, Replica: "house", Incarnation: h.incarnation}
 	h.stop = func() {
 		cancel()
 		running.Wait()
