@@ -22,6 +22,7 @@ type callCommand struct {
 	Label     map[string]string `help:"Label for cost reports; may be given more than once." placeholder:"KEY=VALUE"`
 	EndUser   string            `help:"Pseudonym of whom the call is for." placeholder:"ID"`
 	MaxCost   string            `help:"Most that the call may cost, such as \"0.05 USD\"." placeholder:"AMOUNT"`
+	Repeat    string            `name:"idempotency-key" help:"Name by which the call can be repeated: a random one. The same call again has the same answer, and costs nothing." placeholder:"KEY"`
 	Stream    bool              `help:"Print the answer as it comes."`
 	Output    string            `short:"o" enum:"text,json" default:"text" help:"text or json."`
 	Prompt    []string          `arg:"" optional:"" help:"What to ask; standard input where it is absent or -."`
@@ -39,6 +40,7 @@ type callResult struct {
 	FinishReason string           `json:"finish_reason"`
 	Target       targetResult     `json:"target"`
 	RequestID    string           `json:"request_id"`
+	Replayed     bool             `json:"replayed,omitempty"` // given before, to the call of that id
 }
 
 type usageResult struct {
@@ -106,6 +108,9 @@ func (c *callCommand) Run(ctx context.Context, t terminal) error {
 	if c.MaxCost != "" { // the server reads it, as it reads that of every client
 		ctx = metadata.AppendToOutgoingContext(ctx, "x-weir-max-cost", c.MaxCost)
 	}
+	if c.Repeat != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "x-weir-idempotency-key", c.Repeat)
+	}
 
 	var result callResult
 	if c.Stream {
@@ -165,7 +170,7 @@ func (c *callCommand) unary(ctx context.Context, client weirv1.GenerationService
 	if err != nil {
 		return callResult{}, err
 	}
-	result := callResult{RequestID: answer.RequestId}
+	result := callResult{RequestID: answer.RequestId, Replayed: answer.Replayed}
 	result.end(answer.Usage, answer.Cost, answer.Verdicts, answer.Target)
 	if len(answer.Candidates) > 0 {
 		first := answer.Candidates[0]
@@ -198,7 +203,7 @@ func (c *callCommand) stream(ctx context.Context, client weirv1.GenerationServic
 		}
 		switch e := message.Event.(type) {
 		case *weirv1.StreamGenerateResponse_Started:
-			result.RequestID = e.Started.RequestId
+			result.RequestID, result.Replayed = e.Started.RequestId, e.Started.Replayed
 		case *weirv1.StreamGenerateResponse_Delta:
 			result.Text += e.Delta.GetText()
 			result.Reasoning += e.Delta.GetReasoningText()
