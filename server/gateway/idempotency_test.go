@@ -60,8 +60,9 @@ rates: [{per: tenant, requests: 1/h}]
 		t.Fatalf("%q %+v %v", text, answer, err)
 	}
 	for _, stream := range []bool{false, true} {
-		again, said := keyed("k", "say: a grim tale of the 水车"), ""
+		again := keyed("k", "say: a grim tale of the 水车")
 		again.Caller.Key = "k2" // a key of API that has taken over
+		var said string
 		var got *gateway.Answer
 		if stream {
 			var sink told
