@@ -370,3 +370,46 @@ func TestAKeptAnswerIsSealed(t *testing.T) {
 		t.Error("the log has the key")
 	}
 }
+
+func TestARepeatedAnswerIsJudgedByModels(t *testing.T) {
+	const rule = "{id: judged, guard: remote, kind: guard_model, model: llama-guard, action: "
+	h := newJudged(t, remotePolicy("output", "{id: word, guard: lexicon, terms: [good], action: flag}"))
+	h.Apply(keeping("full"))
+	call := func() (string, *gateway.Answer, error) {
+		return h.ask(context.Background(), keyed("k", twoSentences))
+	}
+	want, answer, err := call()
+	if err != nil || len(answer.Verdicts) != 2 {
+		t.Fatalf("%+v %v", answer, err)
+	}
+	// What was only found is found again, and not told twice.
+	if text, again, err := call(); err != nil || text != want || !reflect.DeepEqual(again.Verdicts, answer.Verdicts) {
+		t.Errorf("%q %+v %v", text, again.Verdicts, err)
+	}
+	for _, c := range []struct {
+		action, want string
+		finish       backend.FinishReason
+		verdicts     int
+	}{
+		{"flag", want, backend.FinishStop, 2},
+		{"redact", "The first sentence is good.[VIOLENT_CRIME][VIOLENT_CRIME]", backend.FinishStop, 2},
+		{"block", "The first sentence is good.", backend.FinishSafety, 1},
+	} {
+		h.Apply(remotePolicy("output", rule+c.action+"}"))
+		text, again, err := call()
+		if err != nil || text != c.want || again.Finish[0] != c.finish || len(again.Verdicts) != c.verdicts || !again.Replayed {
+			t.Errorf("%s: %q %+v %v", c.action, text, again, err)
+		}
+	}
+	// Who asks what the caller is told is told of the call that it is about.
+	if len(h.judge.inner) != 1 || len(h.judge.inner[answer.RequestID]) < 3 {
+		t.Errorf("questions are asked for %v", h.judge.inner)
+	}
+	h.judge.set("die")
+	if text, again, err := call(); err != nil || text != "" || again.Finish[0] != backend.FinishSafety {
+		t.Errorf("nobody judges: %q %+v %v", text, again, err)
+	}
+	if n := h.Sim.Account().Calls; n != 1 {
+		t.Errorf("the backend has %d calls", n)
+	}
+}

@@ -186,3 +186,31 @@ func TestOpenAIGoErrors(t *testing.T) {
 		t.Errorf("a stream that breaks: %v after %d chunks and %d requests", stream.Err(), chunks, *requests)
 	}
 }
+
+// TestOpenAIGoIdempotency: the SDK sends a key where it is told to, and only then,
+// and heeds that a call which was answered is not to be tried again.
+func TestOpenAIGoIdempotency(t *testing.T) {
+	var sent []string
+	weirClient := openai.NewClient(
+		option.WithBaseURL("http://"+weir.http+"/v1"), option.WithAPIKey(weir.key),
+		option.WithMiddleware(func(r *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+			sent = append(sent, r.Header.Get("Idempotency-Key"))
+			return next(r)
+		}),
+	)
+	if _, err := weirClient.Chat.Completions.New(t.Context(), ask("sim-text", "say: hi")); err != nil {
+		t.Fatal(err)
+	}
+	key := option.WithHeader("Idempotency-Key", "sdk")
+	if _, err := weirClient.Chat.Completions.New(t.Context(), ask("sim-text", "say: hi"), key); err != nil {
+		t.Fatal(err)
+	}
+	_, err := weirClient.Chat.Completions.New(t.Context(), ask("sim-text", "say: hi"), key)
+	var told *openai.Error
+	if !errors.As(err, &told) || told.StatusCode != http.StatusConflict || told.Code != "answer_not_kept" {
+		t.Errorf("%v", err)
+	}
+	if len(sent) != 3 || sent[0] != "" || sent[1] != "sdk" {
+		t.Errorf("the keys sent are %q", sent)
+	}
+}
