@@ -137,12 +137,12 @@ func TestACallOfAKilledReplicaIsMadeAnew(t *testing.T) {
 				args = []string{"--store", url}
 			}
 			a := serve(t, t.TempDir(), args...)
-			b := a
-			if url != "" {
-				b = serve(t, t.TempDir(), args...)
-			}
 			a.apply(acme)
 			a.apply(keepAll)
+			b := a
+			if url != "" {
+				b = serve(t, t.TempDir(), args...) // it begins with what is applied
+			}
 			key := a.createKey("acme", "k1")
 			prompt := []string{"-m", "sim-text", "--max-tokens", "1200", "tokens: 1200"}
 			// The call of the process that will die has said something.
