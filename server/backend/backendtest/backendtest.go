@@ -57,6 +57,10 @@ type Lacks struct {
 	JSON       bool // JSON without a schema
 	Refusals   bool // words of a refusal beside the content
 	Reasoning  bool // how many tokens were reasoning
+	Tools      bool // tools and their calls
+	Schemas    bool // content of a form: neither JSON nor that of a schema
+	Channels   bool // anything but content
+	Cached     bool // how many tokens were read from a cache
 }
 
 // Endings waits for calls that have ended at a server. It is safe for concurrent
@@ -126,11 +130,17 @@ func cases(h Harness) map[string]func(*run) {
 	}
 	if h.Simulated != nil {
 		all["text"] = (*run).text
-		all["channels"] = (*run).channels
 		all["stop sequence"] = (*run).stopSequence
 		all["parameters"] = (*run).parameters
-		all["tools"] = (*run).tools
-		all["format"] = (*run).format
+		if !h.Lacks.Channels {
+			all["channels"] = (*run).channels
+		}
+		if !h.Lacks.Tools {
+			all["tools"] = (*run).tools
+		}
+		if !h.Lacks.Schemas {
+			all["format"] = (*run).format
+		}
 	}
 	if h.Embedding != nil {
 		all["embed"] = (*run).embed
@@ -256,7 +266,9 @@ func (r *run) checkUsage(req *backend.Request, a Answer) error {
 		heard = r.Heard(heard)
 	}
 	want.Set(accounting.Input, int64(r.Simulated.CountInput(&heard)))
-	want.Set(accounting.CacheRead, 0)
+	if !r.Lacks.Cached {
+		want.Set(accounting.CacheRead, 0)
+	}
 	if r.Lacks.Reasoning {
 		want.Set(accounting.Output, int64(output+reasoning))
 	} else {
