@@ -15,6 +15,7 @@ import (
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/anthropic"
 	"github.com/weir-gateway/weir/server/backend/credential"
+	"github.com/weir-gateway/weir/server/backend/oip"
 	"github.com/weir-gateway/weir/server/backend/openai"
 	"github.com/weir-gateway/weir/server/backend/simulator"
 	backendweir "github.com/weir-gateway/weir/server/backend/weir"
@@ -25,11 +26,11 @@ type BackendConfig struct {
 	// Name is what targets call it by.
 	Name string `yaml:"name"`
 	// Kind is openai (any server that speaks the OpenAI HTTP API), anthropic
-	// (the same of Anthropic's Messages API), weir (another Weir, or a sidecar
-	// that speaks weir.v1) or simulator.
+	// (the same of Anthropic's Messages API), oip (the Open Inference Protocol over
+	// gRPC), weir (another Weir, or a sidecar that speaks weir.v1) or simulator.
 	Kind string `yaml:"kind"`
-	// URL is where it is: of an HTTP API up to and with /v1, of a Weir the gRPC
-	// port.
+	// URL is where it is: of an HTTP API up to and with /v1, of the others the
+	// gRPC port.
 	URL string `yaml:"url"`
 	// Key is what it wants as a bearer token, or as x-api-key (kind anthropic);
 	// empty for none.
@@ -40,8 +41,8 @@ type BackendConfig struct {
 	KeyFile    string   `yaml:"key_file"`
 	KeyCommand []string `yaml:"key_command"`
 	KeyTTL     Duration `yaml:"key_ttl"`
-	// CA is a PEM file of the CAs that vouch for it (kind weir); empty are those
-	// of this machine.
+	// CA is a PEM file of the CAs that vouch for it (kinds that speak gRPC); empty
+	// are those of this machine.
 	CA string `yaml:"ca"`
 	// Tags say what it is, for example private: policies and conditions ask for
 	// them.
@@ -64,14 +65,20 @@ type BackendConfig struct {
 	// MediaURLs lets callers send addresses from which the backend fetches media.
 	// One that stands in a network of its own would fetch what they could not.
 	MediaURLs bool `yaml:"media_urls"`
+	// OIP is how a server of kind oip is spoken to.
+	OIP OIPConfig `yaml:"oip"`
 }
 
 // examples are URLs as each kind has them.
 var examples = map[string]string{
 	"openai":    "http://127.0.0.1:8000/v1",
 	"anthropic": "https://api.anthropic.com/v1",
+	"oip":       "http://127.0.0.1:8001",
 	"weir":      "https://weir.example.org:8443",
 }
+
+// grpcKinds are the kinds that are spoken to over gRPC.
+var grpcKinds = []string{"oip", "weir"}
 
 // maxMediaTokens is beyond the context of every model.
 const maxMediaTokens = 100_000_000
@@ -80,15 +87,15 @@ const maxMediaTokens = 100_000_000
 func (c BackendConfig) check() (field, problem string) {
 	example, isServer := examples[c.Kind]
 	if !isServer && c.Kind != "simulator" {
-		return "kind", fmt.Sprintf("unknown kind %q: known are anthropic, openai, simulator and weir", c.Kind)
+		return "kind", fmt.Sprintf("unknown kind %q: known are anthropic, oip, openai, simulator and weir", c.Kind)
 	}
 	if c.Provider != "" && !providerName.MatchString(c.Provider) {
 		return "provider", fmt.Sprintf("%q is no name of a provider: write it as openai, or none where no provider's prices hold", c.Provider)
 	}
-	if c.CA != "" && c.Kind != "weir" {
+	if c.CA != "" && !slices.Contains(grpcKinds, c.Kind) {
 		return "ca", fmt.Sprintf("a backend of kind %s takes the CAs of this machine: leave it out", c.Kind)
 	}
-	if c.Candidates > 1 && c.Kind == "anthropic" {
+	if c.Candidates > 1 && (c.Kind == "anthropic" || c.Kind == "oip") {
 		return "candidates", "the API gives one answer a call: leave it out"
 	}
 	for _, m := range slices.Sorted(maps.Keys(c.Media)) {
@@ -101,6 +108,9 @@ func (c BackendConfig) check() (field, problem string) {
 			return "media", "the API takes image and file: leave the others out"
 		}
 	}
+	if len(c.Media) > 0 && c.Kind == "oip" {
+		return "media", "the protocol has no chats with media: leave it out"
+	}
 	if len(c.Media) > 0 && !isServer {
 		return "media", "a simulator takes all media: leave it out"
 	}
@@ -111,6 +121,9 @@ func (c BackendConfig) check() (field, problem string) {
 		return "url", fmt.Sprintf("%q is no URL of a server: write it as %s", c.URL, example)
 	}
 	if field, problem := c.checkKey(); field != "" {
+		return field, problem
+	}
+	if field, problem := c.OIP.check(c.Kind); field != "" {
 		return field, problem
 	}
 	if field, problem := c.Load.check(c.Kind); field != "" {
@@ -165,26 +178,42 @@ func (c BackendConfig) open(embedding []string) (backend.Backend, error) {
 		return openai.New(openai.Config{Name: c.Name, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key, Candidates: c.Candidates, LoadReports: c.Load.ORCA, Embedding: embedding})
 	case "anthropic":
 		return anthropic.New(anthropic.Config{Name: c.Name, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key})
-	case "weir":
-		config := backendweir.Config{Name: c.Name, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key, Candidates: c.Candidates, Embedding: embedding}
-		if c.CA != "" {
-			pem, err := os.ReadFile(c.CA)
-			if err != nil {
-				return nil, fmt.Errorf("backend %q: cannot read the CAs: %w", c.Name, err)
-			}
-			config.RootCAs = x509.NewCertPool()
-			if !config.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, fmt.Errorf("backend %q: %s holds no certificate in PEM: give the file of the CA that signed the server's certificate", c.Name, c.CA)
-			}
+	case "oip":
+		roots, err := c.roots()
+		if err != nil {
+			return nil, err
 		}
-		return backendweir.New(config)
+		return oip.New(oip.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, RootCAs: roots, Embedding: embedding,
+			Template: c.OIP.Template, Streaming: c.OIP.Streaming, Prompt: c.OIP.Prompt, Text: c.OIP.Text, Vector: c.OIP.Vector})
+	case "weir":
+		roots, err := c.roots()
+		if err != nil {
+			return nil, err
+		}
+		return backendweir.New(backendweir.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, RootCAs: roots, Media: c.Media, MediaURLs: c.MediaURLs, Candidates: c.Candidates, Embedding: embedding})
 	}
 	return simulator.New(simulator.Config{})
+}
+
+// roots are the CAs that vouch for the server, nil for those of this machine.
+func (c BackendConfig) roots() (*x509.CertPool, error) {
+	if c.CA == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(c.CA)
+	if err != nil {
+		return nil, fmt.Errorf("backend %q: cannot read the CAs: %w", c.Name, err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("backend %q: %s holds no certificate in PEM: give the file of the CA that signed the server's certificate", c.Name, c.CA)
+	}
+	return roots, nil
 }
 
 // edition is another number where anything of the backend is different.
 func (c BackendConfig) edition() uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%q", []any{c.Kind, c.URL, c.Key, c.KeyFile, c.KeyCommand, c.CA, c.Tags, c.Candidates, c.Media, c.MediaURLs})
+	fmt.Fprintf(h, "%q", []any{c.Kind, c.URL, c.Key, c.KeyFile, c.KeyCommand, c.CA, c.Tags, c.Candidates, c.Media, c.MediaURLs, c.OIP})
 	return h.Sum64()
 }

@@ -42,10 +42,12 @@ var mayImport = map[string][]string{
 	"server/backend/credential":      {"server/backend"}, // keys that change
 	"server/backend/httpstream":      {"server/backend", "server/backend/credential", "server/backend/load"},
 	"server/backend/load":            {"server/backend"}, // how busy servers say they are
+	"server/backend/grpcclient":      {"server/backend", "server/backend/credential"},
 	"server/backend/openai":          {"server/backend", "accounting", "server/backend/httpstream", "server/backend/credential", "server/backend/load"},
 	"server/backend/anthropic":       {"server/backend", "accounting", "server/backend/httpstream", "server/backend/credential"},
-	"server/backend/weir":            {"server/backend", "accounting", "server/backend/credential", "server/backend/load", "gen/weir/v1"}, // its vendor's wire is our own
-	"server/backend/backendtest":     {"server/backend", "accounting", "server/backend/simulator"},                                        // the models that its cases of embeddings ask
+	"server/backend/oip":             {"server/backend", "accounting", "server/backend/grpcclient", "server/backend/credential", "gen/inference"}, // its vendors' wire, of our own writing
+	"server/backend/weir":            {"server/backend", "accounting", "server/backend/credential", "server/backend/load", "gen/weir/v1"},         // its vendor's wire is our own
+	"server/backend/backendtest":     {"server/backend", "accounting", "server/backend/simulator"},                                                // the models that its cases of embeddings ask
 	"server/tokens":                  {"server/backend", "server/tokens/bpe"},
 	"server/tokens/bpe":              {}, // a tokenizer knows no call
 	"server/tokens/bpe/vocabularies": {},
@@ -89,9 +91,10 @@ var mayImport = map[string][]string{
 
 	"server/torture": {}, // tests only
 
-	"proto":       {}, // the contract as text, for weir proto export
-	"gen/weir/v1": {},
-	"cmd/weir":    {"*"},
+	"proto":         {}, // the contract as text, for weir proto export
+	"gen/weir/v1":   {},
+	"gen/inference": {},
+	"cmd/weir":      {"*"},
 }
 
 // refusedNames say nothing of what a package is for.

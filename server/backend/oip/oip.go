@@ -24,6 +24,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -103,7 +104,8 @@ func (b *Backend) Models(ctx context.Context) ([]string, error) {
 			return b.conn.Failure(ctx, err, false)
 		}
 		for _, m := range all.GetModels() {
-			if m.GetName() != "" && (m.GetState() == "" || m.GetState() == "READY") {
+			state := strings.TrimPrefix(m.GetState(), "State.") // as MLServer 1.7 says it
+			if m.GetName() != "" && (state == "" || state == "READY") {
 				names = append(names, m.GetName())
 			}
 		}
