@@ -61,6 +61,8 @@ type Lacks struct {
 	Schemas    bool // content of a form: neither JSON nor that of a schema
 	Channels   bool // anything but content
 	Cached     bool // how many tokens were read from a cache
+	Letters    bool // arguments as they were written, beside their values
+	RefusalEnd bool // an end by refusal, beside that by a filter
 }
 
 // Endings waits for calls that have ended at a server. It is safe for concurrent

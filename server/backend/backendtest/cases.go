@@ -54,6 +54,9 @@ func (r *run) channels() {
 		if r.Lacks.Refusals {
 			refusal = Candidate{Content: word, Finish: backend.FinishRefusal}
 		}
+		if r.Lacks.RefusalEnd {
+			refusal.Finish = backend.FinishBackendFilter
+		}
 		line, _, _ := strings.Cut(strings.ReplaceAll(word, "\r", " "), "\n")
 		for _, how := range []struct {
 			prompt string
@@ -134,7 +137,11 @@ func (r *run) tools() {
 		r.t.Fatal("a driver of a simulator must take tools")
 	}
 	parallel, schema := true, json.RawMessage(`{"type":"object","properties":{"city":{"type":"string"}}}`)
-	const weather, arguments = "get_weather", `{"city": "北京", "when": ["today \u2028 \"now\""], "n": -1.5e3, "emoji": "😀"}`
+	const weather = "get_weather"
+	arguments := `{"city": "北京", "when": ["today \u2028 \"now\""], "n": -1.5e3, "emoji": "😀"}`
+	if r.Lacks.Letters {
+		arguments = `{"city":"北京","emoji":"😀","n":-1500,"when":["today \u2028 \"now\""]}`
+	}
 	req := r.request(r.Model, "call: "+weather+" "+arguments+"\ncall: nothing\ncall: "+weather+` {"city":"Łódź"}`)
 	req.Tools = []backend.Tool{{Name: weather, Description: "Tells the weather.", Parameters: schema}, {Name: "nothing"}}
 	req.Choice, req.ParallelCalls = &backend.ToolChoice{Mode: backend.ToolAuto}, &parallel
