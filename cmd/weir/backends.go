@@ -15,6 +15,7 @@ import (
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/anthropic"
 	"github.com/weir-gateway/weir/server/backend/credential"
+	"github.com/weir-gateway/weir/server/backend/gemini"
 	"github.com/weir-gateway/weir/server/backend/oip"
 	"github.com/weir-gateway/weir/server/backend/openai"
 	"github.com/weir-gateway/weir/server/backend/simulator"
@@ -26,14 +27,14 @@ type BackendConfig struct {
 	// Name is what targets call it by.
 	Name string `yaml:"name"`
 	// Kind is openai (any server that speaks the OpenAI HTTP API), anthropic
-	// (the same of Anthropic's Messages API), oip (the Open Inference Protocol over
+	// (the same of Anthropic's Messages API), gemini (Google's, over gRPC), oip (the Open Inference Protocol over
 	// gRPC), weir (another Weir, or a sidecar that speaks weir.v1) or simulator.
 	Kind string `yaml:"kind"`
 	// URL is where it is: of an HTTP API up to and with /v1, of the others the
 	// gRPC port.
 	URL string `yaml:"url"`
-	// Key is what it wants as a bearer token, or as x-api-key (kind anthropic);
-	// empty for none.
+	// Key is what it wants as a bearer token, as x-api-key (kind anthropic) or as
+	// x-goog-api-key (kind gemini); empty for none.
 	Key string `yaml:"key"`
 	// KeyFile is a file with the key, read again when it changes; KeyCommand a
 	// program that prints it, and its arguments, run again when KeyTTL has passed (5m where
@@ -53,8 +54,8 @@ type BackendConfig struct {
 	// provider's prices do not hold. Where nothing is said it follows from the host
 	// of the URL.
 	Provider string `yaml:"provider"`
-	// Candidates is the most answers that it gives one call (kinds openai and
-	// weir); 1 where nothing is said, since many servers ignore a wish for more.
+	// Candidates is the most answers that it gives one call (kinds openai, gemini
+	// and weir); 1 where nothing is said, since many servers ignore a wish for more.
 	Candidates int `yaml:"candidates"`
 	// Load is how it tells how busy it is.
 	Load LoadConfig `yaml:"load"`
@@ -73,12 +74,13 @@ type BackendConfig struct {
 var examples = map[string]string{
 	"openai":    "http://127.0.0.1:8000/v1",
 	"anthropic": "https://api.anthropic.com/v1",
+	"gemini":    "https://generativelanguage.googleapis.com",
 	"oip":       "http://127.0.0.1:8001",
 	"weir":      "https://weir.example.org:8443",
 }
 
 // grpcKinds are the kinds that are spoken to over gRPC.
-var grpcKinds = []string{"oip", "weir"}
+var grpcKinds = []string{"gemini", "oip", "weir"}
 
 // maxMediaTokens is beyond the context of every model.
 const maxMediaTokens = 100_000_000
@@ -87,7 +89,7 @@ const maxMediaTokens = 100_000_000
 func (c BackendConfig) check() (field, problem string) {
 	example, isServer := examples[c.Kind]
 	if !isServer && c.Kind != "simulator" {
-		return "kind", fmt.Sprintf("unknown kind %q: known are anthropic, oip, openai, simulator and weir", c.Kind)
+		return "kind", fmt.Sprintf("unknown kind %q: known are anthropic, gemini, oip, openai, simulator and weir", c.Kind)
 	}
 	if c.Provider != "" && !providerName.MatchString(c.Provider) {
 		return "provider", fmt.Sprintf("%q is no name of a provider: write it as openai, or none where no provider's prices hold", c.Provider)
@@ -178,6 +180,12 @@ func (c BackendConfig) open(embedding []string) (backend.Backend, error) {
 		return openai.New(openai.Config{Name: c.Name, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key, Candidates: c.Candidates, LoadReports: c.Load.ORCA, Embedding: embedding})
 	case "anthropic":
 		return anthropic.New(anthropic.Config{Name: c.Name, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key})
+	case "gemini":
+		roots, err := c.roots()
+		if err != nil {
+			return nil, err
+		}
+		return gemini.New(gemini.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, RootCAs: roots, Media: c.Media, MediaURLs: c.MediaURLs, Candidates: c.Candidates, Embedding: embedding})
 	case "oip":
 		roots, err := c.roots()
 		if err != nil {
