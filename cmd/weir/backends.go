@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weir-gateway/weir/server/backend"
@@ -30,6 +31,12 @@ type BackendConfig struct {
 	// (the same of Anthropic's Messages API), gemini (Google's, over gRPC), oip (the Open Inference Protocol over
 	// gRPC), weir (another Weir, or a sidecar that speaks weir.v1) or simulator.
 	Kind string `yaml:"kind"`
+	// Dialect is what a server of kind openai is, where that is known: azure,
+	// deepseek, llamacpp, ollama, openai, qwen, sglang or vllm. Empty is what most take.
+	Dialect string `yaml:"dialect"`
+	// APIVersion is the version of Azure's API that has deployments in its paths
+	// (dialect azure); empty for its v1 API.
+	APIVersion string `yaml:"api_version"`
 	// URL is where it is: of an HTTP API up to and with /v1, of the others the
 	// gRPC port.
 	URL string `yaml:"url"`
@@ -97,6 +104,9 @@ func (c BackendConfig) check() (field, problem string) {
 	if c.CA != "" && !slices.Contains(grpcKinds, c.Kind) {
 		return "ca", fmt.Sprintf("a backend of kind %s takes the CAs of this machine: leave it out", c.Kind)
 	}
+	if field, problem := c.checkDialect(); field != "" {
+		return field, problem
+	}
 	if c.Candidates > 1 && (c.Kind == "anthropic" || c.Kind == "oip") {
 		return "candidates", "the API gives one answer a call: leave it out"
 	}
@@ -130,6 +140,19 @@ func (c BackendConfig) check() (field, problem string) {
 	}
 	if field, problem := c.Load.check(c.Kind); field != "" {
 		return "load." + field, problem
+	}
+	return "", ""
+}
+
+// checkDialect tells what is wrong with what the server is said to be.
+func (c BackendConfig) checkDialect() (field, problem string) {
+	switch {
+	case c.Kind != "openai" && c.Dialect != "":
+		return "dialect", fmt.Sprintf("a backend of kind %s has none: leave it out", c.Kind)
+	case c.Dialect != "" && !slices.Contains(openai.Dialects(), c.Dialect):
+		return "dialect", fmt.Sprintf("unknown dialect %q: known are %s; leave it out for another server", c.Dialect, strings.Join(openai.Dialects(), ", "))
+	case c.Dialect != "azure" && c.APIVersion != "":
+		return "api_version", "it is for dialect azure alone: leave it out"
 	}
 	return "", ""
 }
@@ -177,7 +200,7 @@ func (c BackendConfig) open(embedding []string) (backend.Backend, error) {
 	}
 	switch c.Kind {
 	case "openai":
-		return openai.New(openai.Config{Name: c.Name, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key, Candidates: c.Candidates, LoadReports: c.Load.ORCA, Embedding: embedding})
+		return openai.New(openai.Config{Name: c.Name, Dialect: c.Dialect, APIVersion: c.APIVersion, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key, Candidates: c.Candidates, LoadReports: c.Load.ORCA, Embedding: embedding})
 	case "anthropic":
 		return anthropic.New(anthropic.Config{Name: c.Name, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key})
 	case "gemini":
@@ -222,6 +245,6 @@ func (c BackendConfig) roots() (*x509.CertPool, error) {
 // edition is another number where anything of the backend is different.
 func (c BackendConfig) edition() uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%q", []any{c.Kind, c.URL, c.Key, c.KeyFile, c.KeyCommand, c.CA, c.Tags, c.Candidates, c.Media, c.MediaURLs, c.OIP})
+	fmt.Fprintf(h, "%q", []any{c.Kind, c.Dialect, c.APIVersion, c.URL, c.Key, c.KeyFile, c.KeyCommand, c.CA, c.Tags, c.Candidates, c.Media, c.MediaURLs, c.OIP})
 	return h.Sum64()
 }

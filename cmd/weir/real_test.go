@@ -35,7 +35,7 @@ func realWeir(t *testing.T) (p *process, key string) {
 	}
 	config := file(t, "weir.yaml", `
 backends:
-  - {name: local, kind: openai, url: "`+url+`", key: "${LOCAL_KEY}", tags: [private]}
+  - {name: local, kind: openai, dialect: llamacpp, url: "`+url+`", key: "${LOCAL_KEY}", tags: [private]}
 models:
   - {name: m1, targets: [{backend: local, model: "`+model+`"}]}
 `)

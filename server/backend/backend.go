@@ -270,6 +270,8 @@ type Capabilities struct {
 	// Tools tells whether the target takes tools, JSON whether it can be held to
 	// answer with a JSON object, and Schema to one of a schema.
 	Tools, JSON, Schema bool
+	// ToolChoices are the choices of tools that it can be held to; nil is all.
+	ToolChoices []ToolMode
 	// Reasoning tells whether the target can be told how much to reason, and
 	// ReasoningBudget whether in tokens.
 	Reasoning, ReasoningBudget bool
@@ -277,11 +279,12 @@ type Capabilities struct {
 	// target gives; nil where it gives none at all.
 	Logprobs *int
 	// Media is what the target takes: for each modality the most input tokens
-	// that one part of it can be, by which money is held. MediaURLs tells whether
-	// the target fetches it from addresses, and ResultMedia whether a tool may
+	// that one part of it can be, by which money is held. MediaURLs is what of it the
+	// target fetches from addresses, and ResultMedia tells whether a tool may
 	// answer so.
-	Media                  map[Modality]int64
-	MediaURLs, ResultMedia bool
+	Media       map[Modality]int64
+	MediaURLs   []Modality
+	ResultMedia bool
 	// MaxOutputTokens is what one candidate can have at the most, where the
 	// target has such a bound. The gateway asks for no more. 0 is unknown.
 	MaxOutputTokens int

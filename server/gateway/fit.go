@@ -9,7 +9,8 @@ import (
 	"github.com/weir-gateway/weir/server/backend"
 )
 
-// fitMore checks what fit does not: media, reasoning and log probabilities.
+// fitMore checks what fit does not: media, reasoning, log probabilities and the
+// choice of tools.
 func (a *attempt) fitMore(req *backend.Request, can backend.Capabilities) error {
 	model := a.call.Model
 	switch r := req.Reasoning; {
@@ -25,6 +26,9 @@ func (a *attempt) fitMore(req *backend.Request, can backend.Capabilities) error 
 		return unsupported("config.logprobs", fmt.Sprintf("model %q gives no log probabilities", model))
 	case *req.Logprobs > *can.Logprobs:
 		return unsupported("config.logprobs.alternatives", fmt.Sprintf("model %q gives at most %d alternatives of a token", model, *can.Logprobs))
+	}
+	if c := req.Choice; c != nil && len(req.Tools) > 0 && can.ToolChoices != nil && !slices.Contains(can.ToolChoices, c.Mode) {
+		return unsupported("tool_choice", fmt.Sprintf("model %q cannot be held to the choice of tools %q", model, c.Mode))
 	}
 	return takesMedia(model, req, can)
 }
@@ -43,8 +47,8 @@ func takesMedia(model string, req *backend.Request, can backend.Capabilities) er
 				return unsupported(field, fmt.Sprintf("model %q takes no %s", model, p.Media.Modality))
 			case p.Channel == backend.Result && !can.ResultMedia:
 				return unsupported(field, fmt.Sprintf("model %q takes results of tools as text alone", model))
-			case p.Media.URL != "" && !can.MediaURLs:
-				return unsupported(field, fmt.Sprintf("model %q does not fetch media from addresses: send the bytes", model))
+			case p.Media.URL != "" && !slices.Contains(can.MediaURLs, p.Media.Modality):
+				return unsupported(field, fmt.Sprintf("model %q does not fetch %s from an address: send the bytes", model, p.Media.Modality))
 			}
 		}
 	}

@@ -78,6 +78,10 @@ func (b *Backend) Close() error {
 // Capabilities implements backend.Backend. The driver does not know the
 // server's models apart.
 func (b *Backend) Capabilities(string) backend.Capabilities {
+	var urls []backend.Modality
+	if b.config.MediaURLs {
+		urls = []backend.Modality{backend.Image, backend.File}
+	}
 	return backend.Capabilities{
 		Candidates:      1,
 		TopK:            true,
@@ -86,7 +90,7 @@ func (b *Backend) Capabilities(string) backend.Capabilities {
 		Reasoning:       true,
 		ReasoningBudget: true,
 		Media:           b.config.Media,
-		MediaURLs:       b.config.MediaURLs,
+		MediaURLs:       urls,
 		ResultMedia:     true,
 		MaxOutputTokens: b.config.MaxOutputTokens,
 	}

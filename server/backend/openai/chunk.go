@@ -126,7 +126,8 @@ func (d *decoder) decode(data []byte) error {
 	if string(c.Object) == `"error"` {
 		return httpstream.StreamFailure(data, d.secrets)
 	}
-	if !d.started {
+	// Azure begins with a chunk about the prompt, which names no model.
+	if !d.started && (httpstream.StringOf(c.Model) != "" || len(c.Choices) > 0) {
 		d.started = true
 		d.events = append(d.events, backend.Event{Kind: backend.Started, BackendModel: httpstream.StringOf(c.Model)})
 	}

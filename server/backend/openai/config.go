@@ -1,9 +1,11 @@
 package openai
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/weir-gateway/weir/server/backend"
@@ -18,7 +20,7 @@ type Config struct {
 	// URL is where its API begins, such as https://api.openai.com/v1. The
 	// driver adds /chat/completions, /embeddings and /models.
 	URL string
-	// Key is sent as the bearer token. Empty sends none.
+	// Key is sent as the bearer token, or in the dialect's header. Empty sends none.
 	Key string
 	// KeyFrom gives the key in the place of Key, where it may change.
 	KeyFrom credential.Key
@@ -44,33 +46,16 @@ type Config struct {
 	Embedding []string
 	// Media is what the models take, each with the most input tokens that one
 	// part of it can be; nil for text alone. MediaURLs lets the server fetch
-	// images and video from addresses that callers name: a server that stands in
+	// images and video (audio, where the dialect has an address for it) from addresses that callers name: a server that stands in
 	// a network of its own fetches what callers could not.
 	Media     map[backend.Modality]int64
 	MediaURLs bool
-	// Quirks are the ways in which the server differs from the others.
-	Quirks Quirks
-}
-
-// Quirks are what servers of this API do not agree on. The zero value suits
-// vLLM, SGLang, llama.cpp, Ollama and most clouds.
-type Quirks struct {
-	// MaxCompletionTokens sends the output limit as max_completion_tokens:
-	// OpenAI's reasoning models refuse max_tokens.
-	MaxCompletionTokens bool
-	// DeveloperRole tells that the server knows the role developer. Otherwise
-	// it is said as system, which every chat template has.
-	DeveloperRole bool
-	// NoSeed tells that the server refuses a seed.
-	NoSeed bool
-	// NoTools tells that the server takes no tools, and NoFormat that it cannot
-	// be held to answer in JSON.
-	NoTools, NoFormat bool
-	// NoReasoning tells that the server takes no reasoning_effort, and NoLogprobs
-	// that it gives no log probabilities.
-	NoReasoning, NoLogprobs bool
-	// TopK tells that the server takes top_k; the API itself has no such field.
-	TopK bool
+	// Dialect is the kind of server, by one of the names of Dialects; empty is what
+	// most servers and clouds take.
+	Dialect string
+	// APIVersion is the version of the API that goes into each request, for a
+	// dialect that takes one; empty names none.
+	APIVersion string
 }
 
 // Validate names the first field that makes no sense.
@@ -78,13 +63,14 @@ func (c Config) Validate() error {
 	if c.Name == "" {
 		return errors.New("backend of kind openai has no name: name it")
 	}
+	d, known := dialects[c.Dialect]
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("backend %q: %w", c.Name, fmt.Errorf(format, args...))
 	}
 	for _, err := range []error{
 		httpstream.CheckURL(c.URL, "http://127.0.0.1:8000/v1", "/chat/completions"),
 		credential.Check(c.Key),
-		httpstream.CheckHeader(c.Header, "Authorization"),
+		httpstream.CheckHeader(c.Header, "Authorization", cmp.Or(d.KeyHeader, "Authorization")),
 	} {
 		if err != nil {
 			return bad("%w", err)
@@ -97,6 +83,12 @@ func (c Config) Validate() error {
 		return bad("header timeout is %v: it must not be negative", c.HeaderTimeout)
 	case c.Candidates < 0 || c.Candidates > maxCandidates:
 		return bad("candidates are %d: write a number from 1 to %d", c.Candidates, maxCandidates)
+	case !known:
+		return bad("unknown dialect %q: known are %s", c.Dialect, strings.Join(Dialects(), ", "))
+	case d.Candidates > 0 && c.Candidates > d.Candidates:
+		return bad("candidates are %d: a server of dialect %s gives at most %d", c.Candidates, c.Dialect, d.Candidates)
+	case c.APIVersion != "" && d.Versioned == "":
+		return bad("api version is %q: dialect %q takes none, leave it out", c.APIVersion, c.Dialect)
 	case c.MaxOutputTokens < 0:
 		return bad("max output tokens are %d: write a number above 0, or 0 where it is unknown", c.MaxOutputTokens)
 	}

@@ -45,7 +45,7 @@ func (b *Backend) embed(ctx context.Context, req *backend.EmbedRequest) (*backen
 	if err != nil {
 		return nil, &backend.Error{Class: backend.Rejected, Detail: b.config.Name + ": request cannot be written as JSON", Err: err}
 	}
-	resp, err := b.client.Send(ctx, http.MethodPost, "/embeddings", body, headerOf(req.RequestID, req.TraceContext))
+	resp, err := b.client.Send(ctx, http.MethodPost, b.path(req.Model, "/embeddings"), body, headerOf(req.RequestID, req.TraceContext))
 	if err != nil {
 		return nil, err
 	}

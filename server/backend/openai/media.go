@@ -25,6 +25,7 @@ type wirePart struct {
 	Text       *string    `json:"text,omitempty"`
 	ImageURL   *wireImage `json:"image_url,omitempty"`
 	VideoURL   *wireImage `json:"video_url,omitempty"` // vLLM's and Qwen's; OpenAI takes no video
+	AudioURL   *wireImage `json:"audio_url,omitempty"` // SGLang's
 	InputAudio *wireAudio `json:"input_audio,omitempty"`
 	File       *wireFile  `json:"file,omitempty"`
 }
@@ -46,7 +47,7 @@ type wireFile struct {
 
 // encodeParts writes content of which some is no text; nil where all is, which
 // every server takes as one text.
-func encodeParts(parts []backend.Part) []wirePart {
+func encodeParts(parts []backend.Part, d *dialect) []wirePart {
 	if !slices.ContainsFunc(parts, func(p backend.Part) bool { return p.Media != nil }) {
 		return nil
 	}
@@ -59,12 +60,12 @@ func encodeParts(parts []backend.Part) []wirePart {
 			all = append(all, wirePart{Type: "text", Text: &p.Text})
 			continue
 		}
-		all = append(all, encodeMedia(p.Media))
+		all = append(all, encodeMedia(p.Media, d))
 	}
 	return all
 }
 
-func encodeMedia(m *backend.Media) wirePart {
+func encodeMedia(m *backend.Media, d *dialect) wirePart {
 	at := m.URL
 	data := base64.StdEncoding.EncodeToString(m.Data)
 	if at == "" {
@@ -72,6 +73,9 @@ func encodeMedia(m *backend.Media) wirePart {
 	}
 	switch m.Modality {
 	case backend.Audio:
+		if d.AudioURL {
+			return wirePart{Type: "audio_url", AudioURL: &wireImage{URL: at}}
+		}
 		return wirePart{Type: "input_audio", InputAudio: &wireAudio{data, audioFormat(m.Type)}}
 	case backend.Video:
 		return wirePart{Type: "video_url", VideoURL: &wireImage{URL: at}}
@@ -91,12 +95,4 @@ func audioFormat(mediaType string) string {
 		return "wav"
 	}
 	return format
-}
-
-// effort is what the API calls an effort.
-func effort(e backend.Effort) string {
-	if e == backend.EffortMax {
-		return "xhigh"
-	}
-	return string(e)
 }

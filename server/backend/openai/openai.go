@@ -17,12 +17,15 @@
 package openai
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
@@ -40,8 +43,9 @@ const maxModelsBody = 8 << 20
 
 // A Backend is one server. It is a backend.Backend.
 type Backend struct {
-	config Config
-	client *httpstream.Client
+	config  Config
+	dialect dialect
+	client  *httpstream.Client
 }
 
 // New makes a Backend. It fails where Validate does and connects to nothing.
@@ -50,23 +54,43 @@ func New(c Config) (*Backend, error) {
 		return nil, err
 	}
 	c.Candidates = max(1, c.Candidates)
+	d := dialects[c.Dialect]
 	header, secrets := http.Header{}, []string{c.Key}
 	for name, values := range c.Header {
 		header[http.CanonicalHeaderKey(name)] = values
 		secrets = append(secrets, values...)
 	}
+	authorize := authorizeBy(d.KeyHeader)
 	if c.Key != "" {
 		authorize(header, c.Key)
 	}
 	if c.LoadReports {
 		header.Set(load.Ask, "text")
 	}
-	return &Backend{config: c, client: httpstream.New(httpstream.Config{
+	return &Backend{config: c, dialect: d, client: httpstream.New(httpstream.Config{
 		Name: c.Name, URL: c.URL, Header: header, Secrets: secrets, Key: c.KeyFrom, Authorize: authorize, DialTimeout: c.DialTimeout, HeaderTimeout: c.HeaderTimeout,
 	})}, nil
 }
 
-func authorize(header http.Header, key string) { header.Set("Authorization", "Bearer "+key) }
+// authorizeBy puts a key into a header of its own, or where none is named into
+// Authorization.
+func authorizeBy(name string) func(http.Header, string) {
+	if name == "" {
+		return func(header http.Header, key string) { header.Set("Authorization", "Bearer "+key) }
+	}
+	return func(header http.Header, key string) { header.Set(name, key) }
+}
+
+// path is where a method is: of a model, or of the server where none is given.
+func (b *Backend) path(model, method string) string {
+	if b.config.APIVersion == "" {
+		return method
+	}
+	if model != "" {
+		method = strings.ReplaceAll(b.dialect.Versioned, "{model}", url.PathEscape(model)) + method
+	}
+	return method + "?api-version=" + url.QueryEscape(b.config.APIVersion)
+}
 
 // String names the server and nothing that is secret.
 func (b *Backend) String() string { return b.config.String() }
@@ -83,23 +107,33 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 	if slices.Contains(b.config.Embedding, model) {
 		return backend.Capabilities{Embeds: true}
 	}
+	d := &b.dialect
 	var alternatives *int
-	if !b.config.Quirks.NoLogprobs {
+	if !d.NoLogprobs {
 		alternatives = new(int)
-		*alternatives = maxAlternatives
+		*alternatives = cmp.Or(d.Alternatives, maxAlternatives)
+	}
+	var urls []backend.Modality
+	if b.config.MediaURLs {
+		urls = []backend.Modality{backend.Image, backend.Video}
+		if d.AudioURL {
+			urls = append(urls, backend.Audio)
+		}
 	}
 	return backend.Capabilities{
 		Candidates:      b.config.Candidates,
-		Seed:            !b.config.Quirks.NoSeed,
-		TopK:            b.config.Quirks.TopK,
+		Seed:            !d.NoSeed,
+		TopK:            d.TopK,
 		Penalties:       true,
-		Tools:           !b.config.Quirks.NoTools,
-		JSON:            !b.config.Quirks.NoFormat,
-		Schema:          !b.config.Quirks.NoFormat,
-		Reasoning:       !b.config.Quirks.NoReasoning,
+		Tools:           true,
+		ToolChoices:     d.Choices,
+		JSON:            true,
+		Schema:          !d.NoSchema,
+		Reasoning:       true,
+		ReasoningBudget: d.Budget,
 		Logprobs:        alternatives,
 		Media:           b.config.Media,
-		MediaURLs:       b.config.MediaURLs,
+		MediaURLs:       urls,
 		MaxOutputTokens: b.config.MaxOutputTokens,
 	}
 }
@@ -113,11 +147,11 @@ func (b *Backend) Generate(ctx context.Context, req *backend.Request) (backend.S
 		return nil, &backend.Error{Class: backend.Rejected,
 			Detail: fmt.Sprintf("%s: %d candidates are wanted and the configuration allows %d", b.config.Name, req.Candidates, b.config.Candidates)}
 	}
-	body, err := encodeRequest(req, b.config.Quirks)
+	body, err := encodeRequest(req, &b.dialect)
 	if err != nil {
 		return nil, &backend.Error{Class: backend.Rejected, Detail: b.config.Name + ": request cannot be written as JSON", Err: err}
 	}
-	return b.client.Stream(ctx, "/chat/completions", body, headerOf(req.RequestID, req.TraceContext), newDecoder(max(1, req.Candidates), b.client.Secrets))
+	return b.client.Stream(ctx, b.path(req.Model, "/chat/completions"), body, headerOf(req.RequestID, req.TraceContext), newDecoder(max(1, req.Candidates), b.client.Secrets))
 }
 
 // headerOf is what a call carries beside its body.
@@ -134,7 +168,7 @@ func headerOf(requestID string, traceContext map[string]string) http.Header {
 
 // Models lists the names of the server's models, sorted.
 func (b *Backend) Models(ctx context.Context) ([]string, error) {
-	resp, err := b.client.Send(ctx, http.MethodGet, "/models", nil, nil)
+	resp, err := b.client.Send(ctx, http.MethodGet, b.path("", "/models"), nil, nil)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = b.client.Failure(resp)
 	}

@@ -24,7 +24,7 @@ func TestRealServer(t *testing.T) {
 	}
 	key := os.Getenv("WEIR_TEST_OPENAI_KEY")
 	open := func(t *testing.T) *openai.Backend {
-		b, err := openai.New(openai.Config{Name: "real", URL: url, Key: key})
+		b, err := openai.New(openai.Config{Name: "real", Dialect: "llamacpp", URL: url, Key: key})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func TestRealServer(t *testing.T) {
 		return
 	}
 	t.Run("wrong key", func(t *testing.T) {
-		b, err := openai.New(openai.Config{Name: "real", URL: url, Key: "sk-wrong-key-1"})
+		b, err := openai.New(openai.Config{Name: "real", Dialect: "llamacpp", URL: url, Key: "sk-wrong-key-1"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,10 +27,10 @@ type wireRequest struct {
 	ToolChoice          any           `json:"tool_choice,omitempty"`
 	ParallelToolCalls   *bool         `json:"parallel_tool_calls,omitempty"`
 	ResponseFormat      *wireFormat   `json:"response_format,omitempty"`
-	ReasoningEffort     string        `json:"reasoning_effort,omitempty"`
 	Logprobs            bool          `json:"logprobs,omitempty"`
 	TopLogprobs         int           `json:"top_logprobs,omitempty"`
 	PromptCacheKey      string        `json:"prompt_cache_key,omitempty"`
+	reasoning
 }
 
 type streamOptions struct {
@@ -42,6 +42,7 @@ type wireMessage struct {
 	Content    any          `json:"content"` // a text, parts, or null
 	Name       string       `json:"name,omitempty"`
 	Refusal    string       `json:"refusal,omitempty"`
+	Reasoning  string       `json:"reasoning_content,omitempty"`
 	ToolCalls  []wireCall   `json:"tool_calls,omitempty"`
 	ToolCallID string       `json:"tool_call_id,omitempty"`
 }
@@ -81,7 +82,7 @@ type wireSchema struct {
 	Strict      *bool           `json:"strict,omitempty"`
 }
 
-func encodeRequest(req *backend.Request, quirks Quirks) ([]byte, error) {
+func encodeRequest(req *backend.Request, d *dialect) ([]byte, error) {
 	w := wireRequest{
 		Model:            req.Model,
 		Stream:           true,
@@ -92,38 +93,60 @@ func encodeRequest(req *backend.Request, quirks Quirks) ([]byte, error) {
 		PresencePenalty:  req.PresencePenalty,
 		Stop:             req.Stop,
 		ResponseFormat:   encodeFormat(req.Format),
-		PromptCacheKey:   req.CacheKey,
+		reasoning:        d.asks(req.Reasoning),
 	}
-	if r := req.Reasoning; r != nil {
-		w.ReasoningEffort = effort(r.Effort)
+	if !d.NoCacheKey {
+		w.PromptCacheKey = req.CacheKey
 	}
 	if req.Logprobs != nil {
 		w.Logprobs, w.TopLogprobs = true, *req.Logprobs
 	}
 	for _, m := range req.Messages {
-		w.Messages = append(w.Messages, encodeMessage(m, quirks)...)
+		w.Messages = append(w.Messages, encodeMessage(m, d)...)
 	}
-	if quirks.MaxCompletionTokens {
+	if d.MaxCompletionTokens {
 		w.MaxCompletionTokens = req.MaxOutputTokens
 	} else {
 		w.MaxTokens = req.MaxOutputTokens
 	}
-	if quirks.TopK {
+	if d.TopK {
 		w.TopK = req.TopK
 	}
-	if !quirks.NoSeed {
+	if !d.NoSeed {
 		w.Seed = req.Seed
 	}
 	if req.Candidates > 1 {
 		w.N = req.Candidates
 	}
-	if len(req.Tools) > 0 { // without tools servers refuse a choice
-		for _, t := range req.Tools {
+	encodeTools(&w, req, d)
+	return httpstream.EncodeWith(w, req.Vendor["openai"], reserved)
+}
+
+// encodeTools writes the tools that a model may call, and which of them it must.
+// Without tools servers refuse a choice.
+func encodeTools(w *wireRequest, req *backend.Request, d *dialect) {
+	choice := req.Choice
+	if d.NoChoice && choice != nil && choice.Mode == backend.ToolNone {
+		return
+	}
+	alone := d.NamedAlone && choice != nil && choice.Mode == backend.ToolNamed
+	for _, t := range req.Tools {
+		if !alone || t.Name == choice.Tool {
 			w.Tools = append(w.Tools, wireTool{"function", wireToolDef{t.Name, t.Description, t.Parameters, t.Strict}})
 		}
-		w.ToolChoice, w.ParallelToolCalls = encodeChoice(req.Choice), req.ParallelCalls
 	}
-	return httpstream.EncodeWith(w, req.Vendor["openai"], reserved)
+	if len(w.Tools) == 0 {
+		return
+	}
+	if alone {
+		choice = &backend.ToolChoice{Mode: backend.ToolRequired}
+	}
+	if !d.NoChoice {
+		w.ToolChoice = encodeChoice(choice)
+	}
+	if !d.NoParallelCalls {
+		w.ParallelToolCalls = req.ParallelCalls
+	}
 }
 
 func encodeChoice(c *backend.ToolChoice) any {
@@ -150,9 +173,10 @@ func encodeFormat(f *backend.Format) *wireFormat {
 	return &wireFormat{Type: "json_schema", JSONSchema: &schema}
 }
 
-// encodeMessage leaves out reasoning: the API has no field for it in a
-// request, and some servers refuse one. Several results are as many messages.
-func encodeMessage(m backend.Message, quirks Quirks) (all []wireMessage) {
+// encodeMessage leaves out reasoning, but for a dialect that wants it: the API has
+// no field for it in a request, and some servers refuse one. Several results are
+// as many messages.
+func encodeMessage(m backend.Message, d *dialect) (all []wireMessage) {
 	if m.Role == backend.ToolRole {
 		for _, p := range m.Parts {
 			if n := len(all); n > 0 && all[n-1].ToolCallID == p.CallID { // parts of one result
@@ -165,23 +189,28 @@ func encodeMessage(m backend.Message, quirks Quirks) (all []wireMessage) {
 	}
 	text := m.Text()
 	w := wireMessage{Role: m.Role, Content: text, Name: m.Name}
-	if parts := encodeParts(m.Parts); parts != nil {
+	if parts := encodeParts(m.Parts, d); parts != nil {
 		w.Content = parts
 	}
-	if m.Role == backend.Developer && !quirks.DeveloperRole {
+	if m.Role == backend.Developer && !d.DeveloperRole {
 		w.Role = backend.System
 	}
 	if m.Role == backend.Assistant {
-		var refusal strings.Builder
+		var refusal, reasoning strings.Builder
 		for _, p := range m.Parts {
 			switch p.Channel {
 			case backend.Refusal:
 				refusal.WriteString(p.Text)
+			case backend.Reasoning:
+				reasoning.WriteString(p.Text)
 			case backend.Arguments:
 				w.ToolCalls = append(w.ToolCalls, wireCall{p.CallID, "function", wireFunction{p.Tool, p.Text}})
 			}
 		}
 		w.Refusal = refusal.String()
+		if d.SendsReasoning && len(w.ToolCalls) > 0 {
+			w.Reasoning = reasoning.String()
+		}
 		if text == "" && len(w.ToolCalls) > 0 {
 			w.Content = nil
 		}

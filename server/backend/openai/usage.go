@@ -15,6 +15,8 @@ type tally struct {
 	OfPrompt   struct {
 		Cached httpstream.Count `json:"cached_tokens"`
 	} `json:"prompt_tokens_details"`
+	// CacheHit is the same as Cached, where DeepSeek says it.
+	CacheHit     httpstream.Count `json:"prompt_cache_hit_tokens"`
 	OfCompletion struct {
 		Reasoning httpstream.Count `json:"reasoning_tokens"`
 	} `json:"completion_tokens_details"`
@@ -35,7 +37,11 @@ func (t tally) meters() accounting.Usage {
 	var u accounting.Usage
 	if t.Prompt.Known {
 		input := t.Prompt.N
-		if cached := t.OfPrompt.Cached; cached.Known && cached.N <= input {
+		cached := t.OfPrompt.Cached
+		if !cached.Known {
+			cached = t.CacheHit
+		}
+		if cached.Known && cached.N <= input {
 			u.Set(accounting.CacheRead, cached.N)
 			input -= cached.N
 		}

@@ -98,9 +98,9 @@ func TestRequestOnTheWire(t *testing.T) {
 			`{"model":"m","messages":[{"role":"user","content":"hello"},{"role":"system","content":"a<b 水","name":"ops"},{"role":"assistant","content":"","refusal":"no"},{"role":"assistant","content":""}],"stream":true,"stream_options":{"include_usage":true},"temperature":0.5,"top_p":0.5,"frequency_penalty":0.5,"presence_penalty":0.5,"max_tokens":9,"stop":["x"],"seed":7,"n":2}`},
 		{func(c *openai.Config) {
 			c.Candidates = 2
-			c.Quirks = openai.Quirks{MaxCompletionTokens: true, DeveloperRole: true, NoSeed: true, TopK: true}
+			c.Dialect = "openai"
 		},
-			`{"model":"m","messages":[{"role":"user","content":"hello"},{"role":"developer","content":"a<b 水","name":"ops"},{"role":"assistant","content":"","refusal":"no"},{"role":"assistant","content":""}],"stream":true,"stream_options":{"include_usage":true},"temperature":0.5,"top_p":0.5,"top_k":3,"frequency_penalty":0.5,"presence_penalty":0.5,"max_completion_tokens":9,"stop":["x"],"n":2}`},
+			`{"model":"m","messages":[{"role":"user","content":"hello"},{"role":"developer","content":"a<b 水","name":"ops"},{"role":"assistant","content":"","refusal":"no"},{"role":"assistant","content":""}],"stream":true,"stream_options":{"include_usage":true},"temperature":0.5,"top_p":0.5,"frequency_penalty":0.5,"presence_penalty":0.5,"max_completion_tokens":9,"stop":["x"],"seed":7,"n":2}`},
 	} {
 		s, err := b(c.change).Generate(context.Background(), req)
 		if err != nil {
@@ -171,11 +171,11 @@ func TestToolsOnTheWire(t *testing.T) {
 }
 
 func TestCapabilitiesComeFromTheConfiguration(t *testing.T) {
-	b, err := openai.New(openai.Config{Name: "x", URL: "http://h/v1", MaxOutputTokens: 7, Quirks: openai.Quirks{TopK: true, NoLogprobs: true}})
+	b, err := openai.New(openai.Config{Name: "x", URL: "http://h/v1", MaxOutputTokens: 7, Candidates: 1, Dialect: "ollama"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := b.Capabilities("m"), (backend.Capabilities{Candidates: 1, Seed: true, TopK: true, Penalties: true, Tools: true, JSON: true, Schema: true, Reasoning: true, MaxOutputTokens: 7}); !reflect.DeepEqual(got, want) {
+	if got, want := b.Capabilities("m"), (backend.Capabilities{Candidates: 1, Seed: true, Penalties: true, Tools: true, ToolChoices: []backend.ToolMode{backend.ToolAuto, backend.ToolNone}, JSON: true, Schema: true, Reasoning: true, MaxOutputTokens: 7}); !reflect.DeepEqual(got, want) {
 		t.Errorf("capabilities are %+v, want %+v", got, want)
 	}
 	req := hello()

@@ -247,7 +247,7 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		ReasoningBudget: true,
 		Logprobs:        alternatives(),
 		Media:           map[backend.Modality]int64{backend.Image: mediaTokens, backend.Audio: mediaTokens, backend.Video: mediaTokens, backend.File: mediaTokens},
-		MediaURLs:       true,
+		MediaURLs:       backend.Modalities(),
 		ResultMedia:     true,
 		MaxOutputTokens: b.models[model].ContextTokens,
 	}

@@ -102,6 +102,10 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		return backend.Capabilities{Embeds: true}
 	}
 	alternatives := maxAlternatives
+	var urls []backend.Modality
+	if b.config.MediaURLs {
+		urls = backend.Modalities()
+	}
 	return backend.Capabilities{
 		Candidates:      b.config.Candidates,
 		Seed:            true,
@@ -114,7 +118,7 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		ReasoningBudget: true,
 		Logprobs:        &alternatives,
 		Media:           b.config.Media,
-		MediaURLs:       b.config.MediaURLs,
+		MediaURLs:       urls,
 		ResultMedia:     true,
 		MaxOutputTokens: b.config.MaxOutputTokens,
 	}
