@@ -89,27 +89,53 @@ models:
 	// What Weir has its own word in.
 	want["model"], want["stream"], want["stream_options"] = "vendor-model", true, map[string]any{"include_usage": true}
 	want["max_tokens"] = want["max_completion_tokens"]
-	for _, field := range []string{"max_completion_tokens", "service_tier", "n"} {
+	want["verbosity"] = "low"
+	for _, field := range []string{"max_completion_tokens", "service_tier", "n", "vendor_options"} {
 		delete(want, field)
 	}
 	same(t, got, want)
 
 	choice := answer["choices"].([]any)[0].(map[string]any)
-	same(t, choice["message"], value(t, `{"role": "assistant", "content": "{\"n\": 1}", "refusal": null, "reasoning_content": "hm",
+	same(t, choice["message"], value(t, `{"role": "assistant", "content": "{\"n\": 1}", "refusal": null, "reasoning_content": "hm", "annotations": ["unseen", "again"],
 		"tool_calls": [{"id": "call_9", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}`))
 	same(t, choice["logprobs"], value(t, `{"refusal": null, "content": [
 		{"token": "{\"n\":", "logprob": -0.25, "bytes": [123, 34, 110, 34, 58], "top_logprobs": [{"token": "[", "logprob": -2, "bytes": [91], "top_logprobs": []}]},
 		{"token": " 1}", "logprob": -0.5, "bytes": [32, 49, 125], "top_logprobs": []}]}`))
 	same(t, answer["usage"], value(t, `{"prompt_tokens": 90, "completion_tokens": 20, "total_tokens": 110,
 		"prompt_tokens_details": {"cached_tokens": 64}, "completion_tokens_details": {"reasoning_tokens": 7}}`))
-	if strings.Contains(fmt.Sprint(answer), "unseen") {
-		t.Errorf("a field that nobody screens reached the caller: %v", answer)
+	// What Weir has no field for goes through both ways.
+	same(t, answer["system_fingerprint"], "unseen")
+	same(t, answer["timings"], map[string]any{"ms": 1.5})
+	same(t, choice["content_filter_results"], map[string]any{"hate": false})
+	if strings.Contains(fmt.Sprint(answer), "not ours") {
+		t.Errorf("noise of the server, or what Weir says itself, reached the caller: %v", answer)
+	}
+	stream := p.post(key, "/v1/chat/completions", strings.Replace(openAIRequest, "{", `{"stream": true, "stream_options": {"include_usage": true},`, 1))
+	<-vendor.got
+	for _, field := range []string{`"system_fingerprint":"unseen"`, `"timings":{"ms":1.5}`, `"content_filter_results":{"hate":false}`, `"annotations":["unseen","again"]`} {
+		if strings.Count(stream, field) != 1 {
+			t.Errorf("the stream has %d of %s:\n%s", strings.Count(stream, field), field, stream)
+		}
+	}
+	native := value(t, p.post(key, "/weir/v1/generate", `{"model": "m", "messages": [{"role": "ROLE_USER", "parts": [{"text": "hi"}]}]}`))
+	<-vendor.got
+	same(t, native["vendorExtras"], value(t, `{"openai": {"system_fingerprint": "unseen", "weir": "not ours", "timings": {"ms": 1.5},
+		"choices": [{"index": 0, "content_filter_results": {"hate": false}, "message": {"annotations": ["unseen", "again"]}}]}}`))
+
+	// Under a rule that would change any of it there is none; else there is all.
+	for term, want := range map[string]any{"unseen": nil, "zorblatt": "unseen"} {
+		p.apply("{kind: Policy, name: own, tenant: acme, safety: {output: [{guard: lexicon, terms: [" + term + "], action: redact}]}}")
+		answer := value(t, p.post(key, "/v1/chat/completions", openAIRequest))
+		<-vendor.got
+		same(t, answer["system_fingerprint"], want)
+		same(t, answer["timings"] != nil, want != nil)
 	}
 }
 
 const openAIRequest = `{
  "model": "m", "max_completion_tokens": 300, "temperature": 0.5, "top_p": 0.9, "frequency_penalty": 0.1, "presence_penalty": 0.2,
  "stop": ["END"], "seed": 7, "n": 1, "reasoning_effort": "low", "logprobs": true, "top_logprobs": 2, "prompt_cache_key": "k1", "service_tier": "default",
+ "vendor_options": {"openai": {"verbosity": "low"}, "anthropic": {"top_k": 1}},
  "messages": [
   {"role": "system", "content": "Be brief."},
   {"role": "user", "name": "ada", "content": [
@@ -127,15 +153,15 @@ const openAIRequest = `{
  "response_format": {"type": "json_schema", "json_schema": {"name": "n", "description": "a number", "schema": {"type": "object"}, "strict": true}}
 }`
 
-const openAIAnswer = `data: {"id":"c1","model":"vendor-model-1","system_fingerprint":"unseen","choices":[{"index":0,"delta":{"role":"assistant","reasoning_content":"hm"},"logprobs":null,"finish_reason":null}]}
+const openAIAnswer = `data: {"id":"c1","model":"vendor-model-1","system_fingerprint":"unseen","obfuscation":"not ours","choices":[{"index":0,"delta":{"role":"assistant","reasoning_content":"hm"},"logprobs":null,"finish_reason":null}]}
 
 data: {"id":"c1","model":"vendor-model-1","choices":[{"index":0,"delta":{"content":"{\"n\":","annotations":["unseen"]},"logprobs":{"content":[{"token":"{\"n\":","logprob":-0.25,"bytes":[123,34,110,34,58],"top_logprobs":[{"token":"[","logprob":-2,"bytes":[91]}]}],"refusal":null},"finish_reason":null}]}
 
-data: {"id":"c1","model":"vendor-model-1","choices":[{"index":0,"delta":{"content":" 1}"},"logprobs":{"content":[{"token":" 1}","logprob":-0.5,"bytes":[32,49,125],"top_logprobs":[]}],"refusal":null},"finish_reason":null}]}
+data: {"id":"c1","model":"vendor-model-1","choices":[{"index":0,"delta":{"content":" 1}","annotations":["again"]},"logprobs":{"content":[{"token":" 1}","logprob":-0.5,"bytes":[32,49,125],"top_logprobs":[]}],"refusal":null},"finish_reason":null}]}
 
-data: {"id":"c1","model":"vendor-model-1","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_9","type":"function","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}
+data: {"id":"c1","model":"vendor-model-1","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_9","type":"function","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls","content_filter_results":{"hate":false}}]}
 
-data: {"id":"c1","model":"vendor-model-1","choices":[],"usage":{"prompt_tokens":90,"completion_tokens":20,"total_tokens":110,"prompt_tokens_details":{"cached_tokens":64},"completion_tokens_details":{"reasoning_tokens":7}}}
+data: {"id":"c1","model":"vendor-model-1","weir":"not ours","timings":{"ms":1.5},"choices":[],"usage":{"prompt_tokens":90,"completion_tokens":20,"total_tokens":110,"prompt_tokens_details":{"cached_tokens":64},"completion_tokens_details":{"reasoning_tokens":7}}}
 
 data: [DONE]
 
@@ -186,6 +212,10 @@ models:
 		{"text": "I will look."},
 		{"toolCall": {"id": "toolu_1", "name": "f", "argumentsJson": "{\"x\":1}"}}]}`)["parts"])
 
+	// What Weir has no field for comes beside it.
+	same(t, answer["vendorExtras"], value(t, `{"anthropic": {"container": {"id": "container_1"}, "stop_sequence": "END", "context_management": {"applied_edits": []},
+		"citations": [{"type": "char_location", "cited_text": "a"}, {"type": "char_location", "cited_text": "b"}]}}`))
+
 	turn, err := json.Marshal(message)
 	if err != nil {
 		t.Fatal(err)
@@ -235,7 +265,7 @@ models:
 }
 
 const anthropicAnswer = `event: message_start
-data: {"type":"message_start","message":{"id":"msg_1","model":"vendor-model-1","usage":{"input_tokens":50,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":1}}}
+data: {"type":"message_start","message":{"id":"msg_1","model":"vendor-model-1","stop_sequence":null,"container":{"id":"container_1"},"usage":{"input_tokens":50,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":1}}}
 
 event: content_block_start
 data: {"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}
@@ -264,6 +294,12 @@ data: {"type":"content_block_start","index":2,"content_block":{"type":"text","te
 event: content_block_delta
 data: {"type":"content_block_delta","index":2,"delta":{"type":"text_delta","text":"I will look."}}
 
+event: content_block_delta
+data: {"type":"content_block_delta","index":2,"delta":{"type":"citations_delta","citation":{"type":"char_location","cited_text":"a"}}}
+
+event: content_block_delta
+data: {"type":"content_block_delta","index":2,"delta":{"type":"citations_delta","citation":{"type":"char_location","cited_text":"b"}}}
+
 event: content_block_stop
 data: {"type":"content_block_stop","index":2}
 
@@ -277,7 +313,7 @@ event: content_block_stop
 data: {"type":"content_block_stop","index":3}
 
 event: message_delta
-data: {"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":30}}
+data: {"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":"END"},"usage":{"output_tokens":30},"context_management":{"applied_edits":[]}}
 
 event: message_stop
 data: {"type":"message_stop"}
@@ -318,4 +354,36 @@ models:
 	if probs, _ := said["logprobs"].([]any); len(probs) < 10 {
 		t.Errorf("log probabilities are lost: %v", said)
 	}
+}
+
+// What a vendor says beside its answer goes through a Weir behind a Weir, and
+// what a caller says to the vendor alone goes there.
+func TestExtrasGoThroughAWeir(t *testing.T) {
+	vendor := record(t, openAIAnswer)
+	inner := serve(t, t.TempDir(), "--config", file(t, "weir.yaml", `
+backends:
+  - {name: v, kind: openai, url: "`+vendor.URL+`/v1"}
+models:
+  - {name: m, targets: [{backend: v, model: vendor-model}]}
+`))
+	inner.apply("{kind: Tenant, name: front}")
+	outer := serve(t, t.TempDir(), "--config", file(t, "weir.yaml", `
+backends:
+  - {name: inner, kind: weir, url: "http://`+inner.grpc+`", key: "`+inner.createKey("front", "front")+`"}
+models:
+  - {name: m, targets: [{backend: inner, model: m}]}
+`))
+	outer.apply("{kind: Tenant, name: acme}")
+	key := outer.createKey("acme", "app")
+	const ask = `{"model": "m", "messages": [{"role": "user", "content": "hi"}], "vendor_options": {"openai": {"verbosity": "low"}}}`
+	answer := value(t, outer.post(key, "/v1/chat/completions", ask))
+	same(t, value(t, string(<-vendor.got))["verbosity"], "low")
+	same(t, answer["system_fingerprint"], "unseen")
+	same(t, answer["choices"].([]any)[0].(map[string]any)["message"].(map[string]any)["annotations"], []any{"unseen", "again"})
+
+	// A rule on either side keeps it.
+	inner.apply("{kind: Policy, name: own, tenant: front, safety: {output: [{guard: lexicon, terms: [unseen], action: redact}]}}")
+	answer = value(t, outer.post(key, "/v1/chat/completions", ask))
+	<-vendor.got
+	same(t, answer["system_fingerprint"], nil)
 }

@@ -234,6 +234,9 @@ const (
 	// that channel, or call, that came last. Where the signature is hidden it is
 	// a part of Reasoning of its own.
 	Signed
+	// Beside carries Extras. It comes once at the most, after every candidate has
+	// finished.
+	Beside
 )
 
 // An Event is one thing that a backend said.
@@ -252,6 +255,7 @@ type Event struct {
 	Signature    *Signature
 	Finish       FinishReason
 	Usage        accounting.Usage
+	Extras       VendorExtras
 	BackendModel string // the model's name and version as the backend says it
 }
 

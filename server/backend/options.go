@@ -43,3 +43,11 @@ func (r *Request) CacheHints() []CacheHint {
 // request and refuses, as Rejected, what it sets itself and what would change
 // how the call is priced, bounded or screened.
 type VendorOptions map[string]json.RawMessage
+
+// VendorExtras are JSON objects of what answers have that the neutral form has no
+// place for, by the vendor, in the shape that its API gives them, of at most
+// MaxExtras bytes. No guard sees them.
+type VendorExtras map[string]json.RawMessage
+
+// MaxExtras bounds the extras of an answer, in bytes.
+const MaxExtras = 16 << 10

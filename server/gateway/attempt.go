@@ -189,7 +189,7 @@ func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold,
 		a.gateway.Log.WarnContext(ctx, e.String(), "request_id", a.call.RequestID, "attempt", a.number)
 	}
 	a.answer.Excesses = append(a.answer.Excesses, hold.Excesses()...)
-	a.answer.Attempts = a.number
+	a.answer.Attempts, a.answer.Extras = a.number, nil
 	a.answer.Target.Model, a.answer.Target.Backend, a.answer.Target.BackendModel = a.target.Model, a.target.Name, ""
 	a.answer.Target.Reason = a.try.Reason
 	a.output = tokens.NewCount(a.target.Backend, a.target.Tokenizer, req.Model)
@@ -249,8 +249,8 @@ func (a *attempt) follow(ctx context.Context, cancel context.CancelFunc, stream 
 		case backend.Started:
 			a.named(event.BackendModel)
 			continue
-		case backend.Used:
-			a.usage = event.Usage
+		case backend.Used, backend.Beside:
+			a.told(event)
 			continue
 		case backend.Called:
 			a.heard()
@@ -302,9 +302,7 @@ func (a *attempt) follow(ctx context.Context, cancel context.CancelFunc, stream 
 		if err != nil {
 			return nil
 		}
-		if event.Kind == backend.Used {
-			a.usage = event.Usage
-		}
+		a.told(event)
 	}
 }
 

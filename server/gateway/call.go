@@ -128,6 +128,9 @@ type Answer struct {
 	Verdicts []policy.Verdict
 	// Excesses are what budgets let pass although they had no room for it.
 	Excesses []accounting.Excess
+	// Extras are what the backend's API has said that the neutral form has no place
+	// for; nil where it may not pass.
+	Extras backend.VendorExtras
 	// Warnings are what the caller should know beside.
 	Warnings []Warning
 	// UnjudgedBytes is how much text passed a remote rule that nobody had

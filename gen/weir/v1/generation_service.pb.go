@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -189,7 +190,12 @@ type GenerateResponse struct {
 	Warnings []*Warning `protobuf:"bytes,8,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// Whether the answer was given before, to the call of that request id with the
 	// same idempotency key. Usage and cost are those of that call.
-	Replayed      bool `protobuf:"varint,9,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Replayed bool `protobuf:"varint,9,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	// What the backend's API has said that Weir has no field for, as vendor to
+	// fields, in the shape of that API, for example openai: {system_fingerprint:
+	// "fp_1"}. The vendor is the kind of the backend. Where a rule can change the
+	// answer they are there only if it would let every one of them pass.
+	VendorExtras  map[string]*structpb.Struct `protobuf:"bytes,10,rep,name=vendor_extras,json=vendorExtras,proto3" json:"vendor_extras,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -285,6 +291,13 @@ func (x *GenerateResponse) GetReplayed() bool {
 		return x.Replayed
 	}
 	return false
+}
+
+func (x *GenerateResponse) GetVendorExtras() map[string]*structpb.Struct {
+	if x != nil {
+		return x.VendorExtras
+	}
+	return nil
 }
 
 // StreamGenerateResponse is one event of a streamed answer.
@@ -848,7 +861,10 @@ type CompletedEvent struct {
 	// What the caller should know of the answer.
 	Warnings []*Warning `protobuf:"bytes,6,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// Whether the answer was given before, as in GenerateResponse.
-	Replayed      bool `protobuf:"varint,7,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Replayed bool `protobuf:"varint,7,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	// What the backend's API has said that Weir has no field for, as in
+	// GenerateResponse.
+	VendorExtras  map[string]*structpb.Struct `protobuf:"bytes,8,rep,name=vendor_extras,json=vendorExtras,proto3" json:"vendor_extras,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -930,6 +946,13 @@ func (x *CompletedEvent) GetReplayed() bool {
 		return x.Replayed
 	}
 	return false
+}
+
+func (x *CompletedEvent) GetVendorExtras() map[string]*structpb.Struct {
+	if x != nil {
+		return x.VendorExtras
+	}
+	return nil
 }
 
 // EmbedRequest holds texts.
@@ -1525,7 +1548,7 @@ var File_weir_v1_generation_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\n" +
-	" weir/v1/generation_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x15weir/v1/content.proto\x1a\x18weir/v1/generation.proto\x1a\x14weir/v1/safety.proto\x1a\x13weir/v1/usage.proto\"\xc0\x02\n" +
+	" weir/v1/generation_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x15weir/v1/content.proto\x1a\x18weir/v1/generation.proto\x1a\x14weir/v1/safety.proto\x1a\x13weir/v1/usage.proto\"\xc0\x02\n" +
 	"\x0fGenerateRequest\x12#\n" +
 	"\x05model\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12<\n" +
 	"\bmessages\x18\x02 \x03(\v2\x10.weir.v1.MessageB\x0e\xe0A\x02\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x12.\n" +
@@ -1533,7 +1556,7 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\vtool_choice\x18\x04 \x01(\v2\x13.weir.v1.ToolChoiceR\n" +
 	"toolChoice\x121\n" +
 	"\x06config\x18\x05 \x01(\v2\x19.weir.v1.GenerationConfigR\x06config\x121\n" +
-	"\acontext\x18\x06 \x01(\v2\x17.weir.v1.RequestContextR\acontext\"\xa5\x03\n" +
+	"\acontext\x18\x06 \x01(\v2\x17.weir.v1.RequestContextR\acontext\"\xd6\x04\n" +
 	"\x10GenerateResponse\x12\"\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\x03\xe0A\x03R\trequestId\x127\n" +
@@ -1546,7 +1569,12 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\x06target\x18\x06 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\x12,\n" +
 	"\x06timing\x18\a \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing\x121\n" +
 	"\bwarnings\x18\b \x03(\v2\x10.weir.v1.WarningB\x03\xe0A\x03R\bwarnings\x12\x1f\n" +
-	"\breplayed\x18\t \x01(\bB\x03\xe0A\x03R\breplayed\"\xa1\x02\n" +
+	"\breplayed\x18\t \x01(\bB\x03\xe0A\x03R\breplayed\x12U\n" +
+	"\rvendor_extras\x18\n" +
+	" \x03(\v2+.weir.v1.GenerateResponse.VendorExtrasEntryB\x03\xe0A\x03R\fvendorExtras\x1aX\n" +
+	"\x11VendorExtrasEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05value:\x028\x01\"\xa1\x02\n" +
 	"\x16StreamGenerateResponse\x12\x1f\n" +
 	"\bsequence\x18\x01 \x01(\x03B\x03\xe0A\x03R\bsequence\x121\n" +
 	"\astarted\x18\x02 \x01(\v2\x15.weir.v1.StartedEventH\x00R\astarted\x12+\n" +
@@ -1579,7 +1607,7 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\x04text\x18\x02 \x01(\tB\x03\xe0A\x03R\x04text\"\x83\x01\n" +
 	"\x12CandidateDoneEvent\x12,\n" +
 	"\x0fcandidate_index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x0ecandidateIndex\x12?\n" +
-	"\rfinish_reason\x18\x02 \x01(\x0e2\x15.weir.v1.FinishReasonB\x03\xe0A\x03R\ffinishReason\"\xc6\x02\n" +
+	"\rfinish_reason\x18\x02 \x01(\x0e2\x15.weir.v1.FinishReasonB\x03\xe0A\x03R\ffinishReason\"\xf5\x03\n" +
 	"\x0eCompletedEvent\x12)\n" +
 	"\x05usage\x18\x01 \x01(\v2\x0e.weir.v1.UsageB\x03\xe0A\x03R\x05usage\x12&\n" +
 	"\x04cost\x18\x02 \x01(\v2\r.weir.v1.CostB\x03\xe0A\x03R\x04cost\x121\n" +
@@ -1587,7 +1615,11 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\x06target\x18\x04 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\x12,\n" +
 	"\x06timing\x18\x05 \x01(\v2\x0f.weir.v1.TimingB\x03\xe0A\x03R\x06timing\x121\n" +
 	"\bwarnings\x18\x06 \x03(\v2\x10.weir.v1.WarningB\x03\xe0A\x03R\bwarnings\x12\x1f\n" +
-	"\breplayed\x18\a \x01(\bB\x03\xe0A\x03R\breplayed\"\xd9\x01\n" +
+	"\breplayed\x18\a \x01(\bB\x03\xe0A\x03R\breplayed\x12S\n" +
+	"\rvendor_extras\x18\b \x03(\v2).weir.v1.CompletedEvent.VendorExtrasEntryB\x03\xe0A\x03R\fvendorExtras\x1aX\n" +
+	"\x11VendorExtrasEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05value:\x028\x01\"\xd9\x01\n" +
 	"\fEmbedRequest\x12#\n" +
 	"\x05model\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x120\n" +
 	"\x06inputs\x18\x02 \x03(\tB\x18\xe0A\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\x80\x10\"\br\x06\x10\x01(\x80\x80@R\x06inputs\x120\n" +
@@ -1663,7 +1695,7 @@ func file_weir_v1_generation_service_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_generation_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_generation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_weir_v1_generation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_weir_v1_generation_service_proto_goTypes = []any{
 	(TokenCount)(0),                // 0: weir.v1.TokenCount
 	(*GenerateRequest)(nil),        // 1: weir.v1.GenerateRequest
@@ -1683,83 +1715,90 @@ var file_weir_v1_generation_service_proto_goTypes = []any{
 	(*ModerateRequest)(nil),        // 15: weir.v1.ModerateRequest
 	(*ModerateResponse)(nil),       // 16: weir.v1.ModerateResponse
 	(*Moderation)(nil),             // 17: weir.v1.Moderation
-	(*Message)(nil),                // 18: weir.v1.Message
-	(*Tool)(nil),                   // 19: weir.v1.Tool
-	(*ToolChoice)(nil),             // 20: weir.v1.ToolChoice
-	(*GenerationConfig)(nil),       // 21: weir.v1.GenerationConfig
-	(*RequestContext)(nil),         // 22: weir.v1.RequestContext
-	(*Candidate)(nil),              // 23: weir.v1.Candidate
-	(*Usage)(nil),                  // 24: weir.v1.Usage
-	(*Cost)(nil),                   // 25: weir.v1.Cost
-	(*Verdict)(nil),                // 26: weir.v1.Verdict
-	(*Target)(nil),                 // 27: weir.v1.Target
-	(*Timing)(nil),                 // 28: weir.v1.Timing
-	(*Warning)(nil),                // 29: weir.v1.Warning
-	(*Signature)(nil),              // 30: weir.v1.Signature
-	(*TokenLogprob)(nil),           // 31: weir.v1.TokenLogprob
-	(FinishReason)(0),              // 32: weir.v1.FinishReason
-	(*ResponseFormat)(nil),         // 33: weir.v1.ResponseFormat
-	(Action)(0),                    // 34: weir.v1.Action
+	nil,                            // 18: weir.v1.GenerateResponse.VendorExtrasEntry
+	nil,                            // 19: weir.v1.CompletedEvent.VendorExtrasEntry
+	(*Message)(nil),                // 20: weir.v1.Message
+	(*Tool)(nil),                   // 21: weir.v1.Tool
+	(*ToolChoice)(nil),             // 22: weir.v1.ToolChoice
+	(*GenerationConfig)(nil),       // 23: weir.v1.GenerationConfig
+	(*RequestContext)(nil),         // 24: weir.v1.RequestContext
+	(*Candidate)(nil),              // 25: weir.v1.Candidate
+	(*Usage)(nil),                  // 26: weir.v1.Usage
+	(*Cost)(nil),                   // 27: weir.v1.Cost
+	(*Verdict)(nil),                // 28: weir.v1.Verdict
+	(*Target)(nil),                 // 29: weir.v1.Target
+	(*Timing)(nil),                 // 30: weir.v1.Timing
+	(*Warning)(nil),                // 31: weir.v1.Warning
+	(*Signature)(nil),              // 32: weir.v1.Signature
+	(*TokenLogprob)(nil),           // 33: weir.v1.TokenLogprob
+	(FinishReason)(0),              // 34: weir.v1.FinishReason
+	(*ResponseFormat)(nil),         // 35: weir.v1.ResponseFormat
+	(Action)(0),                    // 36: weir.v1.Action
+	(*structpb.Struct)(nil),        // 37: google.protobuf.Struct
 }
 var file_weir_v1_generation_service_proto_depIdxs = []int32{
-	18, // 0: weir.v1.GenerateRequest.messages:type_name -> weir.v1.Message
-	19, // 1: weir.v1.GenerateRequest.tools:type_name -> weir.v1.Tool
-	20, // 2: weir.v1.GenerateRequest.tool_choice:type_name -> weir.v1.ToolChoice
-	21, // 3: weir.v1.GenerateRequest.config:type_name -> weir.v1.GenerationConfig
-	22, // 4: weir.v1.GenerateRequest.context:type_name -> weir.v1.RequestContext
-	23, // 5: weir.v1.GenerateResponse.candidates:type_name -> weir.v1.Candidate
-	24, // 6: weir.v1.GenerateResponse.usage:type_name -> weir.v1.Usage
-	25, // 7: weir.v1.GenerateResponse.cost:type_name -> weir.v1.Cost
-	26, // 8: weir.v1.GenerateResponse.verdicts:type_name -> weir.v1.Verdict
-	27, // 9: weir.v1.GenerateResponse.target:type_name -> weir.v1.Target
-	28, // 10: weir.v1.GenerateResponse.timing:type_name -> weir.v1.Timing
-	29, // 11: weir.v1.GenerateResponse.warnings:type_name -> weir.v1.Warning
-	4,  // 12: weir.v1.StreamGenerateResponse.started:type_name -> weir.v1.StartedEvent
-	5,  // 13: weir.v1.StreamGenerateResponse.delta:type_name -> weir.v1.DeltaEvent
-	8,  // 14: weir.v1.StreamGenerateResponse.candidate_done:type_name -> weir.v1.CandidateDoneEvent
-	9,  // 15: weir.v1.StreamGenerateResponse.completed:type_name -> weir.v1.CompletedEvent
-	27, // 16: weir.v1.StartedEvent.target:type_name -> weir.v1.Target
-	6,  // 17: weir.v1.DeltaEvent.tool_call:type_name -> weir.v1.ToolCallStart
-	7,  // 18: weir.v1.DeltaEvent.tool_arguments:type_name -> weir.v1.ToolArguments
-	30, // 19: weir.v1.DeltaEvent.signature:type_name -> weir.v1.Signature
-	31, // 20: weir.v1.DeltaEvent.logprobs:type_name -> weir.v1.TokenLogprob
-	32, // 21: weir.v1.CandidateDoneEvent.finish_reason:type_name -> weir.v1.FinishReason
-	24, // 22: weir.v1.CompletedEvent.usage:type_name -> weir.v1.Usage
-	25, // 23: weir.v1.CompletedEvent.cost:type_name -> weir.v1.Cost
-	26, // 24: weir.v1.CompletedEvent.verdicts:type_name -> weir.v1.Verdict
-	27, // 25: weir.v1.CompletedEvent.target:type_name -> weir.v1.Target
-	28, // 26: weir.v1.CompletedEvent.timing:type_name -> weir.v1.Timing
-	29, // 27: weir.v1.CompletedEvent.warnings:type_name -> weir.v1.Warning
-	22, // 28: weir.v1.EmbedRequest.context:type_name -> weir.v1.RequestContext
-	12, // 29: weir.v1.EmbedResponse.embeddings:type_name -> weir.v1.Embedding
-	24, // 30: weir.v1.EmbedResponse.usage:type_name -> weir.v1.Usage
-	25, // 31: weir.v1.EmbedResponse.cost:type_name -> weir.v1.Cost
-	26, // 32: weir.v1.EmbedResponse.verdicts:type_name -> weir.v1.Verdict
-	27, // 33: weir.v1.EmbedResponse.target:type_name -> weir.v1.Target
-	28, // 34: weir.v1.EmbedResponse.timing:type_name -> weir.v1.Timing
-	18, // 35: weir.v1.CountTokensRequest.messages:type_name -> weir.v1.Message
-	19, // 36: weir.v1.CountTokensRequest.tools:type_name -> weir.v1.Tool
-	33, // 37: weir.v1.CountTokensRequest.response_format:type_name -> weir.v1.ResponseFormat
-	0,  // 38: weir.v1.CountTokensResponse.count:type_name -> weir.v1.TokenCount
-	22, // 39: weir.v1.ModerateRequest.context:type_name -> weir.v1.RequestContext
-	17, // 40: weir.v1.ModerateResponse.results:type_name -> weir.v1.Moderation
-	34, // 41: weir.v1.Moderation.action:type_name -> weir.v1.Action
-	26, // 42: weir.v1.Moderation.verdicts:type_name -> weir.v1.Verdict
-	1,  // 43: weir.v1.GenerationService.Generate:input_type -> weir.v1.GenerateRequest
-	1,  // 44: weir.v1.GenerationService.StreamGenerate:input_type -> weir.v1.GenerateRequest
-	10, // 45: weir.v1.GenerationService.Embed:input_type -> weir.v1.EmbedRequest
-	13, // 46: weir.v1.GenerationService.CountTokens:input_type -> weir.v1.CountTokensRequest
-	15, // 47: weir.v1.GenerationService.Moderate:input_type -> weir.v1.ModerateRequest
-	2,  // 48: weir.v1.GenerationService.Generate:output_type -> weir.v1.GenerateResponse
-	3,  // 49: weir.v1.GenerationService.StreamGenerate:output_type -> weir.v1.StreamGenerateResponse
-	11, // 50: weir.v1.GenerationService.Embed:output_type -> weir.v1.EmbedResponse
-	14, // 51: weir.v1.GenerationService.CountTokens:output_type -> weir.v1.CountTokensResponse
-	16, // 52: weir.v1.GenerationService.Moderate:output_type -> weir.v1.ModerateResponse
-	48, // [48:53] is the sub-list for method output_type
-	43, // [43:48] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	20, // 0: weir.v1.GenerateRequest.messages:type_name -> weir.v1.Message
+	21, // 1: weir.v1.GenerateRequest.tools:type_name -> weir.v1.Tool
+	22, // 2: weir.v1.GenerateRequest.tool_choice:type_name -> weir.v1.ToolChoice
+	23, // 3: weir.v1.GenerateRequest.config:type_name -> weir.v1.GenerationConfig
+	24, // 4: weir.v1.GenerateRequest.context:type_name -> weir.v1.RequestContext
+	25, // 5: weir.v1.GenerateResponse.candidates:type_name -> weir.v1.Candidate
+	26, // 6: weir.v1.GenerateResponse.usage:type_name -> weir.v1.Usage
+	27, // 7: weir.v1.GenerateResponse.cost:type_name -> weir.v1.Cost
+	28, // 8: weir.v1.GenerateResponse.verdicts:type_name -> weir.v1.Verdict
+	29, // 9: weir.v1.GenerateResponse.target:type_name -> weir.v1.Target
+	30, // 10: weir.v1.GenerateResponse.timing:type_name -> weir.v1.Timing
+	31, // 11: weir.v1.GenerateResponse.warnings:type_name -> weir.v1.Warning
+	18, // 12: weir.v1.GenerateResponse.vendor_extras:type_name -> weir.v1.GenerateResponse.VendorExtrasEntry
+	4,  // 13: weir.v1.StreamGenerateResponse.started:type_name -> weir.v1.StartedEvent
+	5,  // 14: weir.v1.StreamGenerateResponse.delta:type_name -> weir.v1.DeltaEvent
+	8,  // 15: weir.v1.StreamGenerateResponse.candidate_done:type_name -> weir.v1.CandidateDoneEvent
+	9,  // 16: weir.v1.StreamGenerateResponse.completed:type_name -> weir.v1.CompletedEvent
+	29, // 17: weir.v1.StartedEvent.target:type_name -> weir.v1.Target
+	6,  // 18: weir.v1.DeltaEvent.tool_call:type_name -> weir.v1.ToolCallStart
+	7,  // 19: weir.v1.DeltaEvent.tool_arguments:type_name -> weir.v1.ToolArguments
+	32, // 20: weir.v1.DeltaEvent.signature:type_name -> weir.v1.Signature
+	33, // 21: weir.v1.DeltaEvent.logprobs:type_name -> weir.v1.TokenLogprob
+	34, // 22: weir.v1.CandidateDoneEvent.finish_reason:type_name -> weir.v1.FinishReason
+	26, // 23: weir.v1.CompletedEvent.usage:type_name -> weir.v1.Usage
+	27, // 24: weir.v1.CompletedEvent.cost:type_name -> weir.v1.Cost
+	28, // 25: weir.v1.CompletedEvent.verdicts:type_name -> weir.v1.Verdict
+	29, // 26: weir.v1.CompletedEvent.target:type_name -> weir.v1.Target
+	30, // 27: weir.v1.CompletedEvent.timing:type_name -> weir.v1.Timing
+	31, // 28: weir.v1.CompletedEvent.warnings:type_name -> weir.v1.Warning
+	19, // 29: weir.v1.CompletedEvent.vendor_extras:type_name -> weir.v1.CompletedEvent.VendorExtrasEntry
+	24, // 30: weir.v1.EmbedRequest.context:type_name -> weir.v1.RequestContext
+	12, // 31: weir.v1.EmbedResponse.embeddings:type_name -> weir.v1.Embedding
+	26, // 32: weir.v1.EmbedResponse.usage:type_name -> weir.v1.Usage
+	27, // 33: weir.v1.EmbedResponse.cost:type_name -> weir.v1.Cost
+	28, // 34: weir.v1.EmbedResponse.verdicts:type_name -> weir.v1.Verdict
+	29, // 35: weir.v1.EmbedResponse.target:type_name -> weir.v1.Target
+	30, // 36: weir.v1.EmbedResponse.timing:type_name -> weir.v1.Timing
+	20, // 37: weir.v1.CountTokensRequest.messages:type_name -> weir.v1.Message
+	21, // 38: weir.v1.CountTokensRequest.tools:type_name -> weir.v1.Tool
+	35, // 39: weir.v1.CountTokensRequest.response_format:type_name -> weir.v1.ResponseFormat
+	0,  // 40: weir.v1.CountTokensResponse.count:type_name -> weir.v1.TokenCount
+	24, // 41: weir.v1.ModerateRequest.context:type_name -> weir.v1.RequestContext
+	17, // 42: weir.v1.ModerateResponse.results:type_name -> weir.v1.Moderation
+	36, // 43: weir.v1.Moderation.action:type_name -> weir.v1.Action
+	28, // 44: weir.v1.Moderation.verdicts:type_name -> weir.v1.Verdict
+	37, // 45: weir.v1.GenerateResponse.VendorExtrasEntry.value:type_name -> google.protobuf.Struct
+	37, // 46: weir.v1.CompletedEvent.VendorExtrasEntry.value:type_name -> google.protobuf.Struct
+	1,  // 47: weir.v1.GenerationService.Generate:input_type -> weir.v1.GenerateRequest
+	1,  // 48: weir.v1.GenerationService.StreamGenerate:input_type -> weir.v1.GenerateRequest
+	10, // 49: weir.v1.GenerationService.Embed:input_type -> weir.v1.EmbedRequest
+	13, // 50: weir.v1.GenerationService.CountTokens:input_type -> weir.v1.CountTokensRequest
+	15, // 51: weir.v1.GenerationService.Moderate:input_type -> weir.v1.ModerateRequest
+	2,  // 52: weir.v1.GenerationService.Generate:output_type -> weir.v1.GenerateResponse
+	3,  // 53: weir.v1.GenerationService.StreamGenerate:output_type -> weir.v1.StreamGenerateResponse
+	11, // 54: weir.v1.GenerationService.Embed:output_type -> weir.v1.EmbedResponse
+	14, // 55: weir.v1.GenerationService.CountTokens:output_type -> weir.v1.CountTokensResponse
+	16, // 56: weir.v1.GenerationService.Moderate:output_type -> weir.v1.ModerateResponse
+	52, // [52:57] is the sub-list for method output_type
+	47, // [47:52] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_generation_service_proto_init() }
@@ -1794,7 +1833,7 @@ func file_weir_v1_generation_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_generation_service_proto_rawDesc), len(file_weir_v1_generation_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -40,6 +40,7 @@ type event struct {
 		Signature   json.RawMessage `json:"signature"`
 		PartialJSON json.RawMessage `json:"partial_json"`
 		StopReason  json.RawMessage `json:"stop_reason"`
+		Citation    json.RawMessage `json:"citation"`
 	} `json:"delta"`
 	Usage json.RawMessage `json:"usage"`
 }
@@ -70,6 +71,7 @@ type decoder struct {
 	finished bool
 	calls    int
 	usage    tally
+	extras   httpstream.Extras
 	events   []backend.Event
 }
 
@@ -95,6 +97,7 @@ func (d *decoder) Decode(name, data []byte) (done bool, err error) {
 		d.started = true
 		d.events = append(d.events, backend.Event{Kind: backend.Started, BackendModel: httpstream.StringOf(e.Message.Model)})
 		d.usage.add(e.Message.Usage)
+		d.gather(data)
 	case "content_block_start":
 		return false, d.begin(&e)
 	case "content_block_delta":
@@ -106,6 +109,7 @@ func (d *decoder) Decode(name, data []byte) (done bool, err error) {
 		}
 	case "message_delta":
 		d.usage.add(e.Usage)
+		d.gather(data)
 		if reason := httpstream.StringOf(e.Delta.StopReason); reason != "" {
 			d.finish(finishOf(reason))
 		}
@@ -135,6 +139,9 @@ func (d *decoder) End(done bool) error {
 		return broken("the stream ended and no answer had begun")
 	case !d.finished:
 		return &backend.Error{Class: backend.Broken, Detail: "stream ended before the answer had"}
+	}
+	if extras := d.extras.Object(); extras != nil {
+		d.events = append(d.events, backend.Event{Kind: backend.Beside, Extras: backend.VendorExtras{signer: extras}})
 	}
 	if u := d.usage.meters(); u.Known() {
 		d.events = append(d.events, backend.Event{Kind: backend.Used, Usage: u})
@@ -190,6 +197,9 @@ func (d *decoder) piece(e *event) error {
 	}
 	var raw json.RawMessage
 	switch {
+	case e.Delta.Type == "citations_delta" && httpstream.Present(e.Delta.Citation):
+		d.cited(e.Delta.Citation)
+		return nil
 	case e.Delta.Type == "text_delta" && b.channel == backend.Content:
 		raw = e.Delta.Text
 	case e.Delta.Type == "thinking_delta" && b.channel == backend.Reasoning:

@@ -295,6 +295,7 @@ type Answer struct {
 	Deltas     int
 	Used       int // how often usage came
 	Usage      accounting.Usage
+	Extras     backend.VendorExtras
 }
 
 // A Candidate is one candidate of an Answer.
@@ -364,6 +365,17 @@ func (a *Answer) add(e backend.Event) error {
 		if !e.Usage.Known() {
 			return bad("usage knows nothing")
 		}
+		return nil
+	case backend.Beside:
+		for _, c := range a.Candidates {
+			if c.Finish == "" {
+				return bad("extras came before the end of every candidate")
+			}
+		}
+		if len(e.Extras) == 0 || a.Extras != nil {
+			return bad("extras are none, or came again")
+		}
+		a.Extras = e.Extras
 		return nil
 	case backend.Delta, backend.Finished, backend.Called, backend.Signed:
 	default:

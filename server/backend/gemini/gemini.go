@@ -84,6 +84,10 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		return backend.Capabilities{Embeds: true}
 	}
 	alternatives := maxAlternatives
+	var urls []backend.Modality
+	if b.config.MediaURLs {
+		urls = backend.Modalities()
+	}
 	return backend.Capabilities{
 		Candidates:      b.config.Candidates,
 		Seed:            true,
@@ -96,7 +100,7 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		ReasoningBudget: true,
 		Logprobs:        &alternatives,
 		Media:           b.config.Media,
-		MediaURLs:       b.config.MediaURLs,
+		MediaURLs:       urls,
 		MaxOutputTokens: b.config.MaxOutputTokens,
 	}
 }

@@ -69,6 +69,7 @@ type decoder struct {
 	usage      tally
 	events     []backend.Event
 	frame      frame // of the text that came last
+	extras     httpstream.Extras
 	secrets    *credential.Hider
 }
 
@@ -78,9 +79,10 @@ type candidate struct {
 
 	contentProbs, refusalProbs []backend.Logprob // of text that has not come yet
 
-	seen     bool // the server has named it
-	refused  bool // it has said text of a refusal
-	finished bool
+	seen              bool              // the server has named it
+	refused           bool              // it has said text of a refusal
+	extras, inMessage httpstream.Extras // what it has beside, and what its deltas have
+	finished          bool
 }
 
 func newDecoder(candidates int, secrets *credential.Hider) *decoder {
@@ -142,6 +144,7 @@ func (d *decoder) decode(data []byte) error {
 		}
 	}
 	d.learn(data, &c)
+	d.gather(data)
 	return nil
 }
 
@@ -258,6 +261,9 @@ func (d *decoder) End(done bool) error {
 			return &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("stream ended with %d of %d candidates", len(d.candidates)-d.unfinished, len(d.candidates))}
 		}
 		return &backend.Error{Class: backend.Broken, Detail: fmt.Sprintf("stream ended before %d of %d candidates had finished", d.unfinished, len(d.candidates))}
+	}
+	if extras := d.beside(); extras != nil {
+		d.events = append(d.events, backend.Event{Kind: backend.Beside, Extras: backend.VendorExtras{vendor: extras}})
 	}
 	if u := d.usage.meters(); u.Known() {
 		d.events = append(d.events, backend.Event{Kind: backend.Used, Usage: u})

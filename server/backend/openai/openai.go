@@ -6,8 +6,7 @@
 // Every chat is streamed and asks for its usage, also where the caller wants
 // one whole answer: so calls can be cut, metered and cancelled alike.
 //
-// Only fields that are known here are read. What a server adds in fields of
-// its own never reaches a caller.
+// What a server adds to an answer in fields of its own goes beside it as extras.
 //
 // Usage keeps the server's totals: the meters of a call sum to prompt_tokens
 // and completion_tokens. Where a detail contradicts its total (more cached

@@ -119,7 +119,7 @@ func encodeRequest(req *backend.Request, d *dialect) ([]byte, error) {
 		w.N = req.Candidates
 	}
 	encodeTools(&w, req, d)
-	return httpstream.EncodeWith(w, req.Vendor["openai"], reserved)
+	return httpstream.EncodeWith(w, req.Vendor[vendor], reserved)
 }
 
 // encodeTools writes the tools that a model may call, and which of them it must.

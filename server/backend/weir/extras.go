@@ -103,3 +103,19 @@ func neutralLogprobs(from []*weirv1.TokenLogprob) []backend.Logprob {
 	}
 	return all
 }
+
+// neutralExtras are what the other Weir passes on. What is too large is left out.
+func neutralExtras(from map[string]*structpb.Struct) (all backend.VendorExtras) {
+	size := 0
+	for vendor, s := range from {
+		object, err := protojson.Marshal(s)
+		if size += len(vendor) + len(object); err != nil || size > backend.MaxExtras {
+			return nil
+		}
+		if all == nil {
+			all = backend.VendorExtras{}
+		}
+		all[vendor] = object
+	}
+	return all
+}

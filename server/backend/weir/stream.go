@@ -22,6 +22,7 @@ type stream struct {
 	candidates []candidate
 	received   bool
 	event      backend.Event // what Recv returns next; no kind where there is none
+	after      backend.Event // and what after it
 	// end is what Recv returns after that.
 	end    error
 	ended  bool // the wire has; its trailer is there, until Signals has told it
@@ -48,7 +49,7 @@ func (s *stream) Recv() (backend.Event, error) {
 		s.end = s.advance()
 	}
 	event := s.event
-	s.event = backend.Event{}
+	s.event, s.after = s.after, backend.Event{}
 	return event, nil
 }
 
@@ -195,6 +196,9 @@ func (s *stream) complete(done *weirv1.CompletedEvent) error {
 	}
 	if u := meters(done.GetUsage()); u.Known() {
 		s.event = backend.Event{Kind: backend.Used, Usage: u}
+	}
+	if extras := neutralExtras(done.GetVendorExtras()); extras != nil {
+		s.event, s.after = backend.Event{Kind: backend.Beside, Extras: extras}, s.event
 	}
 	_, err := s.wire.Recv()
 	s.ended = err != nil

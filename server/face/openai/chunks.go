@@ -120,17 +120,18 @@ func (c *chunks) finish(a *gateway.Answer) error {
 		}
 		reason := finishReason(f)
 		last := c.chunk(chunkChoice{Index: i, FinishReason: &reason})
-		if i == len(a.Finish)-1 && (!c.includeUsage || u == nil) {
+		ends := i == len(a.Finish)-1 && (!c.includeUsage || u == nil)
+		if ends {
 			last.Weir = extensionOf(a)
 		}
-		if err := c.events.send(last); err != nil {
+		if err := c.events.send(beside(last, a.Extras, ends)); err != nil {
 			return gone(err)
 		}
 	}
 	if c.includeUsage && u != nil {
 		sum := c.chunk()
 		sum.Choices, sum.Usage, sum.Weir = []chunkChoice{}, &u, extensionOf(a)
-		if err := c.events.send(sum); err != nil {
+		if err := c.events.send(beside(sum, a.Extras, true)); err != nil {
 			return gone(err)
 		}
 	}

@@ -19,7 +19,10 @@ var efforts = map[string]backend.Effort{
 const (
 	maxAlternatives = 20
 	maxCacheKey     = 256
+	maxVendors      = 8
 )
+
+var vendorName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 // extras reads the parameters that not every model has.
 func (in *chatRequest) extras(out *backend.Request) error {
@@ -45,11 +48,34 @@ func (in *chatRequest) extras(out *backend.Request) error {
 		return face.Invalid("prompt_cache_key", "must have at most %d characters", maxCacheKey)
 	}
 	out.CacheKey = in.PromptCacheKey
+	if err := in.options(out); err != nil {
+		return err
+	}
 	switch in.ServiceTier {
 	case "", "auto", "default":
 		return nil
 	}
 	return unsupported("service_tier", "calls are priced for the default tier alone: leave it out")
+}
+
+// options reads what one kind of backend alone knows.
+func (in *chatRequest) options(out *backend.Request) error {
+	if len(in.VendorOptions) > maxVendors {
+		return face.Invalid("vendor_options", "must be of at most %d vendors", maxVendors)
+	}
+	for vendor, options := range in.VendorOptions {
+		switch {
+		case !vendorName.MatchString(vendor):
+			return face.Invalid("vendor_options", "has a vendor that is none: write the kind of a backend, such as openai")
+		case read(options) == nil:
+			return face.Invalid("vendor_options."+vendor, "must be an object")
+		}
+		if out.Vendor == nil {
+			out.Vendor = backend.VendorOptions{}
+		}
+		out.Vendor[vendor] = options
+	}
+	return nil
 }
 
 // detail is a piece of reasoning with what signs it, in the form that OpenAI's

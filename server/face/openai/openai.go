@@ -136,7 +136,7 @@ func (s *server) whole(w http.ResponseWriter, ctx context.Context, call *gateway
 		return err
 	}
 	tellCost(w, answer)
-	return writeJSON(w, http.StatusOK, completionOf(answer, said.Candidates()))
+	return writeJSON(w, http.StatusOK, beside(completionOf(answer, said.Candidates()), answer.Extras, true))
 }
 
 func tellCost(w http.ResponseWriter, answer *gateway.Answer) {

@@ -48,6 +48,9 @@ type chatRequest struct {
 	PromptCacheKey  string `json:"prompt_cache_key"`
 	ServiceTier     string `json:"service_tier"`
 
+	// VendorOptions are those of weir.v1: OpenAI has no such field.
+	VendorOptions map[string]json.RawMessage `json:"vendor_options"`
+
 	// What these ask for cannot be given.
 	Functions        json.RawMessage `json:"functions"`
 	FunctionCall     json.RawMessage `json:"function_call"`

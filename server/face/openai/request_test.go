@@ -123,6 +123,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{hi + `, "logprobs": true, "top_logprobs": 21`, "top_logprobs", gateway.InvalidRequest},
 		{hi + `, "reasoning_effort": "canary"`, "reasoning_effort", gateway.InvalidRequest},
 		{hi + `, "service_tier": "priority"`, "service_tier", gateway.UnsupportedFeature},
+		{hi + `, "vendor_options": {"openai": [1]}`, "vendor_options.openai", gateway.InvalidRequest},
+		{hi + `, "vendor_options": {"Open AI": {}}`, "vendor_options", gateway.InvalidRequest},
 		{hi + `, "logit_bias": {"50256": -100}`, "logit_bias", gateway.UnsupportedFeature},
 		{hi + `, "response_format": {"type": "xml"}`, "response_format.type", gateway.UnsupportedFeature},
 		{hi + `, "response_format": {"type": "json_schema"}`, "response_format.json_schema.schema", gateway.InvalidRequest},

@@ -3,6 +3,9 @@ package weir
 import (
 	"encoding/json"
 
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
+
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/face"
@@ -111,6 +114,21 @@ func logprobs(all []backend.Logprob) []*weirv1.TokenLogprob {
 	out := make([]*weirv1.TokenLogprob, len(all))
 	for i, l := range all {
 		out[i] = &weirv1.TokenLogprob{Token: l.Token, TokenBytes: l.Bytes, Logprob: l.Logprob, Alternatives: logprobs(l.Alternatives)}
+	}
+	return out
+}
+
+// vendorExtras are what an answer has beside. What no Struct can hold is left out.
+func vendorExtras(all backend.VendorExtras) (out map[string]*structpb.Struct) {
+	for vendor, object := range all {
+		s := new(structpb.Struct)
+		if protojson.Unmarshal(object, s) != nil {
+			continue
+		}
+		if out == nil {
+			out = map[string]*structpb.Struct{}
+		}
+		out[vendor] = s
 	}
 	return out
 }

@@ -61,6 +61,8 @@ func (g *Generation) Generate(ctx context.Context, req *weirv1.GenerateRequest) 
 		Timing:     face.Timing(answer),
 		Warnings:   face.Warnings(answer),
 		Replayed:   answer.Replayed,
+
+		VendorExtras: vendorExtras(answer.Extras),
 	}, nil
 }
 
@@ -146,6 +148,7 @@ func (e *events) end(a *gateway.Answer) error {
 		Completed: &weirv1.CompletedEvent{
 			Usage: face.Usage(a.Usage, a.Source), Cost: face.Cost(a.Cost), Verdicts: face.Verdicts(a.Verdicts),
 			Target: face.Target(a), Timing: face.Timing(a), Warnings: face.Warnings(a), Replayed: a.Replayed,
+			VendorExtras: vendorExtras(a.Extras),
 		},
 	}})
 }
