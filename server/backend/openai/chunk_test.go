@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -48,9 +49,11 @@ func decodeAll(t interface{ Fatalf(string, ...any) }, chunks []string, candidate
 			t.Fatalf("event %d is %+v", i, e)
 		case e.Kind == backend.Delta && (e.Text == "" || !utf8.ValidString(e.Text)):
 			t.Fatalf("event %d is %+v", i, e)
+		case e.Kind == backend.Beside && (len(finished) < candidates || len(e.Extras["openai"]) > backend.MaxExtras+2 || !json.Valid(e.Extras["openai"])):
+			t.Fatalf("event %d is %+v", i, e)
 		case e.Kind == backend.Used && (i != len(d.events)-1 || e.Usage.Check() != nil):
 			t.Fatalf("event %d is %+v", i, e)
-		case e.Candidate < 0 || e.Candidate >= candidates || finished[e.Candidate] && e.Kind != backend.Used:
+		case e.Candidate < 0 || e.Candidate >= candidates || finished[e.Candidate] && e.Kind != backend.Used && e.Kind != backend.Beside:
 			t.Fatalf("event %d is %+v", i, e)
 		}
 		finished[e.Candidate] = finished[e.Candidate] || e.Kind == backend.Finished
