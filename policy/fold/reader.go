@@ -91,6 +91,10 @@ func (r *Reader) Reset(at int64) {
 // read only inside an escape.
 func (r *Reader) Hold() int64 { return r.pos - int64(r.undo.n) }
 
+// Idle tells whether what was read last ends whatever was begun, so that what
+// follows reads as it would at the start of a text.
+func (r *Reader) Idle() bool { return r.undo == undo{} }
+
 // Bound is the most bytes of source between [Reader.Hold] and what was read.
 func Bound(v View) int {
 	switch v {

@@ -136,13 +136,18 @@ func (f *fork) alone(text string, found []policy.Span) []policy.Span {
 				n = len(text) - i
 			}
 			if n > 0 {
-				f.at += int64(n)
-				f.lane.pos = f.at
-				f.lane.word, f.lane.space, f.lane.letter = false, false, false
-				f.reader.Reset(f.at)
+				f.skip(n)
 			}
 			if i += n; i == len(text) {
 				break
+			}
+		}
+		if f.view == fold.Base64 && f.lane.state == 0 && f.lane.tail < 0 && f.reader.Idle() {
+			if n := dull(text[i:], f.least()); n > 0 {
+				f.skip(n)
+				if i += n; i == len(text) {
+					break
+				}
 			}
 		}
 		n := 1
@@ -154,3 +159,83 @@ func (f *fork) alone(text string, found []policy.Span) []policy.Span {
 	}
 	return found
 }
+
+// skip passes bytes that are nothing but breaks to a lane in which nothing is
+// live.
+func (f *fork) skip(n int) {
+	f.at += int64(n)
+	f.lane.pos = f.at
+	f.lane.quiet, f.lane.word, f.lane.space, f.lane.letter = 0, false, false, false
+	f.reader.Reset(f.at)
+}
+
+// least is how many characters the shortest term has that counts: borders are
+// bytes of it.
+func (f *fork) least() int {
+	if f.lane.whole {
+		return f.lane.fewest - 2
+	}
+	return f.lane.fewest
+}
+
+// dull is how many bytes at the start of a text, the last of which ends no word
+// of base64, cannot have a term of least characters in them. A word that may go
+// on behind the text, or on the next line, is not among them.
+func dull(text string, least int) (n int) {
+	for {
+		for n < len(text) && sextets[text[n]] == none {
+			n++
+		}
+		end := n
+		for end < len(text) && sextets[text[end]] != none {
+			end++
+		}
+		if end == len(text) || text[end] == '\r' || text[end] == '\n' || !gibberish(text[n:end], least) {
+			return n
+		}
+		n = end
+	}
+}
+
+// gibberish tells of a word whether what it decodes to has no least characters
+// of ASCII in a row and no other ones. ASCII folds to ASCII, one to one.
+func gibberish(word string, least int) bool {
+	var bits uint32
+	have, run := 0, 0
+	var lead byte // the byte before
+	for i := 0; i < len(word); i++ {
+		bits = bits<<6 | uint32(sextets[word[i]])
+		if have += 6; have < 8 {
+			continue
+		}
+		have -= 8
+		b := byte(bits >> have)
+		switch {
+		case b < utf8.RuneSelf:
+			if run++; run == least {
+				return false
+			}
+		case 0x80 <= b && b < 0xC0 && lead >= 0xC2:
+			return false // it may be a rune
+		default:
+			run = 0
+		}
+		lead = b
+	}
+	return true
+}
+
+// none is what is no digit of base64.
+const none = 0xFF
+
+// sextets are the digits of both alphabets of base64.
+var sextets = func() (table [256]byte) {
+	for c := range table {
+		table[c] = none
+	}
+	for i, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/" {
+		table[c] = byte(i)
+	}
+	table['-'], table['_'] = table['+'], table['/']
+	return table
+}()
