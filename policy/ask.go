@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -121,6 +122,7 @@ func (e *Effective) Local() *Effective {
 		return e
 	}
 	local := *e
+	local.clean = &atomic.Pointer[string]{}
 	local.input, local.trusted, local.output = ownRules(e.input), ownRules(e.trusted), ownRules(e.output)
 	return &local
 }

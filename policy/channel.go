@@ -29,7 +29,7 @@ type lane struct {
 	order  int // which one
 	rule   *rule
 	stream Stream
-	before Stream // of a blocking rule: where stream stood before this Write
+	before Stream // of a blocking rule: where stream stood before this Write; nil before the second, and where that is the beginning
 	fresh  Stream // in JSON, of a rule that reads tokens: one that stays at the beginning
 
 	// pending are the matches that no known match contains, but a coming one may.
@@ -95,7 +95,7 @@ func newChannel(name Channel, rules []*rule) *channel {
 		stream := r.guard.Open()
 		r = r.on(name, stream)
 		ch.lanes[i] = lane{order: i, rule: r, stream: stream}
-		if r.action == Block {
+		if r.action == Block && name.JSON() {
 			ch.lanes[i].before = r.guard.Open()
 		}
 	}
@@ -126,7 +126,9 @@ func (ch *channel) scan(text string, found []Span) ([]Span, verdictAt) {
 	var first verdictAt
 	for i := range ch.lanes {
 		if l := &ch.lanes[i]; l.rule.action == Block {
-			l.before.Copy(l.stream)
+			if base > 0 {
+				l.keep()
+			}
 			found = l.stream.Scan(text, found[:0])
 			first.earliest(l, found)
 		}
@@ -135,7 +137,7 @@ func (ch *channel) scan(text string, found []Span) ([]Span, verdictAt) {
 		text = text[:first.span.At-base]
 		for i := range ch.lanes {
 			if l := &ch.lanes[i]; l.rule.action == Block {
-				l.stream, l.before = l.before, l.stream
+				l.back()
 				found = l.stream.Scan(text, found[:0])
 			}
 		}
@@ -148,6 +150,22 @@ func (ch *channel) scan(text string, found []Span) ([]Span, verdictAt) {
 	}
 	ch.hold = ch.watermark()
 	return found, first
+}
+
+// keep notes where the stream stands.
+func (l *lane) keep() {
+	if l.before == nil {
+		l.before = l.rule.guard.Open()
+	}
+	l.before.Copy(l.stream)
+}
+
+// back returns to where keep was called, or to the beginning where it was not.
+func (l *lane) back() {
+	if l.before == nil {
+		l.before = l.rule.guard.Open()
+	}
+	l.stream, l.before = l.before, l.stream
 }
 
 // close tells all rules that the text ends.

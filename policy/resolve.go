@@ -3,6 +3,7 @@ package policy
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Effective is what holds for one scope: every policy that matches, together.
@@ -25,6 +26,10 @@ type Effective struct {
 
 	input, output []*rule // in document order, which settles ties
 	trusted       []*rule // of input, those for what the operator wrote himself
+
+	// clean is the last text of which Clean has told true: most calls ask about
+	// the same name.
+	clean *atomic.Pointer[string]
 }
 
 // BoundRate is a rate and where it comes from: limiter state is keyed by Tenant,
@@ -81,7 +86,7 @@ func (s *Set) Resolve(sub Subject) *Effective {
 func (s *Set) Revision() int64 { return s.revision }
 
 func (s *Set) effective(which []byte) *Effective {
-	e := &Effective{Revision: s.revision}
+	e := &Effective{Revision: s.revision, clean: &atomic.Pointer[string]{}}
 	for i, p := range s.policies {
 		if which[i] == 0 {
 			continue
@@ -166,10 +171,17 @@ func matchGlob(glob, name string) bool {
 // strings beside the answer, such as the name that a backend gives itself: what
 // no guard has seen does not pass.
 func (e *Effective) Clean(text string) bool {
+	if last := e.clean.Load(); last != nil && *last == text {
+		return true
+	}
 	s := e.Screen()
 	pieces := s.Write(nil, Piece{Channel: Content, Text: text})
 	pieces = s.End(pieces, 0)
-	return !s.Blocked(0) && join(pieces) == text
+	if s.Blocked(0) || join(pieces) != text {
+		return false
+	}
+	e.clean.Store(&text)
+	return true
 }
 
 // RuleInfo is what can be told of a rule that applies.
