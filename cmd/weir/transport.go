@@ -14,6 +14,10 @@ const (
 	maxHeaderList = 64 << 10 // 32 labels of 128 characters fit, whatever their script
 	maxStreams    = 1000     // of one connection; clients wait, or open another
 	handshakeTime = 20 * time.Second
+	// workers are goroutines that serve one call after another: the stack of a new
+	// one grows several times until it fits a call. Calls that find none free get
+	// goroutines of their own.
+	workers = 64
 	// minPing is how often a client may ask whether the connection lives. Some
 	// do every 30 s without a call, which grpc-go's default answers with GOAWAY.
 	minPing = 10 * time.Second
@@ -31,6 +35,7 @@ func (c *Config) longest() time.Duration {
 func (c *Config) transport() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.WaitForHandlers(true), // a call that is cut off still settles
+		grpc.NumStreamWorkers(workers),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(maxHeaderList),
 		grpc.MaxConcurrentStreams(maxStreams),
