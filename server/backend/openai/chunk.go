@@ -119,8 +119,11 @@ func (d *decoder) decode(data []byte) error {
 		return d.say(d.frame.candidate, d.frame.channel, text)
 	}
 	var c chunk
-	if err := json.Unmarshal(data, &c); err != nil {
-		return &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("chunk of %d bytes cannot be read: %s", len(data), httpstream.ShapeOf(err))}
+	if !c.plain(data) {
+		c = chunk{}
+		if err := json.Unmarshal(data, &c); err != nil {
+			return &backend.Error{Class: backend.Protocol, Detail: fmt.Sprintf("chunk of %d bytes cannot be read: %s", len(data), httpstream.ShapeOf(err))}
+		}
 	}
 	if raw := c.failed(); raw != nil {
 		return httpstream.StreamFailure(data, d.secrets)

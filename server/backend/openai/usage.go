@@ -25,6 +25,10 @@ type tally struct {
 // parseUsage reads a usage object and tells whether it is one.
 func parseUsage(raw json.RawMessage) (tally, bool) {
 	var t tally
+	if t.plain(raw) {
+		return t, t.Prompt.Known || t.Completion.Known
+	}
+	t = tally{}
 	err := json.Unmarshal(raw, &t)
 	if _, wrongType := err.(*json.UnmarshalTypeError); wrongType {
 		err = nil // of a detail: what could be read counts
