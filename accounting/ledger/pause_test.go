@@ -26,15 +26,15 @@ func TestPause(t *testing.T) {
 			go func() { defer close(done); _ = f.await(ctx, 1) }()
 			return func() { cancel(); <-done }
 		}
-		var end func()
-		time.AfterFunc(linger/2, func() { end = wait() })
+		waits := make(chan func(), 1)
+		time.AfterFunc(linger/2, func() { waits <- wait() })
 		if d := took(); d != linger/2 {
 			t.Errorf("somebody begins to wait, and the pause is %s", d)
 		}
 		if d := took(); d != 0 {
 			t.Errorf("somebody waits, and the pause is %s", d)
 		}
-		end()
+		(<-waits)()
 		f.reached(1)
 		if d := took(); d != linger {
 			t.Errorf("nobody waits any more, and the pause is %s", d)
