@@ -102,6 +102,8 @@ func (t *tally) plain(data []byte) bool {
 			return seen.first(3) && detail("cached_tokens", &t.OfPrompt.Cached)
 		case "completion_tokens_details":
 			return seen.first(4) && detail("reasoning_tokens", &t.OfCompletion.Reasoning)
+		case "prompt_cache_hit_tokens":
+			return seen.first(5) && count(&t.CacheHit)
 		}
 		return !likely(name) && r.value(0)
 	})

@@ -64,7 +64,7 @@ func TestPlainIsWhatTheParserReads(t *testing.T) {
 	part := rapid.SampledFrom([]string{
 		`{`, `}`, `[`, `]`, `,`, `:`, ` `, `"`, `\`, `null`, `true`, `0`, `12`, `-`, `1e3`, `"m"`, `"a\"b"`, `"\ud83d"`, `""`, "\x00", "\xff",
 		`"model":`, `"usage":`, `"choices":[{`, `"index":0`, `"delta":{`, `"content":`, `"reasoning":`, `"finish_reason":`, `"logprobs":`, `"object":`, `"error":`,
-		`"prompt_tokens":3`, `"completion_tokens":4`, `"prompt_tokens_details":{`, `"cached_tokens":1`, `"other":`, `"Index":1`,
+		`"prompt_tokens":3`, `"completion_tokens":4`, `"prompt_tokens_details":{`, `"cached_tokens":1`, `"prompt_cache_hit_tokens":2`, `"other":`, `"Index":1`,
 	})
 	whole := rapid.SampledFrom([]string{
 		`{"model":"m","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}],"usage":null}`,
