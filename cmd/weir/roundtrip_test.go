@@ -97,7 +97,7 @@ models:
 
 	choice := answer["choices"].([]any)[0].(map[string]any)
 	same(t, choice["message"], value(t, `{"role": "assistant", "content": "{\"n\": 1}", "refusal": null, "reasoning_content": "hm", "annotations": ["unseen", "again"],
-		"tool_calls": [{"id": "call_9", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}`))
+		"tool_calls": [{"id": "call_9", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": {"google": {"n": 1}}}]}`))
 	same(t, choice["logprobs"], value(t, `{"refusal": null, "content": [
 		{"token": "{\"n\":", "logprob": -0.25, "bytes": [123, 34, 110, 34, 58], "top_logprobs": [{"token": "[", "logprob": -2, "bytes": [91], "top_logprobs": []}]},
 		{"token": " 1}", "logprob": -0.5, "bytes": [32, 49, 125], "top_logprobs": []}]}`))
@@ -120,7 +120,7 @@ models:
 	native := value(t, p.post(key, "/weir/v1/generate", `{"model": "m", "messages": [{"role": "ROLE_USER", "parts": [{"text": "hi"}]}]}`))
 	<-vendor.got
 	same(t, native["vendorExtras"], value(t, `{"openai": {"system_fingerprint": "unseen", "weir": "not ours", "timings": {"ms": 1.5},
-		"choices": [{"index": 0, "content_filter_results": {"hate": false}, "message": {"annotations": ["unseen", "again"]}}]}}`))
+		"choices": [{"index": 0, "content_filter_results": {"hate": false}, "message": {"annotations": ["unseen", "again"], "tool_calls": [{"index": 0, "extra_content": {"google": {"n": 1}}}]}}]}}`))
 
 	// Under a rule that would change any of it there is none; else there is all.
 	for term, want := range map[string]any{"unseen": nil, "zorblatt": "unseen"} {
@@ -159,7 +159,7 @@ data: {"id":"c1","model":"vendor-model-1","choices":[{"index":0,"delta":{"conten
 
 data: {"id":"c1","model":"vendor-model-1","choices":[{"index":0,"delta":{"content":" 1}","annotations":["again"]},"logprobs":{"content":[{"token":" 1}","logprob":-0.5,"bytes":[32,49,125],"top_logprobs":[]}],"refusal":null},"finish_reason":null}]}
 
-data: {"id":"c1","model":"vendor-model-1","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_9","type":"function","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls","content_filter_results":{"hate":false}}]}
+data: {"id":"c1","model":"vendor-model-1","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_9","type":"function","function":{"name":"f","arguments":"{}"},"extra_content":{"google":{"n":1}}}]},"finish_reason":"tool_calls","content_filter_results":{"hate":false}}]}
 
 data: {"id":"c1","model":"vendor-model-1","weir":"not ours","timings":{"ms":1.5},"choices":[],"usage":{"prompt_tokens":90,"completion_tokens":20,"total_tokens":110,"prompt_tokens_details":{"cached_tokens":64},"completion_tokens_details":{"reasoning_tokens":7}}}
 
@@ -214,7 +214,10 @@ models:
 
 	// What Weir has no field for comes beside it.
 	same(t, answer["vendorExtras"], value(t, `{"anthropic": {"container": {"id": "container_1"}, "stop_sequence": "END", "context_management": {"applied_edits": []},
-		"citations": [{"type": "char_location", "cited_text": "a"}, {"type": "char_location", "cited_text": "b"}]}}`))
+		"content": [{"index": 2, "citations": [{"type": "char_location", "cited_text": "a"}, {"type": "char_location", "cited_text": "b"}]},
+			{"index": 3, "caller": {"type": "direct"}},
+			{"index": 4, "type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "rain"}},
+			{"index": 5, "type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [{"type": "web_search_result", "url": "https://example.org"}]}]}}`))
 
 	turn, err := json.Marshal(message)
 	if err != nil {
@@ -304,13 +307,31 @@ event: content_block_stop
 data: {"type":"content_block_stop","index":2}
 
 event: content_block_start
-data: {"type":"content_block_start","index":3,"content_block":{"type":"tool_use","id":"toolu_1","name":"f","input":{}}}
+data: {"type":"content_block_start","index":3,"content_block":{"type":"tool_use","id":"toolu_1","name":"f","input":{},"caller":{"type":"direct"}}}
 
 event: content_block_delta
 data: {"type":"content_block_delta","index":3,"delta":{"type":"input_json_delta","partial_json":"{\"x\":1}"}}
 
 event: content_block_stop
 data: {"type":"content_block_stop","index":3}
+
+event: content_block_start
+data: {"type":"content_block_start","index":4,"content_block":{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{}}}
+
+event: content_block_delta
+data: {"type":"content_block_delta","index":4,"delta":{"type":"input_json_delta","partial_json":"{\"query\": "}}
+
+event: content_block_delta
+data: {"type":"content_block_delta","index":4,"delta":{"type":"input_json_delta","partial_json":"\"rain\"}"}}
+
+event: content_block_stop
+data: {"type":"content_block_stop","index":4}
+
+event: content_block_start
+data: {"type":"content_block_start","index":5,"content_block":{"type":"web_search_tool_result","tool_use_id":"srvtoolu_1","content":[{"type":"web_search_result","url":"https://example.org"}]}}
+
+event: content_block_stop
+data: {"type":"content_block_stop","index":5}
 
 event: message_delta
 data: {"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":"END"},"usage":{"output_tokens":30},"context_management":{"applied_edits":[]}}

@@ -51,13 +51,16 @@ type block struct {
 	join    httpstream.Joiner
 	call    int // of Arguments: the number of the call
 	// whole is the input that came with the start of a call; it counts where no
-	// pieces of it follow.
+	// pieces of it follow. Of a kind that is not known it is those pieces.
 	whole json.RawMessage
 	said  bool
 	// signature is that of what was thought; hidden tells that it is that itself.
 	signature []byte
 	hidden    bool
 }
+
+// maxBlocks bounds the blocks whose extras are kept.
+const maxBlocks = 64
 
 // maxSignature bounds what is kept of a signature.
 const maxSignature = 1 << 20
@@ -72,6 +75,7 @@ type decoder struct {
 	calls    int
 	usage    tally
 	extras   httpstream.Extras
+	besides  map[int]*httpstream.Extras
 	events   []backend.Event
 }
 
@@ -99,12 +103,17 @@ func (d *decoder) Decode(name, data []byte) (done bool, err error) {
 		d.usage.add(e.Message.Usage)
 		d.gather(data)
 	case "content_block_start":
-		return false, d.begin(&e)
+		if err := d.begin(&e); err != nil {
+			return false, err
+		}
+		if e.Index >= 0 && e.Index < maxBlocks {
+			d.gatherBlock(e.Index, e.ContentBlock.Type, data)
+		}
 	case "content_block_delta":
 		return false, d.piece(&e)
 	case "content_block_stop":
 		if b := d.blocks[e.Index]; b != nil {
-			d.close(b)
+			d.close(e.Index, b)
 			delete(d.blocks, e.Index)
 		}
 	case "message_delta":
@@ -140,7 +149,7 @@ func (d *decoder) End(done bool) error {
 	case !d.finished:
 		return &backend.Error{Class: backend.Broken, Detail: "stream ended before the answer had"}
 	}
-	if extras := d.extras.Object(); extras != nil {
+	if extras := d.all(); extras != nil {
 		d.events = append(d.events, backend.Event{Kind: backend.Beside, Extras: backend.VendorExtras{signer: extras}})
 	}
 	if u := d.usage.meters(); u.Known() {
@@ -198,7 +207,9 @@ func (d *decoder) piece(e *event) error {
 	var raw json.RawMessage
 	switch {
 	case e.Delta.Type == "citations_delta" && httpstream.Present(e.Delta.Citation):
-		d.cited(e.Delta.Citation)
+		if e.Index >= 0 && e.Index < maxBlocks {
+			d.beside(e.Index).Append([]byte(`{"citations":[`+string(e.Delta.Citation)+`]}`), nil)
+		}
 		return nil
 	case e.Delta.Type == "text_delta" && b.channel == backend.Content:
 		raw = e.Delta.Text
@@ -212,6 +223,9 @@ func (d *decoder) piece(e *event) error {
 		return nil
 	case e.Delta.Type == "input_json_delta" && b.channel == backend.Arguments:
 		raw = e.Delta.PartialJSON
+	case e.Delta.Type == "input_json_delta" && b.channel == "" && len(b.whole) < backend.MaxExtras:
+		b.whole = append(b.whole, httpstream.StringOf(e.Delta.PartialJSON)...)
+		return nil
 	}
 	return d.say(b, raw)
 }
@@ -237,7 +251,11 @@ func (d *decoder) tell(b *block, text string) {
 }
 
 // close appends what is left of a block.
-func (d *decoder) close(b *block) {
+func (d *decoder) close(index int, b *block) {
+	if b.channel == "" {
+		d.gatherInput(index, b)
+		return
+	}
 	d.tell(b, b.join.Flush())
 	if !b.said && b.whole != nil {
 		d.tell(b, strings.ToValidUTF8(string(b.whole), "\uFFFD"))
@@ -254,7 +272,7 @@ func (d *decoder) finish(reason backend.FinishReason) {
 		return
 	}
 	for _, index := range slices.Sorted(maps.Keys(d.blocks)) { // a server that keeps to the API has closed them
-		d.close(d.blocks[index])
+		d.close(index, d.blocks[index])
 	}
 	clear(d.blocks)
 	d.finished = true

@@ -82,6 +82,7 @@ type candidate struct {
 	seen              bool              // the server has named it
 	refused           bool              // it has said text of a refusal
 	extras, inMessage httpstream.Extras // what it has beside, and what its deltas have
+	inCalls           map[int]*httpstream.Extras
 	finished          bool
 }
 

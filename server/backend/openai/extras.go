@@ -3,6 +3,8 @@ package openai
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/weir-gateway/weir/server/backend/httpstream"
@@ -18,7 +20,12 @@ var (
 	knownOfChunk  = []string{"id", "object", "created", "model", "choices", "usage", "error", "obfuscation"}
 	knownOfChoice = []string{"index", "delta", "message", "finish_reason", "logprobs"}
 	knownOfDelta  = []string{"role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls"}
+	knownOfCall   = []string{"index", "id", "type", "function"}
+	knownOfFunc   = []string{"name", "arguments"}
 )
+
+// maxCalls bounds the calls of a candidate whose extras are kept.
+const maxCalls = 64
 
 // gather keeps what of a chunk the neutral form has no place for. A chunk that is
 // in the frame of an earlier one has the same again. The chunk has been decoded,
@@ -52,6 +59,59 @@ func (d *decoder) gatherChoice(choice []byte) {
 	a := &d.candidates[index]
 	a.extras.Add(choice, knownOfChoice)
 	a.inMessage.Append(delta, knownOfDelta)
+	for name, calls := range httpstream.Members(delta) {
+		if !bytes.EqualFold(name, []byte("tool_calls")) {
+			continue
+		}
+		position := 0
+		for call := range httpstream.Elements(calls) {
+			a.gatherCall(call, position)
+			position++
+		}
+	}
+}
+
+// gatherCall keeps what a piece of a call has beside. Without an index it is the
+// call of its position.
+func (c *candidate) gatherCall(call []byte, position int) {
+	var function []byte
+	for name, value := range httpstream.Members(call) {
+		switch {
+		case bytes.EqualFold(name, []byte("index")):
+			if n, err := strconv.Atoi(string(value)); err == nil {
+				position = n
+			}
+		case bytes.EqualFold(name, []byte("function")):
+			function = value
+		}
+	}
+	if position < 0 || position >= maxCalls {
+		return
+	}
+	var said, inFunction httpstream.Extras
+	said.Add(call, knownOfCall)
+	if inFunction.Add(function, knownOfFunc); inFunction.Object() != nil {
+		said.Put("function", inFunction.Object())
+	}
+	if said.Object() == nil {
+		return
+	}
+	if c.inCalls == nil {
+		c.inCalls = map[int]*httpstream.Extras{}
+	}
+	if c.inCalls[position] == nil {
+		c.inCalls[position] = new(httpstream.Extras)
+	}
+	c.inCalls[position].Add(said.Object(), nil)
+}
+
+// ofCalls are the extras of the calls, each with its index.
+func (c *candidate) ofCalls() (list []json.RawMessage) {
+	for _, index := range slices.Sorted(maps.Keys(c.inCalls)) {
+		c.inCalls[index].Put("index", []byte(strconv.Itoa(index)))
+		list = append(list, c.inCalls[index].Object())
+	}
+	return list
 }
 
 // beside is what was kept, in the shape of a whole answer: that of a candidate
@@ -60,6 +120,11 @@ func (d *decoder) beside() json.RawMessage {
 	var choices []json.RawMessage
 	for i := range d.candidates {
 		a := &d.candidates[i]
+		if calls := a.ofCalls(); len(calls) > 0 {
+			if list, err := json.Marshal(calls); err == nil {
+				a.inMessage.Put("tool_calls", list)
+			}
+		}
 		if said := a.inMessage.Object(); said != nil {
 			a.extras.Put("message", said)
 		}

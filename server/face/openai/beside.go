@@ -2,6 +2,7 @@ package openai
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	"github.com/weir-gateway/weir/server/backend"
@@ -12,6 +13,7 @@ import (
 var (
 	ownOfAnswer  = []string{"id", "object", "created", "model", "choices", "usage", "weir", "error"}
 	ownOfChoice  = []string{"index", "message", "delta", "finish_reason", "logprobs"}
+	ownOfCall    = []string{"index", "id", "type", "function"}
 	ownOfMessage = []string{"role", "content", "refusal", "reasoning_content", "reasoning_details", "tool_calls", "function_call", "audio"}
 )
 
@@ -62,7 +64,9 @@ func beside(v any, extras backend.VendorExtras, last bool) any {
 		choice.take(more, ownOfChoice)
 		for _, name := range []string{"message", "delta"} {
 			if message := read(choice[name]); message != nil && more != nil {
-				message.take(read(more["message"]), ownOfMessage)
+				said := read(more["message"])
+				message.take(said, ownOfMessage)
+				message.takeOfCalls(list(said["tool_calls"]), name == "delta")
 				choice[name] = written(message)
 			}
 		}
@@ -71,6 +75,31 @@ func beside(v any, extras backend.VendorExtras, last bool) any {
 		to["choices"] = written(choices)
 	}
 	return to
+}
+
+// takeOfCalls puts what calls have beside into them. In a message a call is known
+// by its place; a delta, which has had its calls before, gets pieces of them.
+func (o object) takeOfCalls(more []object, delta bool) {
+	if len(more) == 0 {
+		return
+	}
+	calls := list(o["tool_calls"])
+	for _, extra := range more {
+		at, err := strconv.Atoi(string(extra["index"]))
+		switch {
+		case err != nil || at < 0:
+			continue
+		case delta:
+			call := object{"index": extra["index"]}
+			call.take(extra, ownOfCall)
+			calls = append(calls, call)
+		case at < len(calls):
+			calls[at].take(extra, ownOfCall)
+		}
+	}
+	if len(calls) > 0 {
+		o["tool_calls"] = written(calls)
+	}
 }
 
 // read is an object, nil where it is none.
