@@ -67,17 +67,19 @@ type Rule struct {
 	Node  *yaml.Node // the guard's own keys, without the common ones
 }
 
-// Rate limits requests. What it counts is scoped by the policy, the rule and
+// Rate limits requests, their tokens and how many run. What it counts is scoped by the policy, the rule and
 // the value of Per; policy only says how much, admission keeps count.
 type Rate struct {
 	ID  string // as written, else rates[0] and the like
 	Per string // tenant, project, key or end_user
 
-	// Requests and Concurrent are nil where there is no such limit; at least one
-	// is there. Burst is never nil where Requests is there: its default is the
-	// limit itself.
+	// Requests, Tokens and Concurrent are nil where there is no such limit; at
+	// least one is there. Burst is never nil where Requests is there, nor TokenBurst
+	// where Tokens is: the default is the limit itself.
 	Requests   *Quota
 	Burst      *int64
+	Tokens     *Quota
+	TokenBurst *int64
 	Concurrent *int64
 }
 
@@ -272,25 +274,25 @@ func parseRule(n *yaml.Node, stage Stage, i int) (Rule, Problems) {
 
 func parseRate(n *yaml.Node, field string) (Rate, Problems) {
 	var raw struct {
-		ID         string     `yaml:"id"`
-		Per        string     `yaml:"per"`
-		Requests   *Quota     `yaml:"requests"`
-		Burst      *int64     `yaml:"burst"`
-		Concurrent *int64     `yaml:"concurrent"`
-		Tokens     *yaml.Node `yaml:"tokens"`
+		ID         string `yaml:"id"`
+		Per        string `yaml:"per"`
+		Requests   *Quota `yaml:"requests"`
+		Burst      *int64 `yaml:"burst"`
+		Tokens     *Quota `yaml:"tokens"`
+		TokenBurst *int64 `yaml:"token_burst"`
+		Concurrent *int64 `yaml:"concurrent"`
 	}
 	raw.ID = field
 	ps := Within(field, n, Decode(n, &raw))
 	if len(ps) > 0 {
 		return Rate{ID: raw.ID}, ps
 	}
-	r := Rate{ID: raw.ID, Per: raw.Per, Requests: raw.Requests, Burst: raw.Burst, Concurrent: raw.Concurrent}
+	r := Rate{
+		ID: raw.ID, Per: raw.Per, Requests: raw.Requests, Burst: raw.Burst,
+		Tokens: raw.Tokens, TokenBurst: raw.TokenBurst, Concurrent: raw.Concurrent,
+	}
 	fault := func(key, format string, args ...any) {
 		ps = append(ps, Fault(n, field+"."+key, format, args...))
-	}
-	if raw.Tokens != nil {
-		ps = append(ps, Fault(raw.Tokens, field+".tokens", "not supported yet: limit requests or concurrent, or remove it"))
-		return r, ps
 	}
 	if r.ID == "" {
 		fault("id", "is empty: remove it to be called %s", field)
@@ -298,14 +300,20 @@ func parseRate(n *yaml.Node, field string) (Rate, Problems) {
 	if !slices.Contains(RatePers, r.Per) {
 		fault("per", "unknown scope %q%s", r.Per, suggest(r.Per, RatePers))
 	}
-	if r.Requests == nil && r.Concurrent == nil {
-		ps = append(ps, Fault(n, field, "limits nothing: say requests, concurrent or both"))
+	if r.Requests == nil && r.Tokens == nil && r.Concurrent == nil {
+		ps = append(ps, Fault(n, field, "limits nothing: say requests, tokens or concurrent"))
 	}
 	if r.Burst != nil && r.Requests == nil {
-		fault("burst", "needs requests: it is how many of them may come at once")
+		fault("burst", "needs requests: it is how many of them may come at once (that of tokens is token_burst)")
 	}
 	if r.Burst != nil && *r.Burst < 1 {
 		fault("burst", "want at least 1, got %d: nothing would ever pass", *r.Burst)
+	}
+	if r.TokenBurst != nil && r.Tokens == nil {
+		fault("token_burst", "needs tokens: it is how many of them may be used at once")
+	}
+	if r.TokenBurst != nil && *r.TokenBurst < 1 {
+		fault("token_burst", "want at least 1, got %d: nothing would ever pass", *r.TokenBurst)
 	}
 	if r.Concurrent != nil && *r.Concurrent < 1 {
 		fault("concurrent", "want at least 1, got %d: nothing would ever pass", *r.Concurrent)
@@ -313,6 +321,10 @@ func parseRate(n *yaml.Node, field string) (Rate, Problems) {
 	if r.Burst == nil && r.Requests != nil {
 		burst := r.Requests.N
 		r.Burst = &burst
+	}
+	if r.TokenBurst == nil && r.Tokens != nil {
+		burst := r.Tokens.N
+		r.TokenBurst = &burst
 	}
 	return r, ps
 }

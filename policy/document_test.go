@@ -24,6 +24,8 @@ safety:
 rates:
   - {per: key, requests: 600/min, concurrent: 32}
   - {id: slow, per: end_user, requests: 200k/day, burst: 5}
+  - {per: tenant, tokens: 100k/min}
+  - {per: tenant, tokens: 1M/h, token_burst: 20000, requests: 1/s}
 outputs: {mode: redacted, sample: 0.5%, keep: 183d}
 `))
 	if err != nil {
@@ -43,11 +45,17 @@ outputs: {mode: redacted, sample: 0.5%, keep: 183d}
 		t.Errorf("a guard must see its own keys only: %+v", out[0].Node)
 	}
 	r := d.Rates
-	if len(r) != 2 || r[0].ID != "rates[0]" || *r[0].Requests != (policy.Quota{N: 600, Per: time.Minute}) || *r[0].Burst != 600 || *r[0].Concurrent != 32 {
+	if len(r) != 4 || r[0].ID != "rates[0]" || *r[0].Requests != (policy.Quota{N: 600, Per: time.Minute}) || *r[0].Burst != 600 || *r[0].Concurrent != 32 {
 		t.Errorf("rate %+v", r[0])
 	}
 	if r[1].ID != "slow" || r[1].Requests.N != 200_000 || r[1].Requests.Per != 24*time.Hour || *r[1].Burst != 5 || r[1].Concurrent != nil {
 		t.Errorf("rate %+v", r[1])
+	}
+	if r[2].Requests != nil || r[2].Burst != nil || *r[2].Tokens != (policy.Quota{N: 100_000, Per: time.Minute}) || *r[2].TokenBurst != 100_000 {
+		t.Errorf("rate %+v", r[2])
+	}
+	if r[3].Tokens.N != 1_000_000 || *r[3].TokenBurst != 20_000 || *r[3].Burst != 1 {
+		t.Errorf("rate %+v", r[3])
 	}
 	if d.Outputs != (policy.Outputs{Mode: "redacted", Sample: 5_000, Keep: 183 * 24 * time.Hour}) {
 		t.Errorf("outputs %+v", d.Outputs)
@@ -61,13 +69,15 @@ func TestParseDocumentProblems(t *testing.T) {
 		{"slash", "kind: Policy\nname: a/b", `line 1: name: want at most 200 bytes without spaces and slashes, got "a/b"`},
 		{"glob", "kind: Policy\nname: a\nmatch: {models: ['']}", `line 1: match.models[0]: is empty and would match nothing: write "*" for everything, or remove it`},
 		{"routing without a condition", "kind: Policy\nname: a\nrouting:\n  - {only: private}", `line 4: routing[0].when: is missing: when does this hold? Write true for always`},
-		{"tokens", "kind: Policy\nname: a\nrates:\n  - {per: key, tokens: 200k/min}", `line 4: rates[0].tokens: not supported yet: limit requests or concurrent, or remove it`},
-		{"no limit", "kind: Policy\nname: a\nrates:\n  - {per: key}", `line 4: rates[0]: limits nothing: say requests, concurrent or both`},
+		{"tokens", "kind: Policy\nname: a\nrates:\n  - {per: key, tokens: 200k}", `line 4: rates[0].tokens: want a quota such as 600/min, got "200k"`},
+		{"token burst", "kind: Policy\nname: a\nrates:\n  - {per: key, requests: 1/s, token_burst: 3}", `line 4: rates[0].token_burst: needs tokens: it is how many of them may be used at once`},
+		{"no token burst", "kind: Policy\nname: a\nrates:\n  - {per: key, tokens: 1/s, token_burst: 0}", `line 4: rates[0].token_burst: want at least 1, got 0: nothing would ever pass`},
+		{"no limit", "kind: Policy\nname: a\nrates:\n  - {per: key}", `line 4: rates[0]: limits nothing: say requests, tokens or concurrent`},
 		{"scope", "kind: Policy\nname: a\nrates:\n  - {per: enduser, requests: 1/s}", `line 4: rates[0].per: unknown scope "enduser", did you mean "end_user"? (known: tenant, project, key, end_user)`},
 		{"unit", "kind: Policy\nname: a\nrates:\n  - {per: key, requests: 1/sec}", `line 4: rates[0].requests: unknown unit "sec" in "1/sec" (known: s, min, h, day)`},
 		{"quota", "kind: Policy\nname: a\nrates:\n  - {per: key, requests: 60}", `line 4: rates[0].requests: want a quota such as 600/min, got "60"`},
 		{"zero", "kind: Policy\nname: a\nrates:\n  - {per: key, requests: 0/s}", `line 4: rates[0].requests: want a whole number greater than zero before the slash of "0/s", such as 600/min or 200k/min`},
-		{"burst", "kind: Policy\nname: a\nrates:\n  - {per: key, concurrent: 1, burst: 3}", `line 4: rates[0].burst: needs requests: it is how many of them may come at once`},
+		{"burst", "kind: Policy\nname: a\nrates:\n  - {per: key, concurrent: 1, burst: 3}", `line 4: rates[0].burst: needs requests: it is how many of them may come at once (that of tokens is token_burst)`},
 		{"mode", "kind: Policy\nname: a\noutputs: {mode: redact}", `line 3: outputs.mode: unknown mode "redact", did you mean "redacted"? (known: none, metadata, redacted, full)`},
 		{"sample", "kind: Policy\nname: a\noutputs: {sample: 0.1}", `line 3: outputs.sample: want a share from 0% to 100% with at most four decimals, such as 10% or 0.5%, got "0.1"`},
 		{"action", "kind: Policy\nname: a\nsafety:\n  output:\n    - {guard: x, action: blck}", `line 5: safety.output[0].action: unknown action "blck", did you mean "block"? (known: shadow, flag, redact, block)`},

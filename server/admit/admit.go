@@ -1,6 +1,6 @@
 // Package admit gives a call its place in flight, or says when to come again:
-// request rates and concurrency, as the policies of its tenant set them. It
-// counts calls; it knows neither money, text nor a database.
+// rates of requests and of tokens, and concurrency, as the policies of its tenant
+// set them. It counts; it knows neither money, text nor a database.
 //
 // A process that has its store for itself counts for itself. Replicas that share
 // a store share each limit: the store keeps a bucket, State, and each replica
@@ -37,16 +37,17 @@ type LimitError struct {
 	// RetryAfter is when there will be a place, if nobody else takes it; for
 	// concurrency, which depends on running calls, it is a guess.
 	RetryAfter time.Duration
-	// Rate is how the request rate stands, nil where the limit is of running
-	// calls.
+	// Rate is how the rate stands, nil where the limit is of running calls.
 	Rate *Standing
 	// Away says that there may be a place, and that the store which knows does
 	// not answer. RetryAfter is then when it is asked again.
 	Away bool
 }
 
-// Standing is a request rate at a moment.
+// Standing is a rate at a moment.
 type Standing struct {
+	// Tokens tells whether the rate is of tokens, not of requests.
+	Tokens bool
 	// Limit is the burst that the rate allows, Remaining what is left of it now.
 	Limit, Remaining int64
 	// Reset is how long it takes until all of it is there again.
@@ -111,16 +112,56 @@ func NewReplica(now func() time.Time, store Store, holder string) *Limiter {
 	return l
 }
 
+// An Estimate is how many tokens a call is thought to use.
+type Estimate struct {
+	// Input is of the prompt, and MaxOutput the most that is asked for. A call with
+	// neither takes nothing of token rates.
+	Input, MaxOutput int64
+}
+
+// firstOutput is how many tokens an answer is thought to have before any has
+// ended, and learn the weight of each that has in the mean.
+const (
+	firstOutput = 256
+	learn       = 1.0 / 16
+)
+
+// of is how many tokens a call takes of a share until it has ended: its input,
+// and the output that calls had lately. What callers ask for at most is far more
+// than they get as a rule, and what running calls hold the rate does not bring.
+func (e Estimate) of(sh *share) int64 {
+	typical := int64(firstOutput)
+	if sh.typical > 0 {
+		typical = int64(sh.typical)
+	}
+	return e.Input + min(max(0, e.MaxOutput), typical)
+}
+
+// need is what a call takes of a share.
+func (e Estimate) need(sh *share) int64 {
+	if sh.kind == tokens {
+		return e.of(sh)
+	}
+	return 1
+}
+
+// Leave ends a call, which has used so many tokens. It is called once.
+type Leave func(used int64)
+
 // Admit takes a place under every rate, or none of them and fails with
 // *LimitError, or with the context's error where it ended before the store had
-// answered. The func it returns gives the place back; it must be called once,
-// when the call has ended. What was taken of a request rate stays taken.
-func (l *Limiter) Admit(ctx context.Context, s policy.Subject, rates []policy.BoundRate) (leave func(), err error) {
+// answered. What was taken of a request rate stays taken when the call leaves; of
+// a token rate stays what it used.
+//
+// A call needs one token to be admitted, however large it is, and takes its
+// estimate, so that small ones never keep a large one out. What was not there is
+// overdrawn: the rate brings it before anybody is admitted again.
+func (l *Limiter) Admit(ctx context.Context, s policy.Subject, rates []policy.BoundRate, estimate Estimate) (Leave, error) {
 	if len(rates) == 0 {
-		return func() {}, nil
+		return func(int64) {}, nil
 	}
 	for {
-		leave, flight, err := l.try(s, rates)
+		leave, flight, err := l.try(s, rates, estimate)
 		if flight == nil {
 			return leave, err
 		}
@@ -134,7 +175,7 @@ func (l *Limiter) Admit(ctx context.Context, s policy.Subject, rates []policy.Bo
 
 // try admits a call, refuses it, or returns the end of the flight after which
 // it has to try again.
-func (l *Limiter) try(s policy.Subject, rates []policy.BoundRate) (leave func(), flight <-chan struct{}, err error) {
+func (l *Limiter) try(s policy.Subject, rates []policy.BoundRate, estimate Estimate) (leave Leave, flight <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now, alone := l.now(), l.store == nil
@@ -147,7 +188,7 @@ func (l *Limiter) try(s policy.Subject, rates []policy.BoundRate) (leave func(),
 			continue
 		}
 		for _, sh := range l.count(p, r, now) {
-			if sh == nil {
+			if sh == nil || sh.kind == tokens && estimate == (Estimate{}) {
 				continue
 			}
 			shares = append(shares, sh)
@@ -164,32 +205,73 @@ func (l *Limiter) try(s policy.Subject, rates []policy.BoundRate) (leave func(),
 	if lacking {
 		for _, sh := range shares {
 			if sh.free(now, alone) <= 0 {
-				sh.waiting++
+				sh.waiting += estimate.need(sh)
 				flight = l.enqueue(sh)
 			}
 		}
 		return nil, flight, nil
 	}
-	var running []*share
+	var running []taken
 	for _, sh := range shares {
-		sh.take(alone)
-		if sh.slots {
-			running = append(running, sh)
+		n := estimate.need(sh)
+		sh.take(n, alone)
+		if sh.kind != requests {
+			running = append(running, taken{sh, n, sh.ended})
 		}
 		if !alone && sh.due(now) {
 			l.enqueue(sh)
 		}
 	}
 	if running == nil {
-		return func() {}, nil, nil
+		return func(int64) {}, nil, nil
 	}
-	return func() {
+	return func(used int64) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		for _, sh := range running {
-			sh.running--
+		for _, t := range running {
+			if t.share.kind == slots {
+				t.share.running--
+			} else {
+				l.settle(t, used, max(0, used-estimate.Input))
+			}
 		}
 	}, nil, nil
+}
+
+// taken is what a running call has of a share.
+type taken struct {
+	share *share
+	n     int64
+	ended int64 // as the share's was
+}
+
+// settle puts the tokens that a call used in the place of those that it took.
+func (l *Limiter) settle(t taken, used, output int64) {
+	sh, now := t.share, l.now()
+	sh.calls--
+	if output > 0 {
+		if sh.typical == 0 {
+			sh.typical = float64(output)
+		}
+		sh.typical += learn * (float64(output) - sh.typical)
+	}
+	if l.store == nil {
+		sh.free(now, true) // what the rate brought while the call ran
+		sh.running -= t.n
+		sh.bucket.Tokens += t.n - used
+		return
+	}
+	if !now.Before(sh.expires) {
+		sh.drop()
+	}
+	if t.ended == sh.ended {
+		sh.running -= t.n
+	} // else what it took is gone with the share, and may be there again for others
+	sh.sum.Used += used
+	sh.cover()
+	if sh.due(now) {
+		l.enqueue(sh)
+	}
 }
 
 // refusal says why a share that is empty has no place for a call, or nothing
@@ -197,7 +279,7 @@ func (l *Limiter) try(s policy.Subject, rates []policy.BoundRate) (leave func(),
 func (l *Limiter) refusal(sh *share, now time.Time) *LimitError {
 	e := &LimitError{}
 	switch {
-	case l.store == nil && !sh.slots:
+	case l.store == nil && sh.kind != slots:
 		e.RetryAfter = sh.bucket.wait(sh.terms, now.UnixMicro())
 	case l.store == nil:
 		e.RetryAfter = busyRetry
@@ -208,22 +290,26 @@ func (l *Limiter) refusal(sh *share, now time.Time) *LimitError {
 	default:
 		return nil
 	}
-	if sh.slots {
+	if sh.kind == slots {
 		e.Limit = fmt.Sprintf("%d running calls", sh.terms.Burst)
 		e.RetryAfter = max(e.RetryAfter, busyRetry)
 		return e
 	}
-	e.Limit = "a request rate of " + policy.Quota{N: sh.terms.N, Per: sh.terms.Per}.String()
+	e.Limit = "a request rate of "
+	if sh.kind == tokens {
+		e.Limit = "a token rate of "
+		if sh.running >= sh.terms.Burst { // the rate brings nothing before one of them has ended
+			e.RetryAfter = max(e.RetryAfter, busyRetry)
+		}
+	}
+	e.Limit += policy.Quota{N: sh.terms.N, Per: sh.terms.Per}.String()
 	left := sh.left
 	if l.store == nil {
 		left = sh.bucket.Tokens
 	}
-	e.Rate = &Standing{Limit: sh.terms.Burst, Remaining: left, Reset: time.Duration(min(sh.terms.span(sh.terms.Burst-left), longestReset.Microseconds())) * time.Microsecond}
+	e.Rate = &Standing{Tokens: sh.kind == tokens, Limit: sh.terms.Burst, Remaining: max(0, left), Reset: micros(sh.terms.span(sh.terms.Burst - left))}
 	return e
 }
-
-// longestReset keeps a span of time from overflowing.
-const longestReset = 100 * 365 * 24 * time.Hour
 
 // count returns the shares of a place, made to fit the rule as it is now: a
 // changed limit takes what was used along.
@@ -237,12 +323,12 @@ func (l *Limiter) count(p place, r *policy.BoundRate, now time.Time) *count {
 		l.places[p] = c
 	}
 	for kind, sh := range c {
-		terms, limits := termsOf(r, kind == slots)
+		terms, limits := termsOf(r, kind)
 		switch {
 		case !limits:
 			c[kind] = nil
 		case sh == nil:
-			c[kind] = &share{terms: terms, slots: kind == slots, bucket: bucket{terms.Burst, now.UnixMicro()}}
+			c[kind] = &share{terms: terms, kind: kind, bucket: bucket{terms.Burst, now.UnixMicro()}}
 			if l.store != nil {
 				l.born++
 				c[kind].scope, c[kind].holder = p.scope(kind), fmt.Sprintf("%s/%d", l.holder, l.born)
@@ -267,18 +353,24 @@ func (l *Limiter) sweep(now time.Time) {
 }
 
 // termsOf is one of the limits of a rate, and whether it has it.
-func termsOf(r *policy.BoundRate, running bool) (Terms, bool) {
+func termsOf(r *policy.BoundRate, kind int) (Terms, bool) {
 	switch {
-	case running && r.Concurrent != nil:
+	case kind == slots && r.Concurrent != nil:
 		return Terms{Burst: *r.Concurrent}, true
-	case !running && r.Requests != nil:
-		t := Terms{N: r.Requests.N, Per: r.Requests.Per, Burst: r.Requests.N}
-		if r.Burst != nil {
-			t.Burst = *r.Burst
-		}
-		return t, true
+	case kind == requests && r.Requests != nil:
+		return termsOfQuota(*r.Requests, r.Burst), true
+	case kind == tokens && r.Tokens != nil:
+		return termsOfQuota(*r.Tokens, r.TokenBurst), true
 	}
 	return Terms{}, false
+}
+
+func termsOfQuota(q policy.Quota, burst *int64) Terms {
+	t := Terms{N: q.N, Per: q.Per, Burst: q.N}
+	if burst != nil {
+		t.Burst = *burst
+	}
+	return t
 }
 
 // placeOf is where a rate counts a subject, and whether it does.
@@ -303,7 +395,7 @@ func placeOf(s policy.Subject, r *policy.BoundRate) (place, bool) {
 // scope names one of the counts of a place in a store, in a way that no two
 // share.
 func (p *place) scope(kind int) string {
-	parts := []string{p.tenant, p.policy, p.rule, [...]string{"concurrent", "requests"}[kind], p.per, p.subject, p.project, p.value}
+	parts := []string{p.tenant, p.policy, p.rule, kinds[kind], p.per, p.subject, p.project, p.value}
 	for i, part := range parts {
 		if len(part) > longestName {
 			sum := sha256.Sum256([]byte(part))

@@ -37,21 +37,21 @@ func TestARefusalSaysTrulyWhenToComeAgain(t *testing.T) {
 	l := New(c.now)
 	rates := []policy.BoundRate{perMinute(6, 2)}
 	for range 2 {
-		if _, err := l.Admit(ctx, k1, rates); err != nil {
+		if _, err := l.Admit(ctx, k1, rates, Estimate{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err := l.Admit(ctx, k1, rates)
+	_, err := l.Admit(ctx, k1, rates, Estimate{})
 	var refused *LimitError
 	if !errors.As(err, &refused) || refused.Rule != "r" || refused.RetryAfter <= 0 {
 		t.Fatalf("%v", err)
 	}
 	c.Time = c.Add(refused.RetryAfter - time.Millisecond)
-	if _, err := l.Admit(ctx, k1, rates); err == nil {
+	if _, err := l.Admit(ctx, k1, rates, Estimate{}); err == nil {
 		t.Error("there was a place before the time that was told")
 	}
 	c.Time = c.Add(time.Millisecond)
-	if _, err := l.Admit(ctx, k1, rates); err != nil {
+	if _, err := l.Admit(ctx, k1, rates, Estimate{}); err != nil {
 		t.Errorf("there was no place at the time that was told: %v", err)
 	}
 }
@@ -60,11 +60,11 @@ func TestEachKeyHasItsOwnRate(t *testing.T) {
 	l := New(newClock().now)
 	rates := []policy.BoundRate{perMinute(1, 1)}
 	for _, s := range []policy.Subject{k1, {Tenant: "acme", Project: "default", Key: "k2"}, {Tenant: "acme", Project: "lab", Key: "k1"}} {
-		if _, err := l.Admit(ctx, s, rates); err != nil {
+		if _, err := l.Admit(ctx, s, rates, Estimate{}); err != nil {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}
-	if _, err := l.Admit(ctx, k1, rates); err == nil {
+	if _, err := l.Admit(ctx, k1, rates, Estimate{}); err == nil {
 		t.Error("a second call had a place")
 	}
 }
@@ -72,17 +72,17 @@ func TestEachKeyHasItsOwnRate(t *testing.T) {
 func TestARefusalTakesNothing(t *testing.T) {
 	l := New(newClock().now)
 	rates := []policy.BoundRate{perMinute(2, 2), atOnce(1)}
-	leave, err := l.Admit(ctx, k1, rates)
+	leave, err := l.Admit(ctx, k1, rates, Estimate{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 5 { // each finds a token of the rate and no place to run
-		if _, err := l.Admit(ctx, k1, rates); err == nil {
+		if _, err := l.Admit(ctx, k1, rates, Estimate{}); err == nil {
 			t.Fatal("two calls run where one may")
 		}
 	}
-	leave()
-	if _, err := l.Admit(ctx, k1, rates); err != nil {
+	leave(0)
+	if _, err := l.Admit(ctx, k1, rates, Estimate{}); err != nil {
 		t.Errorf("the refused calls took the rate: %v", err)
 	}
 }
@@ -91,11 +91,11 @@ func TestAChangedLimitHoldsForWhatWasUsed(t *testing.T) {
 	c := newClock()
 	l := New(c.now)
 	for range 10 {
-		if _, err := l.Admit(ctx, k1, []policy.BoundRate{perMinute(10, 10)}); err != nil {
+		if _, err := l.Admit(ctx, k1, []policy.BoundRate{perMinute(10, 10)}, Estimate{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := l.Admit(ctx, k1, []policy.BoundRate{perMinute(20, 20)}); err == nil {
+	if _, err := l.Admit(ctx, k1, []policy.BoundRate{perMinute(20, 20)}, Estimate{}); err == nil {
 		t.Error("a raised limit gave back what was used")
 	}
 }
@@ -105,14 +105,14 @@ func TestIdlePlacesAreForgotten(t *testing.T) {
 	l := New(c.now)
 	rate := []policy.BoundRate{perMinute(60, 1)}
 	for i := range firstSweep {
-		leave, err := l.Admit(ctx, policy.Subject{Tenant: "acme", Key: fmt.Sprint(i)}, rate)
+		leave, err := l.Admit(ctx, policy.Subject{Tenant: "acme", Key: fmt.Sprint(i)}, rate, Estimate{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		leave()
+		leave(0)
 	}
 	c.Time = c.Add(time.Minute)
-	l.Admit(ctx, k1, rate)
+	l.Admit(ctx, k1, rate, Estimate{})
 	if n := len(l.places); n != 1 {
 		t.Errorf("%d places are kept of which one is in use", n)
 	}
@@ -128,20 +128,20 @@ func TestNoScheduleGetsMoreThanTheRate(t *testing.T) {
 		burst := rapid.Int64Range(1, 20).Draw(t, "burst")
 		most := rapid.Int64Range(1, 10).Draw(t, "concurrent")
 		rates := []policy.BoundRate{perMinute(n, burst), atOnce(most)}
-		var running []func()
+		var running []Leave
 		var admitted []time.Time
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
 			switch rapid.IntRange(0, 2).Draw(t, "step") {
 			case 0:
 				c.Time = c.Add(time.Duration(rapid.Int64Range(0, int64(20*time.Second)).Draw(t, "wait")))
 			case 1:
-				if leave, err := l.Admit(ctx, k1, rates); err == nil {
+				if leave, err := l.Admit(ctx, k1, rates, Estimate{}); err == nil {
 					running = append(running, leave)
 					admitted = append(admitted, c.Time)
 				}
 			case 2:
 				if len(running) > 0 {
-					running[0]()
+					running[0](0)
 					running = running[1:]
 				}
 			}

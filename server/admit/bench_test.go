@@ -29,10 +29,10 @@ func benchmarkAdmit(b *testing.B, l *Limiter) {
 	rates := []policy.BoundRate{perMinute(plenty, plenty), atOnce(1000)}
 	b.ReportAllocs()
 	for b.Loop() {
-		leave, err := l.Admit(ctx, k1, rates)
+		leave, err := l.Admit(ctx, k1, rates, Estimate{})
 		if err != nil {
 			b.Fatal(err)
 		}
-		leave()
+		leave(0)
 	}
 }

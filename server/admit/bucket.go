@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Terms are what a limit allows: N calls in each Per and Burst at once; or
+// Terms are what a limit allows: N calls or tokens in each Per and Burst at once; or
 // Burst running calls, where N is 0.
 type Terms struct {
 	N     int64         `json:"n,omitempty"`
@@ -27,15 +27,17 @@ func (t Terms) span(tokens int64) int64 {
 // generic cell rate algorithm of ITU-T I.371 does.)
 type bucket struct {
 	// Tokens are there at Since, a Unix time; what a rate brought before is in
-	// them.
+	// them. Fewer than none are owed.
 	Tokens int64 `json:"tokens"`
 	Since  int64 `json:"since"`
 }
 
 // accrue adds what a rate brought until now, up to most tokens. Fractions stay
 // in Since, rounded against whoever asks. A clock that went back brings nothing.
+// Where most is less than nothing, since more is held than may be, what is there
+// is kept, and what is owed is not paid beyond that.
 func (b *bucket) accrue(t Terms, now, most int64) {
-	most = max(0, most)
+	most = max(min(0, b.Tokens), most)
 	if now > b.Since {
 		grown := mulDiv(now-b.Since, t.N, t.Per.Microseconds(), false)
 		if grown >= most-b.Tokens {
@@ -49,9 +51,16 @@ func (b *bucket) accrue(t Terms, now, most int64) {
 	b.Tokens = min(b.Tokens, most)
 }
 
-// wait is how long it takes until there is one token more.
+// wait is how long it takes until there is one token more, and none is owed.
 func (b *bucket) wait(t Terms, now int64) time.Duration {
-	return time.Duration(max(1, b.Since+t.span(1)-now)) * time.Microsecond
+	return micros(max(1, b.Since-now+min(t.span(max(1, 1-b.Tokens)), longestWait.Microseconds())))
+}
+
+// longestWait keeps a span of time from overflowing.
+const longestWait = 100 * 365 * 24 * time.Hour
+
+func micros(n int64) time.Duration {
+	return time.Duration(min(n, longestWait.Microseconds())) * time.Microsecond
 }
 
 // mulDiv is a*b/c of numbers that are not negative, or the largest number where

@@ -93,7 +93,7 @@ func (l *Limiter) Close(ctx context.Context) error {
 			if sh == nil {
 				continue
 			}
-			sh.returned += max(0, sh.free(now, false))
+			sh.sum.Returned += max(0, sh.free(now, false))
 			a := sh.ask(now)
 			a.Want = 0
 			asks = append(asks, a)
@@ -146,7 +146,7 @@ func (l *Limiter) depart() *flight {
 			sh.drop()
 		}
 		f.asks = append(f.asks, sh.ask(now))
-		f.told = append(f.told, told{sh, sh.used, sh.returned, sh.flight})
+		f.told = append(f.told, told{sh, sh.sum, sh.flight})
 		sh.flight, sh.waiting = nil, 0
 	}
 	l.queue = append(l.queue[:0], l.queue[n:]...)
@@ -177,11 +177,10 @@ func (l *Limiter) arrive(f *flight, answers []Answer, err error) (first bool) {
 	l.fails = 0
 	for i, t := range f.told {
 		sh, a := t.share, answers[i]
-		sh.granted, sh.left = a.Granted, a.Left
-		sh.toldUsed, sh.toldReturned = t.used, t.returned
+		sh.granted, sh.left, sh.told = a.Granted, a.Left, t.sum
 		sh.expires = f.at.Add(TTL - Skew)
 		sh.askAt = time.Time{}
-		if a.Left == 0 {
+		if a.Left <= 0 {
 			sh.askAt = now.Add(max(a.Wait, sh.poll()))
 		}
 	}
@@ -207,7 +206,7 @@ func (l *Limiter) tick() {
 			}
 			if !now.Before(sh.expires) {
 				sh.drop()
-				if sh.running == 0 && sh.flight == nil {
+				if sh.idle() {
 					c[kind] = nil
 					continue
 				}

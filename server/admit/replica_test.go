@@ -81,7 +81,7 @@ func TestReplicasShareALimit(t *testing.T) {
 		rates := []policy.BoundRate{perMinute(6, 10)}
 		admitted := 0
 		for i := range 60 {
-			if _, err := list[i%3].Admit(t.Context(), k1, rates); err == nil {
+			if _, err := list[i%3].Admit(t.Context(), k1, rates, Estimate{}); err == nil {
 				admitted++
 			}
 		}
@@ -96,22 +96,22 @@ func TestARefusalOfAReplicaIsTrue(t *testing.T) {
 		l := replicas(t, &book{}, 1)[0]
 		rates := []policy.BoundRate{perMinute(6, 3)}
 		for range 3 {
-			if _, err := l.Admit(t.Context(), k1, rates); err != nil {
+			if _, err := l.Admit(t.Context(), k1, rates, Estimate{}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for range 5 {
-			_, err := l.Admit(t.Context(), k1, rates)
+			_, err := l.Admit(t.Context(), k1, rates, Estimate{})
 			refused := refusalOf(t, err)
 			if refused.Rate == nil || refused.Rate.Limit != 3 || refused.Rate.Remaining != 0 || refused.Away {
 				t.Errorf("%+v", refused)
 			}
 			time.Sleep(refused.RetryAfter - time.Millisecond)
-			if _, err := l.Admit(t.Context(), k1, rates); err == nil {
+			if _, err := l.Admit(t.Context(), k1, rates, Estimate{}); err == nil {
 				t.Error("there was a place before the time that was told")
 			}
 			time.Sleep(time.Millisecond)
-			if _, err := l.Admit(t.Context(), k1, rates); err != nil {
+			if _, err := l.Admit(t.Context(), k1, rates, Estimate{}); err != nil {
 				t.Errorf("there was no place at the time that was told: %v", err)
 			}
 		}
@@ -125,7 +125,7 @@ func TestAShareIsAdmittedFromWithoutTheStore(t *testing.T) {
 		l := replicas(t, b, 1)[0]
 		rates := []policy.BoundRate{perMinute(6000, 6000)}
 		for range 1000 {
-			if _, err := l.Admit(t.Context(), k1, rates); err != nil {
+			if _, err := l.Admit(t.Context(), k1, rates, Estimate{}); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * time.Millisecond)
@@ -135,7 +135,7 @@ func TestAShareIsAdmittedFromWithoutTheStore(t *testing.T) {
 		}
 		b.away.Store(true)
 		for range 100 {
-			if _, err := l.Admit(t.Context(), k1, rates); err != nil {
+			if _, err := l.Admit(t.Context(), k1, rates, Estimate{}); err != nil {
 				t.Fatalf("the share lasts longer than that: %v", err)
 			}
 		}
@@ -149,7 +149,7 @@ func TestWhileTheStoreIsAwayTheShareIsUsedUp(t *testing.T) {
 		rates := []policy.BoundRate{perMinute(600, 60)}
 		admitted := 0
 		call := func() error {
-			_, err := l.Admit(t.Context(), k1, rates)
+			_, err := l.Admit(t.Context(), k1, rates, Estimate{})
 			if err == nil {
 				admitted++
 			}
@@ -185,22 +185,22 @@ func TestWhatHasEndedAdmitsNothing(t *testing.T) {
 			for l.ask(t.Context(), func(err error) { t.Error(err) }) {
 			}
 		}
-		if _, flight, _ := l.try(k1, rates); flight == nil {
+		if _, flight, _ := l.try(k1, rates, Estimate{}); flight == nil {
 			t.Fatal("the first call did not wait for the store")
 		}
 		give()
-		leave, flight, err := l.try(k1, rates)
+		leave, flight, err := l.try(k1, rates, Estimate{})
 		if flight != nil || err != nil {
 			t.Fatal("there is no place after the store has answered")
 		}
-		leave()
-		if leave, flight, _ := l.try(k1, rates[1:]); flight != nil {
+		leave(0)
+		if leave, flight, _ := l.try(k1, rates[1:], Estimate{}); flight != nil {
 			t.Fatal("a place that is free again is not there")
 		} else {
-			leave()
+			leave(0)
 		}
 		time.Sleep(TTL - Skew)
-		if _, flight, _ := l.try(k1, rates[1:]); flight == nil {
+		if _, flight, _ := l.try(k1, rates[1:], Estimate{}); flight == nil {
 			t.Error("a share that has ended admits a call")
 		}
 	})
@@ -214,19 +214,19 @@ func TestTheSlotsOfADeadReplicaComeBack(t *testing.T) {
 		l := NewReplica(time.Now, b, "dead")
 		go l.Run(dead, func(error) {})
 		for range 4 {
-			if _, err := l.Admit(t.Context(), k1, rates); err != nil {
+			if _, err := l.Admit(t.Context(), k1, rates, Estimate{}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		other := replicas(t, b, 1)[0]
 		time.Sleep(2 * TTL) // they are renewed as long as their calls run
-		if _, err := other.Admit(t.Context(), k1, rates); err == nil {
+		if _, err := other.Admit(t.Context(), k1, rates, Estimate{}); err == nil {
 			t.Fatal("a fifth call runs")
 		}
 		stop()
 		time.Sleep(TTL)
 		for range 4 {
-			if _, err := other.Admit(t.Context(), k1, rates); err != nil {
+			if _, err := other.Admit(t.Context(), k1, rates, Estimate{}); err != nil {
 				t.Errorf("a place of the dead replica is lost: %v", err)
 			}
 		}
@@ -239,16 +239,16 @@ func TestIdleSharesGoBack(t *testing.T) {
 		list := replicas(t, b, 2)
 		rates := []policy.BoundRate{perMinute(6, 60), atOnce(8)}
 		for range 30 {
-			leave, err := list[0].Admit(t.Context(), k1, rates)
+			leave, err := list[0].Admit(t.Context(), k1, rates, Estimate{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			leave()
+			leave(0)
 		}
 		time.Sleep(10 * time.Second)
 		admitted := 0
 		for {
-			if _, err := list[1].Admit(t.Context(), k1, rates[:1]); err != nil {
+			if _, err := list[1].Admit(t.Context(), k1, rates[:1], Estimate{}); err != nil {
 				break
 			}
 			admitted++
@@ -257,7 +257,7 @@ func TestIdleSharesGoBack(t *testing.T) {
 			t.Errorf("the other replica gets %d of the 30 that are left", admitted)
 		}
 		for range 8 {
-			if _, err := list[1].Admit(t.Context(), k1, rates[1:]); err != nil {
+			if _, err := list[1].Admit(t.Context(), k1, rates[1:], Estimate{}); err != nil {
 				t.Fatalf("the other replica does not get all places to run: %v", err)
 			}
 		}
@@ -270,7 +270,7 @@ func TestCloseGivesBack(t *testing.T) {
 		list := replicas(t, b, 2)
 		rates := []policy.BoundRate{perMinute(1, 40)}
 		for range 20 {
-			if _, err := list[0].Admit(t.Context(), k1, rates); err != nil {
+			if _, err := list[0].Admit(t.Context(), k1, rates, Estimate{}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -278,7 +278,7 @@ func TestCloseGivesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 20 {
-			if _, err := list[1].Admit(t.Context(), k1, rates); err != nil {
+			if _, err := list[1].Admit(t.Context(), k1, rates, Estimate{}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -294,7 +294,7 @@ func TestACallWaitsNoLongerThanItsContext(t *testing.T) {
 		l := replicas(t, b, 1)[0]
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := l.Admit(ctx, k1, []policy.BoundRate{perMinute(1, 1)}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := l.Admit(ctx, k1, []policy.BoundRate{perMinute(1, 1)}, Estimate{}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 	})
@@ -309,7 +309,7 @@ func TestManyCallsOfManyReplicasAtOnce(t *testing.T) {
 		var calls sync.WaitGroup
 		for i := range 300 {
 			calls.Go(func() {
-				leave, err := list[i%3].Admit(t.Context(), k1, rates)
+				leave, err := list[i%3].Admit(t.Context(), k1, rates, Estimate{})
 				if err != nil {
 					return
 				}
@@ -319,7 +319,7 @@ func TestManyCallsOfManyReplicasAtOnce(t *testing.T) {
 				}
 				time.Sleep(time.Millisecond)
 				running.Add(-1)
-				leave()
+				leave(0)
 			})
 		}
 		calls.Wait()

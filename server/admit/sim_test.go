@@ -29,6 +29,7 @@ type sim struct {
 
 	rates  []policy.BoundRate
 	terms  Terms
+	size   int64   // mean tokens of a call where terms are of them, else 0
 	most   int64   // running at once, 0 for any
 	calm   bool    // no accidents
 	excess float64 // demand, in rates
@@ -44,6 +45,7 @@ type sim struct {
 	last      time.Duration
 	stats     map[string]int
 	admitted  []time.Duration
+	used      []usedAt
 	err       error
 	fault     faults
 	admission int
@@ -100,6 +102,15 @@ func (s *sim) between(a, b time.Duration) time.Duration {
 }
 
 func (s *sim) chance(p float64) bool { return !s.calm && s.rng.Float64() < p }
+
+// newTokenSim is a world whose limit is of tokens, of calls that use size of them
+// in the mean.
+func newTokenSim(seed uint64, terms Terms, size int64) *sim {
+	s := newSim(seed, terms, 0)
+	s.size = size
+	s.rates[0].Rate = policy.Rate{ID: "r", Per: "tenant", Tokens: &policy.Quota{N: terms.N, Per: terms.Per}, TokenBurst: &terms.Burst}
+	return s
+}
 
 func newSim(seed uint64, terms Terms, most int64) *sim {
 	s := &sim{
@@ -163,6 +174,7 @@ func (s *sim) shift() {
 	if !s.calm {
 		factor *= []float64{0, 0.02, 0.1, 0.3, 1, 5}[s.rng.IntN(6)]
 	}
+	factor /= float64(max(1, s.size))
 	for i, r := range s.replicas {
 		r.demand = factor * rate * weights[i] / sum
 	}
@@ -187,7 +199,11 @@ func (s *sim) call(r *simReplica) {
 }
 
 func (s *sim) try(r *simReplica) {
-	leave, flight, err := r.limiter.try(simSubject, s.rates)
+	estimate := Estimate{}
+	if s.size > 0 {
+		estimate = Estimate{Input: 1 + s.rng.Int64N(s.size), MaxOutput: 8 * s.size}
+	}
+	leave, flight, err := r.limiter.try(simSubject, s.rates, estimate)
 	switch {
 	case err != nil:
 		s.stats["refused"]++
@@ -200,12 +216,88 @@ func (s *sim) try(r *simReplica) {
 		}
 	case flight != nil:
 		r.waiting = append(r.waiting, flight)
+	case s.size > 0:
+		s.admission++
+		s.spend(r, leave, estimate.Input)
 	default:
 		s.admit(r, leave)
 	}
 }
 
-func (s *sim) admit(r *simReplica, leave func()) {
+// spend is a call that uses tokens, as many as are only known in the end: half of
+// the mean are output, and some have eight times as much.
+func (s *sim) spend(r *simReplica, leave Leave, input int64) {
+	used := input
+	switch s.rng.IntN(16) {
+	case 0: // it fails
+		used = 0
+	case 1:
+		used += 4 * s.size
+	default:
+		used += s.rng.Int64N(s.size)
+	}
+	lasts := 5 * time.Second
+	if s.chance(0.02) {
+		lasts = 60 * time.Second
+	}
+	s.after(s.between(0, lasts), func() {
+		if r.crashed {
+			return
+		}
+		leave(used)
+		s.use(used)
+		s.depart(r)
+	})
+}
+
+// use counts the tokens of a call that has ended. In every stretch of time no
+// more are used than the rate allows and what is owed at its end.
+func (s *sim) use(used int64) {
+	s.level = min(float64(s.terms.Burst), s.level+(s.t-s.last).Seconds()*float64(s.terms.N)/s.terms.Per.Seconds()) - float64(used)
+	s.last = s.t
+	owed := s.owed()
+	if owed > 0 {
+		s.stats["owed"]++
+	}
+	if s.level+float64(owed) < -1e-6 {
+		s.err = fmt.Errorf("at %s %.3f tokens more than the rate allows are used, and %d are owed", s.t, -s.level, owed)
+	}
+	s.used = append(s.used, usedAt{s.t, used})
+}
+
+type usedAt struct {
+	at     time.Duration
+	tokens int64
+}
+
+// owed is what the store has less than nothing, and what replicas have overdrawn
+// of which it has not heard.
+func (s *sim) owed() int64 {
+	var owed int64
+	for _, state := range s.states {
+		owed += max(0, -state.Tokens)
+	}
+	for _, r := range s.replicas {
+		owed += s.untold(r)
+	}
+	return owed
+}
+
+func (s *sim) untold(r *simReplica) int64 {
+	var n int64
+	for _, c := range r.limiter.places {
+		if sh := c[tokens]; sh != nil {
+			heard := sh.told.Overdrawn
+			if state := s.states[sh.scope]; state != nil && state.Holdings[sh.holder] != nil {
+				heard = max(heard, state.Holdings[sh.holder].Overdrawn)
+			}
+			n += sh.sum.Overdrawn - heard
+		}
+	}
+	return n
+}
+
+func (s *sim) admit(r *simReplica, leave Leave) {
 	s.admission++
 	s.level = min(float64(s.terms.Burst), s.level+(s.t-s.last).Seconds()*float64(s.terms.N)/s.terms.Per.Seconds()) - 1
 	s.last = s.t
@@ -214,7 +306,7 @@ func (s *sim) admit(r *simReplica, leave func()) {
 	}
 	s.admitted = append(s.admitted, s.t)
 	if s.most == 0 {
-		leave()
+		leave(0)
 		return
 	}
 	r.running++
@@ -228,7 +320,7 @@ func (s *sim) admit(r *simReplica, leave func()) {
 	s.after(s.between(0, 5*time.Second), func() {
 		if !r.crashed {
 			r.running--
-			leave()
+			leave(0)
 		}
 	})
 }
@@ -320,7 +412,7 @@ func (s *sim) share(asks []Ask) []Answer {
 			s.states[a.Scope] = state
 		}
 		answers = append(answers, s.fault.share(state, a, now, TTL))
-		if held := state.held(); state.Tokens+held > state.Burst || held < 0 || state.Tokens < 0 {
+		if held := state.held(); state.Tokens+held > state.Burst || held < 0 || state.Tokens < 0 && s.size == 0 {
 			s.err = fmt.Errorf("at %s the store has %d tokens, and %d are held, of %d", s.t, state.Tokens, held, state.Burst)
 		}
 	}
@@ -342,10 +434,11 @@ func (s *sim) accident() {
 	case 0:
 		s.stats["crashed"]++
 		i := s.rng.IntN(len(s.replicas))
+		s.level += float64(s.untold(s.replicas[i])) // nobody will ever hear of that
 		s.replicas[i].crashed, s.replicas[i].running = true, 0
 		s.replicas = append(s.replicas[:i], s.replicas[i+1:]...)
 		s.start()
-		s.replicas[len(s.replicas)-1].demand = s.excess * float64(s.terms.N) / s.terms.Per.Seconds()
+		s.replicas[len(s.replicas)-1].demand = s.excess * float64(s.terms.N) / s.terms.Per.Seconds() / float64(max(1, s.size))
 	case 1:
 		s.stats["down"]++
 		s.down = true

@@ -145,8 +145,8 @@ func TestSimulationFindsFaults(t *testing.T) {
 		"a replica does not count all calls": {share: ask, replica: func(l *Limiter, s *sim) {
 			for _, c := range l.places {
 				for _, sh := range c {
-					if sh != nil && sh.used > 0 && s.rng.IntN(20) == 0 {
-						sh.used--
+					if sh != nil && sh.sum.Used > 0 && s.rng.IntN(20) == 0 {
+						sh.sum.Used--
 					}
 				}
 			}

@@ -18,28 +18,40 @@ type Store interface {
 	SweepRates(ctx context.Context) error
 }
 
+// Totals are what became of a share. They only grow, so that an ask may be lost,
+// late or doubled.
+type Totals struct {
+	// Used is what has gone for good: calls admitted, tokens that calls used, and
+	// what was left when the share had ended. Returned is what the replica will not
+	// use.
+	Used     int64 `json:"used"`
+	Returned int64 `json:"returned"`
+	// Overdrawn is what the replica took without a grant, since it learnt too late
+	// how many tokens a call uses. It is owed: until the rate has brought it, nobody
+	// is granted more.
+	Overdrawn int64 `json:"overdrawn,omitempty"`
+}
+
 // An Ask is what a replica tells of its share of a limit, and what it wants.
-// Used and Returned are totals that only grow, so that an ask may be lost, late
-// or doubled.
 type Ask struct {
 	Scope string
 	// Holder names the share; no two shares ever have one name.
 	Holder string
 	Terms  Terms
-	// Used is what has gone for good: calls admitted, and what was left when the
-	// share had ended. Returned is what the replica will not use.
-	Used, Returned int64
+	Totals
+	// Told is what the store is known to have heard of them.
+	Told Totals
 	// Want is how much more the replica can use.
 	Want int64
 }
 
 // An Answer is how a share stands.
 type Answer struct {
-	// Granted is a total like Used: the replica has what is neither used nor
-	// returned of it.
+	// Granted is a total like those of the ask, and has what was overdrawn: the
+	// replica has what is neither used nor returned of it.
 	Granted int64
-	// Left is what others may still have, and Wait how long it takes until a rate
-	// brings one more.
+	// Left is what others may still have, less than nothing where a rate is owed
+	// some, and Wait how long it takes until a rate brings one more.
 	Left int64
 	Wait time.Duration
 }
@@ -52,7 +64,9 @@ type Answer struct {
 // and only the rate, by the store's clock, adds to that sum, so that in any
 // stretch of time T no more than N*T/Per + Burst calls are admitted: not by the
 // time at which tokens were granted, but at which they are used. Whoever holds a
-// token keeps the bucket from growing in its place. What a replica holds is
+// token keeps the bucket from growing in its place. What is overdrawn moves from
+// the bucket, which may then have less than nothing, to what is held; so no more
+// than N*T/Per + Burst and what is owed at the end are used. What a replica holds is
 // forgotten, and not given back, when its share ends; the replica stops using it
 // earlier.
 //
@@ -65,9 +79,8 @@ type State struct {
 
 // Holding is the share of one replica. It holds Granted - Used - Returned.
 type Holding struct {
-	Granted  int64 `json:"granted"`
-	Used     int64 `json:"used"`
-	Returned int64 `json:"returned"`
+	Granted int64 `json:"granted"`
+	Totals
 	// Expires is in microseconds of Unix time.
 	Expires int64 `json:"expires"`
 }
@@ -99,14 +112,17 @@ func (s *State) Ask(a Ask, at time.Time, ttl time.Duration) Answer {
 
 	h := s.Holdings[a.Holder]
 	if h == nil {
-		h = &Holding{Granted: a.Used + a.Returned, Used: a.Used, Returned: a.Returned}
+		// What it had is gone, save what it has overdrawn since it was heard of.
+		h = &Holding{Granted: a.Told.Used + a.Returned, Totals: Totals{a.Told.Used, a.Returned, a.Told.Overdrawn}}
 		s.Holdings[a.Holder] = h
 	}
 	h.Expires = max(h.Expires, now+ttl.Microseconds())
-	held := h.held()
+	owed := max(0, a.Overdrawn-h.Overdrawn)
+	s.Tokens -= owed
+	held := h.held() + owed
 	used := min(held, max(0, a.Used-h.Used))
 	back := min(held-used, max(0, a.Returned-h.Returned)) // no more than was held
-	h.Used, h.Returned = max(h.Used, a.Used), max(h.Returned, a.Returned)
+	h.Totals = Totals{max(h.Used, a.Used), max(h.Returned, a.Returned), max(h.Overdrawn, a.Overdrawn)}
 	h.Granted = h.Used + h.Returned + held - used - back
 
 	free := s.Burst - s.held()
@@ -119,11 +135,10 @@ func (s *State) Ask(a Ask, at time.Time, ttl time.Duration) Answer {
 	grow := max(0, min(a.Want, s.Tokens, part))
 	h.Granted += grow
 	s.Tokens -= grow
-	answer := Answer{Granted: h.Granted, Left: max(0, s.Tokens)}
-	if !s.slots() {
-		answer.Wait = s.wait(s.Terms, now)
+	if s.slots() {
+		return Answer{Granted: h.Granted, Left: max(0, s.Tokens)}
 	}
-	return answer
+	return Answer{Granted: h.Granted, Left: s.Tokens, Wait: s.wait(s.Terms, now)}
 }
 
 // Idle is when the limit will be as good as new, if nobody uses it.

@@ -42,6 +42,7 @@ type attempt struct {
 	accepted bool                   // the backend has taken the request
 	first    time.Time              // when the backend first said something, zero before
 	usage    accounting.Usage       // what the backend says was used
+	spent    int64                  // tokens that the call is known to have used here
 	output   *tokens.Count          // what we counted of it
 	room     *ledger.Hold           // what the attempt may use and cost
 	partial  *ledger.Hold           // the same, where it covers less than the answer may get; else nil
@@ -454,6 +455,8 @@ func (a *attempt) settle(ctx context.Context, hold *ledger.Hold, outcome account
 	case a.whole == len(a.finish) && a.usage.Known():
 		result.Usage, result.Source = a.reported(own, source)
 	}
+	a.answer.used += result.Usage.Tokens() - a.spent
+	a.spent = result.Usage.Tokens()
 	settling, settled := a.gateway.follower().Settle(ctx)
 	cost, err := hold.Settle(settling, result)
 	settled(err)

@@ -136,6 +136,8 @@ type Answer struct {
 	// UnjudgedBytes is how much text passed a remote rule that nobody had
 	// judged, under a grant of that rule (on_error: open).
 	UnjudgedBytes int64
+	// used is how many tokens all attempts used.
+	used int64
 	// FirstOutput is when the first text was released, zero where none was.
 	Start, FirstOutput, End time.Time
 }

@@ -145,9 +145,10 @@ func refused(err error) error {
 	return cannotAccount(err, false)
 }
 
-// A Rate is a request rate as it stands: what it allows at once, what is left
-// of that, and how long until all of it is there again.
+// A Rate is a rate of requests, or of tokens, as it stands: what it allows at
+// once, what is left of that, and how long until all of it is there again.
 type Rate struct {
+	Tokens           bool
 	Limit, Remaining int64
 	Reset            time.Duration
 }
@@ -156,7 +157,7 @@ func rateOf(s *admit.Standing) *Rate {
 	if s == nil {
 		return nil
 	}
-	return &Rate{s.Limit, s.Remaining, s.Reset}
+	return &Rate{s.Tokens, s.Limit, s.Remaining, s.Reset}
 }
 
 func cannotAccount(err error, released bool) error {

@@ -114,11 +114,11 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 
 	// 2 admit: a place in flight. An inner call has that of its parent.
 	if call.Purpose == "" && before == nil {
-		leave, err := g.Limiter.Admit(ctx, subject, rules.Rates)
+		leave, err := g.Limiter.Admit(ctx, subject, rules.Rates, estimate(call, model, rules.Rates))
 		if err != nil {
 			return refused(err)
 		}
-		defer leave()
+		defer func() { leave(answer.used) }()
 	}
 	if g.Record != nil && before == nil {
 		sink = kept.begin(call, rules.Outputs, sink)

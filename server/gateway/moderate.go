@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/weir-gateway/weir/policy"
+	"github.com/weir-gateway/weir/server/admit"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/tokens"
 )
@@ -31,7 +32,7 @@ func (m *Moderation) Action() policy.Action {
 }
 
 // Moderate judges texts by the input rules that hold for a call, each as if it
-// were all that a user says. The call takes a place and counts for its rates, and
+// were all that a user says. The call takes a place and counts for its request rates, and
 // pays for nothing but what remote rules ask. It fails with an *Error, never
 // since a text is blocked.
 func (g *Gateway) Moderate(ctx context.Context, call *Call, texts []string) ([]Moderation, error) {
@@ -39,11 +40,11 @@ func (g *Gateway) Moderate(ctx context.Context, call *Call, texts []string) ([]M
 	defer cancel()
 	subject := call.subject()
 	rules := g.Policies().Resolve(subject)
-	leave, err := g.Limiter.Admit(ctx, subject, rules.Rates)
+	leave, err := g.Limiter.Admit(ctx, subject, rules.Rates, admit.Estimate{})
 	if err != nil {
 		return nil, refused(err)
 	}
-	defer leave()
+	defer leave(0)
 	all := make([]Moderation, len(texts))
 	for i, text := range texts {
 		one := *call

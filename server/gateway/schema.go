@@ -182,9 +182,9 @@ func (g *Gateway) repair(ctx context.Context, c *check, request backend.Request,
 		sink.(Restarter).Restart()
 		if err := ask(ctx, again); err != nil {
 			g.Log.WarnContext(ctx, "an answer that breaks its schema could not be asked for anew", "request_id", answer.RequestID, "error", Logged(err))
-			attempts := answer.Attempts
+			attempts, used := answer.Attempts, answer.used
 			*answer = before
-			answer.Attempts = attempts
+			answer.Attempts, answer.used = attempts, used
 			sink.(Restarter).Restart()
 			said.replay(sink)
 			answer.Warnings = append(answer.Warnings, wrong...)

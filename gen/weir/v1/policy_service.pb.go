@@ -761,7 +761,12 @@ type EffectiveRate struct {
 	// Requests that may come at once. Absent with requests.
 	Burst *int64 `protobuf:"varint,5,opt,name=burst,proto3,oneof" json:"burst,omitempty"`
 	// Calls that may run at a time. Absent where they have no limit.
-	Concurrent    *int64 `protobuf:"varint,6,opt,name=concurrent,proto3,oneof" json:"concurrent,omitempty"`
+	Concurrent *int64 `protobuf:"varint,6,opt,name=concurrent,proto3,oneof" json:"concurrent,omitempty"`
+	// Tokens in a span of time, for example "100k/min". Empty where they have no
+	// limit.
+	Tokens string `protobuf:"bytes,7,opt,name=tokens,proto3" json:"tokens,omitempty"`
+	// Tokens that may be used at once. Absent with tokens.
+	TokenBurst    *int64 `protobuf:"varint,8,opt,name=token_burst,json=tokenBurst,proto3,oneof" json:"token_burst,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -838,6 +843,20 @@ func (x *EffectiveRate) GetConcurrent() int64 {
 	return 0
 }
 
+func (x *EffectiveRate) GetTokens() string {
+	if x != nil {
+		return x.Tokens
+	}
+	return ""
+}
+
+func (x *EffectiveRate) GetTokenBurst() int64 {
+	if x != nil && x.TokenBurst != nil {
+		return *x.TokenBurst
+	}
+	return 0
+}
+
 var File_weir_v1_policy_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_policy_service_proto_rawDesc = "" +
@@ -899,7 +918,7 @@ const file_weir_v1_policy_service_proto_rawDesc = "" +
 	"categories\x18\x06 \x03(\tB\x03\xe0A\x03R\n" +
 	"categories\x120\n" +
 	"\x0fhold_back_bytes\x18\a \x01(\x03B\x03\xe0A\x03H\x00R\rholdBackBytes\x88\x01\x01B\x12\n" +
-	"\x10_hold_back_bytes\"\xe0\x01\n" +
+	"\x10_hold_back_bytes\"\xb8\x02\n" +
 	"\rEffectiveRate\x12\x1b\n" +
 	"\x06policy\x18\x01 \x01(\tB\x03\xe0A\x03R\x06policy\x12\x17\n" +
 	"\x04rule\x18\x02 \x01(\tB\x03\xe0A\x03R\x04rule\x12\x15\n" +
@@ -908,9 +927,13 @@ const file_weir_v1_policy_service_proto_rawDesc = "" +
 	"\x05burst\x18\x05 \x01(\x03B\x03\xe0A\x03H\x00R\x05burst\x88\x01\x01\x12(\n" +
 	"\n" +
 	"concurrent\x18\x06 \x01(\x03B\x03\xe0A\x03H\x01R\n" +
-	"concurrent\x88\x01\x01B\b\n" +
+	"concurrent\x88\x01\x01\x12\x1b\n" +
+	"\x06tokens\x18\a \x01(\tB\x03\xe0A\x03R\x06tokens\x12)\n" +
+	"\vtoken_burst\x18\b \x01(\x03B\x03\xe0A\x03H\x02R\n" +
+	"tokenBurst\x88\x01\x01B\b\n" +
 	"\x06_burstB\r\n" +
-	"\v_concurrent2\xf1\x04\n" +
+	"\v_concurrentB\x0e\n" +
+	"\f_token_burst2\xf1\x04\n" +
 	"\rPolicyService\x12\x98\x01\n" +
 	"\tGetPolicy\x12\x19.weir.v1.GetPolicyRequest\x1a\x1a.weir.v1.GetPolicyResponse\"T\xdaA\x04name\x82\xd3\xe4\x93\x02DZ\x1c\x12\x1a/weir/v1/{name=policies/*}\x12$/weir/v1/{name=tenants/*/policies/*}\x90\x02\x01\x12\x9a\x01\n" +
 	"\fListPolicies\x12\x1c.weir.v1.ListPoliciesRequest\x1a\x1d.weir.v1.ListPoliciesResponse\"M\xdaA\x06parent\x82\xd3\xe4\x93\x02;Z\x13\x12\x11/weir/v1/policies\x12$/weir/v1/{parent=tenants/*}/policies\x90\x02\x01\x12\x9e\x01\n" +

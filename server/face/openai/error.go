@@ -101,9 +101,13 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		h.Set("retry-after-ms", strconv.FormatInt(f.RetryAfter.Milliseconds(), 10))
 	}
 	if rate := f.Rate; rate != nil {
-		h.Set("x-ratelimit-limit-requests", strconv.FormatInt(rate.Limit, 10))
-		h.Set("x-ratelimit-remaining-requests", strconv.FormatInt(rate.Remaining, 10))
-		h.Set("x-ratelimit-reset-requests", rate.Reset.Round(time.Millisecond).String())
+		of := "requests"
+		if rate.Tokens {
+			of = "tokens"
+		}
+		h.Set("x-ratelimit-limit-"+of, strconv.FormatInt(rate.Limit, 10))
+		h.Set("x-ratelimit-remaining-"+of, strconv.FormatInt(rate.Remaining, 10))
+		h.Set("x-ratelimit-reset-"+of, rate.Reset.Round(time.Millisecond).String())
 	}
 	if f.HTTP == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="weir"`)

@@ -153,9 +153,12 @@ func (p *Policies) ExplainPolicy(ctx context.Context, req *weirv1.ExplainPolicyR
 		out.Rules = append(out.Rules, rule)
 	}
 	for _, r := range effective.Rates {
-		rate := &weirv1.EffectiveRate{Policy: policyName(policy.Document{Tenant: r.Tenant, Name: r.Policy}.FullName()), Rule: r.ID, Per: r.Per, Burst: r.Burst, Concurrent: r.Concurrent}
+		rate := &weirv1.EffectiveRate{Policy: policyName(policy.Document{Tenant: r.Tenant, Name: r.Policy}.FullName()), Rule: r.ID, Per: r.Per, Burst: r.Burst, TokenBurst: r.TokenBurst, Concurrent: r.Concurrent}
 		if r.Requests != nil {
 			rate.Requests = r.Requests.String()
+		}
+		if r.Tokens != nil {
+			rate.Tokens = r.Tokens.String()
 		}
 		out.Rates = append(out.Rates, rate)
 	}

@@ -39,7 +39,7 @@ func manyAsks(t *testing.T, open Opener) {
 				var asks []admit.Ask
 				for i := range scopes {
 					scope := (i*(1+r%2) + r) % scopes // 1 and 2 are no divisors of 3
-					asks = append(asks, admit.Ask{Scope: fmt.Sprint("s", scope), Holder: fmt.Sprint("r", r), Terms: aDay(burst), Used: mine[scope], Want: int64(1 + round%3)})
+					asks = append(asks, admit.Ask{Scope: fmt.Sprint("s", scope), Holder: fmt.Sprint("r", r), Terms: aDay(burst), Totals: admit.Totals{Used: mine[scope]}, Want: int64(1 + round%3)})
 				}
 				answers, err := s.ShareRates(t.Context(), time.Minute, asks)
 				if err != nil {
@@ -69,7 +69,7 @@ func askedAgain(t *testing.T, open Opener) {
 	if got := askFor(t, s, time.Minute, a); got.Granted != 6 || got.Left != 4 || got.Wait <= 0 || got.Wait > 24*time.Hour {
 		t.Errorf("the first is granted %+v", got)
 	}
-	back := admit.Ask{Scope: "s", Holder: "a", Terms: aDay(10), Used: 1, Returned: 3}
+	back := admit.Ask{Scope: "s", Holder: "a", Terms: aDay(10), Totals: admit.Totals{Used: 1, Returned: 3}}
 	for range 3 {
 		if got := askFor(t, s, time.Minute, back); got.Granted != 6 || got.Left != 7 {
 			t.Errorf("what came back three times is %+v", got)
