@@ -2,7 +2,12 @@ package admit
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/weir-gateway/weir/policy"
 )
 
 // drawnTokens is a world whose limit is of tokens, drawn from its seed.
@@ -149,4 +154,151 @@ func TestReplicasUseTheWholeTokenRate(t *testing.T) {
 			t.Errorf("100k/min, burst %d, calls of %d: used are %.2f%% to %.2f%%, not 95%% to %.0f%%", c.burst, c.size, 100*least, 100*most, 100+100*over)
 		}
 	}
+}
+
+func tokensPerMinute(n, burst int64) policy.BoundRate {
+	return policy.BoundRate{Tenant: "acme", Policy: "base", Rate: policy.Rate{
+		ID: "t", Per: "key", Tokens: &policy.Quota{N: n, Per: time.Minute}, TokenBurst: &burst,
+	}}
+}
+
+// What a call used beyond its estimate is waited for, and what it did not use is
+// there at once; by a process for itself and by a replica.
+func TestACallPaysForTheTokensItUsed(t *testing.T) {
+	for name, replica := range map[string]bool{"alone": false, "replica": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := New(time.Now)
+				if replica {
+					l = replicas(t, &book{}, 1)[0]
+				}
+				rates := []policy.BoundRate{tokensPerMinute(600, 1000)}
+				call := func(used int64) error {
+					leave, err := l.Admit(t.Context(), k1, rates, Estimate{Input: 400, MaxOutput: 100})
+					if err == nil {
+						leave(used)
+					}
+					return err
+				}
+				for range 5 { // 500 are taken by each, and come back
+					if err := call(10); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := call(2550); err != nil { // 1600 more than are there
+					t.Fatal(err)
+				}
+				refused := refusalOf(t, call(1))
+				if refused.Rate == nil || !refused.Rate.Tokens || refused.Rate.Limit != 1000 || refused.Rate.Remaining != 0 || refused.Rate.Reset < 4*time.Minute {
+					t.Errorf("%+v, %+v", refused, refused.Rate)
+				}
+				if want := 160 * time.Second; refused.RetryAfter < want || refused.RetryAfter > want+time.Second {
+					t.Errorf("told to come again in %s, where 1600 tokens take %s", refused.RetryAfter, want)
+				}
+				time.Sleep(refused.RetryAfter - time.Second)
+				again := refusalOf(t, call(1)).RetryAfter
+				if again < 500*time.Millisecond || again > time.Second {
+					t.Errorf("a second before, told to come again in %s", again)
+				}
+				time.Sleep(again)
+				if err := call(1); err != nil {
+					t.Errorf("there was no place at the time that was told: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// A call that is thought to use more than may come at once is admitted, and waited
+// for after it.
+func TestALargeCallIsAdmitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := replicas(t, &book{}, 2)
+		rates := []policy.BoundRate{tokensPerMinute(60, 100)}
+		large := Estimate{Input: 1000}
+		leave, err := list[0].Admit(t.Context(), k1, rates, large)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second) // the store hears of it
+		for _, l := range list {
+			if _, err := l.Admit(t.Context(), k1, rates, Estimate{Input: 1}); err == nil {
+				t.Error("a call is admitted while 900 tokens are owed")
+			}
+		}
+		if _, err := list[1].Admit(t.Context(), k1, rates, Estimate{}); err != nil {
+			t.Errorf("a call without tokens waits for some: %v", err)
+		}
+		leave(10)
+		time.Sleep(2 * time.Second)
+		if leave, err := list[0].Admit(t.Context(), k1, rates, Estimate{Input: 50}); err != nil {
+			t.Errorf("what was not used did not come back: %v", err)
+		} else {
+			leave(50)
+		}
+	})
+}
+
+// What answers were like is what the next one is thought to be.
+func TestTheEstimateLearns(t *testing.T) {
+	sh := &share{kind: tokens}
+	e := Estimate{Input: 10, MaxOutput: 4000}
+	if n := e.of(sh); n != 10+firstOutput {
+		t.Errorf("before any answer %d tokens are thought of", n)
+	}
+	l := New(newClock().now)
+	rates := []policy.BoundRate{tokensPerMinute(1<<40, 1<<40)}
+	for range 50 {
+		leave, err := l.Admit(ctx, k1, rates, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leave(10 + 600)
+	}
+	for _, c := range l.places {
+		if n := e.of(c[tokens]); n != 610 {
+			t.Errorf("after answers of 600 tokens %d are thought of", n)
+		}
+		if n := (Estimate{Input: 10, MaxOutput: 50}).of(c[tokens]); n != 60 {
+			t.Errorf("of a call that asks for 50 at most, %d are thought of", n)
+		}
+	}
+}
+
+// A process for itself lets no stretch of time use more than the rate allows and
+// what is owed at its end.
+func TestNoScheduleUsesMoreTokensThanTheRate(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := newClock()
+		l := New(c.now)
+		n, burst := rapid.Int64Range(1, 10_000).Draw(t, "n"), rapid.Int64Range(1, 2000).Draw(t, "burst")
+		rates := []policy.BoundRate{tokensPerMinute(n, burst)}
+		var running []Leave
+		level, last := float64(burst), c.Time
+		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+			switch rapid.IntRange(0, 2).Draw(t, "step") {
+			case 0:
+				c.Time = c.Add(time.Duration(rapid.Int64Range(0, int64(20*time.Second)).Draw(t, "wait")))
+			case 1:
+				e := Estimate{Input: rapid.Int64Range(1, 500).Draw(t, "input"), MaxOutput: rapid.Int64Range(0, 500).Draw(t, "output")}
+				if leave, err := l.Admit(ctx, k1, rates, e); err == nil {
+					running = append(running, leave)
+				}
+			case 2:
+				if len(running) == 0 {
+					continue
+				}
+				used := rapid.Int64Range(0, 1000).Draw(t, "used")
+				running[0](used)
+				running = running[1:]
+				level = min(float64(burst), level+c.Sub(last).Minutes()*float64(n)) - float64(used)
+				last = c.Time
+				for _, count := range l.places {
+					if owed := max(0, -count[tokens].bucket.Tokens); level+float64(owed) < -1e-6 {
+						t.Fatalf("%.3f tokens too many are used, and %d are owed", -level, owed)
+					}
+				}
+			}
+		}
+	})
 }

@@ -170,17 +170,29 @@ name: slowly
 tenant: fast
 rates:
   - {per: key, requests: 1/min, burst: 1}
+---
+kind: Tenant
+name: wordy
+---
+kind: Policy
+name: few
+tenant: wordy
+rates:
+  - {per: key, tokens: 1/min}
 `)
 	// The wait that a refused caller is told must not depend on this machine.
 	now := time.Now()
 	h.Clock = func() time.Time { return now }
 	secrets := map[string]string{"acme": h.secret, "platform": h.Key("", "admin", auth.Platform), "nobody": "weir_canary-unknown"}
-	for _, tenant := range []string{"poor", "fast"} {
+	for _, tenant := range []string{"poor", "fast", "wordy"} {
 		secrets[tenant] = h.Key(tenant, "k1", auth.Member)
 	}
 	hi := func(more ...string) string { return request(t, "sim", "canary 金丝雀", more...) }
 	if w := h.chat(hi(), "Authorization", "Bearer "+secrets["fast"]); w.Code != http.StatusOK {
 		t.Fatalf("the first call of a minute: %d %s", w.Code, w.Body)
+	}
+	if w := h.chat(hi(), "Authorization", "Bearer "+secrets["wordy"]); w.Code != http.StatusOK {
+		t.Fatalf("the first tokens of a minute: %d %s", w.Code, w.Body)
 	}
 
 	const chatPath = "/v1/chat/completions"
@@ -197,7 +209,8 @@ rates:
 		{"blocked", "POST", chatPath, "acme", request(t, "sim", "canary forbidden"), 400, "invalid_request_error", "content_filter", "", "false", nil},
 		{"budget", "POST", chatPath, "poor", hi(), 429, "insufficient_quota", "insufficient_quota", "", "false", nil},
 		{"unpriced", "POST", chatPath, "poor", request(t, "cached", "canary"), 400, "invalid_request_error", "unpriced_model", "", "false", nil},
-		{"rate", "POST", chatPath, "fast", hi(), 429, "rate_limit_error", "rate_limit_exceeded", "", "true", map[string]string{"Retry-After": "60"}},
+		{"rate", "POST", chatPath, "fast", hi(), 429, "rate_limit_error", "rate_limit_exceeded", "", "true", map[string]string{"Retry-After": "60", "x-ratelimit-limit-requests": "1", "x-ratelimit-remaining-requests": "0", "x-ratelimit-limit-tokens": ""}},
+		{"token rate", "POST", chatPath, "wordy", hi(), 429, "rate_limit_error", "rate_limit_exceeded", "", "true", map[string]string{"x-ratelimit-limit-tokens": "1", "x-ratelimit-remaining-tokens": "0", "x-ratelimit-limit-requests": ""}},
 		{"overloaded", "POST", chatPath, "acme", request(t, "overloaded", "canary"), 503, "server_error", "overloaded", "", "true", map[string]string{"Retry-After": "2", "retry-after-ms": "1500"}},
 		{"failed", "POST", chatPath, "acme", request(t, "error", "canary"), 503, "server_error", "backend_unavailable", "", "true", nil},
 		{"failed stream", "POST", chatPath, "acme", request(t, "error", "canary", streamed), 503, "server_error", "backend_unavailable", "", "true", nil},

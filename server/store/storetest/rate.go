@@ -118,3 +118,27 @@ func ratesSwept(t *testing.T, open Opener) {
 		t.Errorf("what is held is forgotten: %+v", got)
 	}
 }
+
+// overdrawn is a replica that took more than it was granted, and tells of it more
+// than once, and after the end of its share.
+func overdrawn(t *testing.T, open Opener) {
+	s := one(t, open)
+	a := admit.Ask{Scope: "s", Holder: "a", Terms: aDay(10), Want: 6}
+	askFor(t, s, time.Microsecond, a)
+	told := a.Totals
+	a.Want, a.Totals = 0, admit.Totals{Used: 26, Overdrawn: 20}
+	for range 3 {
+		// 6 it had, and they ended with the share: 20 are owed of which 4 are there.
+		a.Told = told
+		if got := askFor(t, s, time.Minute, a); got.Granted != 26 || got.Left != -16 || got.Wait <= 16*24*time.Hour || got.Wait > 17*24*time.Hour {
+			t.Errorf("who owes 16 stands at %+v", got)
+		}
+	}
+	if got := askFor(t, s, time.Minute, admit.Ask{Scope: "s", Holder: "b", Terms: aDay(10), Want: 5}); got.Granted != 0 {
+		t.Errorf("while some are owed another is granted %+v", got)
+	}
+	a.Told, a.Returned = a.Totals, 0
+	if got := askFor(t, s, time.Minute, a); got.Left != -16 {
+		t.Errorf("what is owed has become %+v", got)
+	}
+}

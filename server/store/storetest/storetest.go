@@ -70,6 +70,7 @@ func Run(t *testing.T, fresh func(testing.TB) Opener) {
 		{"EveryChangeLeavesAnEvent", auditLog},
 		{"ManyAsksGetNoMoreThanTheBurst", manyAsks},
 		{"AnAskMayComeAgain", askedAgain},
+		{"WhatIsOverdrawnIsOwed", overdrawn},
 		{"AShareEnds", shareEnds},
 		{"RatesAreSweptThatAreAsGoodAsNew", ratesSwept},
 		{"AClaimMeetsWhatBecameOfItsKey", claimMeets},
