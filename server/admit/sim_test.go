@@ -224,8 +224,8 @@ func (s *sim) try(r *simReplica) {
 	}
 }
 
-// spend is a call that uses tokens, as many as are only known in the end: half of
-// the mean are output, and some have eight times as much.
+// spend is a call that uses tokens, as many as are only known in the end: about
+// half of them are output, and of some far more.
 func (s *sim) spend(r *simReplica, leave Leave, input int64) {
 	used := input
 	switch s.rng.IntN(16) {
