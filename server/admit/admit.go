@@ -269,7 +269,8 @@ func (l *Limiter) settle(t taken, used, output int64) {
 	} // else what it took is gone with the share, and may be there again for others
 	sh.sum.Used += used
 	sh.cover()
-	if sh.due(now) {
+	repaid := sh.repay(t.n - used)
+	if repaid || sh.due(now) {
 		l.enqueue(sh)
 	}
 }

@@ -115,6 +115,18 @@ func (s *share) take(n int64, alone bool) {
 // cover overdraws what was taken and is not there.
 func (s *share) cover() { s.sum.Overdrawn += max(0, -s.rest()) }
 
+// repay gives back what a call did not use, where some is owed: else what a call
+// was wrongly thought to use, and was overdrawn, would be there for more of them.
+// It tells whether there was any.
+func (s *share) repay(n int64) bool {
+	n = min(n, s.rest())
+	if n <= 0 || s.left >= 0 && s.sum.Overdrawn == s.told.Overdrawn {
+		return false
+	}
+	s.sum.Returned += n
+	return true
+}
+
 // drop gives up what is left of a share that has ended: the store forgets it, and
 // with it the tokens of its running calls.
 func (s *share) drop() {

@@ -99,7 +99,7 @@ func TestSimulationOfTokensFindsFaults(t *testing.T) {
 			return answer
 		}},
 		"shares end at the store too early": {share: func(s *State, a Ask, now time.Time, ttl time.Duration) Answer {
-			return ask(s, a, now, ttl/10)
+			return ask(s, a, now, ttl/100)
 		}},
 		"estimates come back and the use is not counted": {share: ask, replica: each(func(sh *share) {
 			sh.running = 0
@@ -235,6 +235,28 @@ func TestALargeCallIsAdmitted(t *testing.T) {
 			t.Errorf("what was not used did not come back: %v", err)
 		} else {
 			leave(50)
+		}
+	})
+}
+
+// Tokens that a call was wrongly thought to use are not there for others, though
+// they were overdrawn.
+func TestWhatWasOverdrawnForNothingIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := replicas(t, &book{}, 2)
+		rates := []policy.BoundRate{tokensPerMinute(1, 60)}
+		admitted := 0
+		for i := range 10 {
+			leave, err := list[i/2%2].Admit(t.Context(), k1, rates, Estimate{Input: 25, MaxOutput: 4000})
+			if err == nil {
+				admitted++
+				time.Sleep(10 * time.Millisecond)
+				leave(45)
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		if admitted != 2 {
+			t.Errorf("admitted are %d calls of 45 tokens where 60 may be used at once", admitted)
 		}
 	})
 }

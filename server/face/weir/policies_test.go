@@ -12,7 +12,7 @@ const moreDocuments = `---
 kind: Policy
 name: floor
 rates:
-  - {per: tenant, requests: 1000/min, concurrent: 5}
+  - {per: tenant, requests: 1000/min, concurrent: 5, tokens: 100k/min, token_burst: 20000}
 ---
 kind: Policy
 name: mail
@@ -173,7 +173,7 @@ func TestExplainPolicy(t *testing.T) {
 		strings.Join(last.Categories, " ") != "test/mail" || last.HoldBackBytes == nil || own.HoldBackBytes == nil || *last.HoldBackBytes > *own.HoldBackBytes {
 		t.Errorf("the last rule is %v, all hold back %v", last, own.HoldBackBytes)
 	}
-	if r := own.Rates[0]; r.Policy != "policies/floor" || r.Per != "tenant" || r.Requests == "" || r.GetBurst() != 1000 || r.GetConcurrent() != 5 {
+	if r := own.Rates[0]; r.Policy != "policies/floor" || r.Per != "tenant" || r.Requests == "" || r.GetBurst() != 1000 || r.Tokens == "" || r.GetTokenBurst() != 20000 || r.GetConcurrent() != 5 {
 		t.Errorf("rate is %v", r)
 	}
 	other, err := client.ExplainPolicy(h.as("platform"), &weirv1.ExplainPolicyRequest{Parent: "tenants/acme/projects/default", Model: "cached"})
