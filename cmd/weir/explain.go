@@ -54,6 +54,8 @@ type explainedRate struct {
 	Per        string `json:"per"`
 	Requests   string `json:"requests,omitempty"`
 	Burst      *int64 `json:"burst,omitempty"`
+	Tokens     string `json:"tokens,omitempty"`
+	TokenBurst *int64 `json:"token_burst,omitempty"`
 	Concurrent *int64 `json:"concurrent,omitempty"`
 }
 
@@ -95,7 +97,7 @@ func (c *policyExplainCommand) explain(ctx context.Context, t terminal) (explain
 		})
 	}
 	for _, r := range answer.Rates {
-		e.Rates = append(e.Rates, explainedRate{shortPolicy(r.Policy), r.Rule, r.Per, r.Requests, r.Burst, r.Concurrent})
+		e.Rates = append(e.Rates, explainedRate{shortPolicy(r.Policy), r.Rule, r.Per, r.Requests, r.Burst, r.Tokens, r.TokenBurst, r.Concurrent})
 	}
 	for _, r := range answer.Restrictions {
 		e.Routing = append(e.Routing, explainedRestriction{shortPolicy(r.Policy), r.When, r.Only})
@@ -139,9 +141,12 @@ func (c *policyExplainCommand) explainFiles(t terminal) (explained, error) {
 		told.Rules = append(told.Rules, rule)
 	}
 	for _, r := range effective.Rates {
-		rate := explainedRate{Policy: r.Policy, Rule: r.ID, Per: r.Per, Burst: r.Burst, Concurrent: r.Concurrent}
+		rate := explainedRate{Policy: r.Policy, Rule: r.ID, Per: r.Per, Burst: r.Burst, TokenBurst: r.TokenBurst, Concurrent: r.Concurrent}
 		if r.Requests != nil {
 			rate.Requests = r.Requests.String()
+		}
+		if r.Tokens != nil {
+			rate.Tokens = r.Tokens.String()
 		}
 		told.Rates = append(told.Rates, rate)
 	}
@@ -171,6 +176,9 @@ func (c *policyExplainCommand) print(w io.Writer, e explained) error {
 		limits := ""
 		if r.Requests != "" {
 			limits += fmt.Sprintf(" %s, burst %d", r.Requests, *r.Burst)
+		}
+		if r.Tokens != "" {
+			limits += fmt.Sprintf(" %s tokens, burst %d", r.Tokens, *r.TokenBurst)
 		}
 		if r.Concurrent != nil {
 			limits += fmt.Sprintf(" %d at a time", *r.Concurrent)
