@@ -69,7 +69,7 @@ func backendTarget(s *route.Standing) *weirv1.BackendTarget {
 	for _, c := range []struct {
 		name string
 		can  bool
-	}{{"tools", can.Tools}, {"json", can.JSON}, {"schema", can.Schema}, {"seed", can.Seed}, {"top_k", can.TopK}, {"candidates", can.Candidates > 1},
+	}{{"embeddings", can.Embeds}, {"tools", can.Tools}, {"json", can.JSON}, {"schema", can.Schema}, {"seed", can.Seed}, {"top_k", can.TopK}, {"candidates", can.Candidates > 1},
 		{"reasoning", can.Reasoning}, {"logprobs", can.Logprobs != nil}} {
 		if c.can {
 			t.Capabilities = append(t.Capabilities, c.name)
