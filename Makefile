@@ -52,6 +52,12 @@ test-real: ## Run a real model server behind Weir (needs python3 with venv)
 test-tokens: ## Count tokens beside tiktoken and Hugging Face's tokenizers (needs python3 with venv, and npm)
 	.ci/test-tokens
 
+PRICE_DATA ?= ../shared/data/prices
+.PHONY: test-prices
+test-prices: ## Read public price files in PRICE_DATA (which are no part of this repository)
+	@test -d "$(PRICE_DATA)" || { echo "there are no price files in $(PRICE_DATA): say where they are with PRICE_DATA=FOLDER"; exit 1; }
+	WEIR_PRICE_DATA="$(abspath $(PRICE_DATA))" go test -count=1 -tags pricedata -run 'Public' -v ./accounting/price/feed
+
 SAFETY_DATA ?= ../shared/data/safety
 .PHONY: safety
 safety: ## Measure the guards on development sets (which are no part of this repository)
@@ -91,7 +97,6 @@ vocabularies: ## Pack OpenAI's vocabularies for server/tokens/bpe from the npm p
 	cd $(CACHE)/tiktoken && tar -xzf "$$(npm pack --silent tiktoken@1.0.22)"
 	go run ./server/tokens/bpe/vocabularies $(CACHE)/tiktoken/package server/tokens/bpe
 
-PRICE_DATA ?= ../shared/data/prices
 PRICE_DAY ?= 2026-08-01
 .PHONY: prices
 prices: ## Make the default prices from public price files in PRICE_DATA (which are no part of this repository)
@@ -147,6 +152,7 @@ ci: ## Everything, from a clean machine
 	$(MAKE) test-tokens
 	$(MAKE) test-prometheus
 	$(MAKE) safety
+	$(MAKE) test-prices
 	$(MAKE) torture TORTURE=0s TORTURE_FLAGS=-short
 	$(MAKE) demo
 	@dirty="$$(git status --porcelain)"; if [ -n "$$dirty" ]; then echo "the checks changed the tree:"; echo "$$dirty"; exit 1; fi
