@@ -76,8 +76,9 @@ func spokenNames(t *testing.T) []string {
 			return err
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
-			if literal, ok := n.(*ast.BasicLit); ok && strings.HasPrefix(literal.Value, `"weir_`) && strings.Contains(path, "/server/intercept/") || ok && strings.HasPrefix(literal.Value, `"weir_`) && strings.Contains(path, "/cmd/weir/") {
-				if !strings.ContainsAny(literal.Value, "%. ") {
+			if literal, ok := n.(*ast.BasicLit); ok {
+				measures := strings.Contains(path, "/server/intercept/") || strings.Contains(path, "/cmd/weir/")
+				if measures && strings.HasPrefix(literal.Value, `"weir_`) && !strings.ContainsAny(literal.Value, "%. ") {
 					keep(literal)
 				}
 				return true
