@@ -55,7 +55,7 @@ func (h *Holder) acquire(ctx context.Context, needs []need) error {
 	if err != nil {
 		for i := range needs {
 			if n := &needs[i]; n.done && n.lease != nil {
-				n.lease.free.Add(n.amount)
+				n.lease.put(n.amount)
 			}
 		}
 	}
@@ -163,6 +163,10 @@ func (h *Holder) wants(ctx context.Context, needs []need, arrived time.Duration)
 		}
 		asking = append(asking, n)
 		missing := n.amount - n.part
+		if paid := l.repay(); paid > 0 { // the store may grant it
+			s.refused.room += paid
+			_ = h.sendReturns(ctx, []*lease{l}) // as in giveWay
+		}
 		// What the store said while this one waited is an answer to it too.
 		if s.failed.at > arrived {
 			down = s.failed.err
@@ -193,7 +197,7 @@ func (h *Holder) wants(ctx context.Context, needs []need, arrived time.Duration)
 
 // drop gives back what was taken for a need that is not met.
 func (n *need) drop() {
-	n.lease.free.Add(n.part)
+	n.lease.put(n.part)
 	n.part = 0
 }
 
@@ -319,6 +323,7 @@ func (h *Holder) stop() {
 func (h *Holder) sendReturns(ctx context.Context, leases []*lease) error {
 	var returns []Return
 	for _, l := range leases {
+		l.repay()
 		l.closing = l.retired && l.open() == 0
 		if l.closing {
 			l.release(most)

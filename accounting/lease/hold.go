@@ -109,7 +109,7 @@ func (h *Hold) TopUp(ctx context.Context, amounts []int64) error {
 		case err == nil:
 			p.held += amount
 		case n == nil:
-			p.lease.free.Add(amount)
+			p.lease.put(amount)
 		}
 	}
 	return err
@@ -129,7 +129,7 @@ func (h *Hold) Shrink(amounts []int64) {
 		if p := &h.parts[i]; p.lease != nil {
 			amount = min(max(amount, 0), p.held)
 			p.held -= amount
-			p.lease.free.Add(amount)
+			p.lease.put(amount)
 		}
 	}
 }

@@ -218,6 +218,31 @@ func TestASettleBeyondItsHoldTakesOfItsLeaseFirst(t *testing.T) {
 	}
 }
 
+// What comes free in a lease that was overdrawn is spent already.
+func TestAnOverdrawnLeasePaysBeforeItIsHeldAgain(t *testing.T) {
+	b := newBench(t, nil)
+	w := capWindow("cap", 100)
+	for _, free := range []func(h *Hold){
+		(*Hold).End,
+		func(h *Hold) { h.Shrink([]int64{40}) },
+	} {
+		first, second := b.mustTake(40, w), b.mustTake(40, w)
+		b.end(second, w.ID, w, 80)
+		free(first)
+		var exhausted *accounting.ExhaustedError
+		if _, err := b.take(30, w); !errors.As(err, &exhausted) || exhausted.Spent != 80 || exhausted.Held != 0 {
+			t.Fatalf("30 after 80 of 100 are spent: %v", err)
+		}
+		b.mustTake(20, w).End()
+		first.End()
+		if err := b.holder.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		balance(t, b, w, Balance{Spent: 80, Leased: 0, Overrun: 20})
+		w = capWindow("another", 100)
+	}
+}
+
 func TestALeaseIsRenewedWhileHoldsAreOpenAndReturnedWhenIdle(t *testing.T) {
 	b := newBench(t, nil)
 	w := capWindow("cap", 100)

@@ -47,7 +47,8 @@
 // Nothing is refused at settle. What a use takes beyond its hold comes from the
 // free room of its lease, then from the window's, and what goes past the limit
 // is overrun: zero unless a call used more than it held, or was let pass by a
-// soft budget, or was reclaimed while it ran.
+// soft budget, or was reclaimed while it ran. A lease that was overdrawn pays the
+// store of what comes free next, so that no hold is taken of room that is spent.
 //
 // All this is proven by a simulation of several replicas, their disks, clocks
 // and network, which has to find each of a list of faults (TestSimulation,

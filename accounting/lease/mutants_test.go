@@ -64,10 +64,12 @@ func TestSimulationFindsFaultsOfTheHolder(t *testing.T) {
 		{"it forgets a lease whose end the store has not confirmed", "acquire.go", "if err := h.config.Store.Return(ctx, returns); err != nil {\n\t\treturn err\n\t}", "_ = h.config.Store.Return(ctx, returns)"},
 		{"it forgets a lease of which it has heard nothing", "acquire.go", "if l.closing || l.returned > l.acked {", "if l.closing && l.granted > 0 || l.returned > l.acked {"},
 		{"it returns what it goes on to use", "share.go", "amount = l.grab(amount)", "amount = max(0, min(amount, l.free.Load()))"},
-		{"a settle gives back what was used", "share.go", "l.free.Add(held - covered)", "l.free.Add(held)"},
+		{"a settle gives back what was used", "share.go", "l.put(held - covered)", "l.put(held)"},
 		{"a settle beyond its hold does not pay from the lease", "hold.go", "p.held += p.lease.grab(beyond)", "p.held += beyond"},
+		{"an overdrawn lease pays twice", "share.go", "\t\t\tamount -= part\n", ""},
+		{"what an overdrawn lease pays is not returned", "share.go", "l.returned += paid", "_ = paid"},
 		{"a hold that shrinks gives back more than it had", "hold.go", "\t\t\tp.held -= amount\n", ""},
-		{"a failed top-up keeps a part", "hold.go", "case n == nil:\n\t\t\tp.lease.free.Add(amount)", "case n == nil:"},
+		{"a failed top-up keeps a part", "hold.go", "case n == nil:\n\t\t\tp.lease.put(amount)", "case n == nil:"},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
 			source, err := os.ReadFile(c.file)

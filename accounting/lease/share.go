@@ -16,7 +16,7 @@ const most = 1 << 60
 
 // A lease is what the holder knows of one of its leases. Where
 //
-//	granted - returned = free + settled + what its open holds hold
+//	granted - returned = free + paid + settled + what its open holds hold
 //
 // the store's remainder is never less than free, the open holds and those
 // settlements that are still on their way to it together: each step here
@@ -26,9 +26,13 @@ type lease struct {
 	// retired. settled is what ended holds used of it.
 	free    atomic.Int64
 	settled atomic.Int64
+	// debt is what uses took beyond the lease. Their windows have it as spent, so
+	// what comes free pays it before anybody holds it again: paid waits to be
+	// returned to the store.
+	debt, paid atomic.Int64
 	// until is when, by the holder's clock, it has to stop.
 	until atomic.Int64
-	_     [40]byte // the next cores' leases stay out of this cache line
+	_     [24]byte // the next cores' leases stay out of this cache line
 
 	id     ID
 	window string
@@ -85,9 +89,28 @@ func (l *lease) giveBack(held, used int64) {
 	if covered > 0 {
 		l.settled.Add(covered)
 	}
-	if held > covered {
-		l.free.Add(held - covered)
+	if used > covered {
+		l.debt.Add(used - covered)
 	}
+	if held > covered {
+		l.put(held - covered)
+	}
+}
+
+// put frees an amount, but for what pays a debt.
+func (l *lease) put(amount int64) {
+	for {
+		debt := l.debt.Load()
+		part := min(amount, debt)
+		if part <= 0 {
+			break
+		}
+		if l.debt.CompareAndSwap(debt, debt-part) {
+			l.paid.Add(part)
+			amount -= part
+		}
+	}
+	l.free.Add(amount)
 }
 
 // retire lets nobody take of the lease any more, and revive undoes that.
@@ -111,7 +134,14 @@ func (l *lease) open() int64 {
 }
 
 // out is what has gone out: what open holds hold and ended ones have used.
-func (l *lease) out() int64 { return l.granted - l.returned - l.spare() }
+func (l *lease) out() int64 { return l.granted - l.returned - l.paid.Load() - l.spare() }
+
+// repay counts what was paid as returned, and says how much that was.
+func (l *lease) repay() int64 {
+	paid := l.paid.Swap(0)
+	l.returned += paid
+	return paid
+}
 
 // release counts up to an amount of what is free as returned. From then on it
 // is the store's, whenever it hears of it.

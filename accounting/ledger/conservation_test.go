@@ -154,7 +154,7 @@ func (w *world) Hold(t *rapid.T) {
 		// refused.
 		for id := range c.held() {
 			if !fits(id) {
-				t.Fatalf("held with %d of %d covered, for which %s has no room", c.covered, c.out, id)
+				t.Fatalf("held with %d of %d covered, for which %s has no room: spent %d, held %d", c.covered, c.out, id, w.spent[id], held[id])
 			}
 		}
 		if c.covered < c.out && !tight && (len(lacking) != 1 || !strings.HasPrefix(lacking[0], "acme/t/")) {
@@ -319,7 +319,7 @@ func TestMoneyIsConserved(t *testing.T) {
 		w.open(t)
 		defer func() { w.close(t) }()
 		t.Repeat(map[string]func(*rapid.T){
-			"": w.Check, "Hold": w.Hold, "HoldMore": w.Hold, "Grow": w.Grow, "Settle": w.Settle, "Crash": w.Crash, "Rest": w.Rest,
+			"": w.Check, "Hold": w.Hold, "HoldMore": w.Hold, "Grow": w.Grow, "Shrink": w.Shrink, "Settle": w.Settle, "Crash": w.Crash, "Rest": w.Rest,
 		})
 		w.sync(t)
 		lines := 0
