@@ -29,7 +29,8 @@ type ListBudgetsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "tenants/{tenant}".
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Most budgets in an answer. Zero means 100.
+	// Most budgets in an answer, at most 1000, which is what a greater number
+	// is taken for. Zero means 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with the same parent. Empty means the
 	// first page.
@@ -388,7 +389,8 @@ type ListLeasesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "tenants/{tenant}", or "tenants/-" for all of them.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Most leases in an answer. Zero means 100.
+	// Most leases in an answer, at most 1000, which is what a greater number
+	// is taken for. Zero means 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with the same parent. Empty means the
 	// first page.
@@ -631,7 +633,8 @@ type ListPricesRequest struct {
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// Only those from there. Not given means all.
 	Source PriceSource `protobuf:"varint,2,opt,name=source,proto3,enum=weir.v1.PriceSource" json:"source,omitempty"`
-	// Most prices in an answer. Zero means 100.
+	// Most prices in an answer, at most 1000, which is what a greater number
+	// is taken for. Zero means 100.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with the same model and source. Empty
 	// means the first page.
@@ -950,7 +953,8 @@ type QueryCostsRequest struct {
 	// "project", "key", "model", "backend", "outcome", "end_user", "session" or
 	// "labels.KEY". Empty means one row for everything.
 	GroupBy []string `protobuf:"bytes,4,rep,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`
-	// Most rows in an answer. Zero means 1000.
+	// Most rows in an answer, at most 10000, which is what a greater number
+	// is taken for. Zero means 1000.
 	PageSize int32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with all other fields the same. Empty
 	// means the first page.
@@ -1202,12 +1206,11 @@ var File_weir_v1_accounting_service_proto protoreflect.FileDescriptor
 
 const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\n" +
-	" weir/v1/accounting_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14weir/v1/budget.proto\x1a\x14weir/v1/ledger.proto\x1a\x13weir/v1/money.proto\x1a\x13weir/v1/price.proto\x1a\x13weir/v1/usage.proto\"\x84\x02\n" +
+	" weir/v1/accounting_service.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14weir/v1/budget.proto\x1a\x14weir/v1/ledger.proto\x1a\x13weir/v1/money.proto\x1a\x13weir/v1/price.proto\x1a\x13weir/v1/usage.proto\"\x81\x02\n" +
 	"\x12ListBudgetsRequest\x12\x9b\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\x82\x01\xe0A\x02\xfaA\x10\x12\x0eweir.v1/Budget\xbaHi\xba\x01f\n" +
-	"\x0ebudgets.parent\x12\x16must be tenants/TENANT\x1a<this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x06parent\x12'\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\x0ebudgets.parent\x12\x16must be tenants/TENANT\x1a<this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x06parent\x12$\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"r\n" +
 	"\x13ListBudgetsResponse\x12.\n" +
@@ -1233,12 +1236,11 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\x14AdjustBudgetResponse\x12>\n" +
 	"\n" +
 	"adjustment\x18\x01 \x01(\v2\x19.weir.v1.BudgetAdjustmentB\x03\xe0A\x03R\n" +
-	"adjustment\"\x9c\x02\n" +
+	"adjustment\"\x99\x02\n" +
 	"\x11ListLeasesRequest\x12\xb4\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\x9b\x01\xe0A\x02\xfaA\x0f\x12\rweir.v1/Lease\xbaH\x82\x01\xba\x01\x7f\n" +
-	"\rleases.parent\x12,must be tenants/TENANT, or tenants/- for all\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12'\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\rleases.parent\x12,must be tenants/TENANT, or tenants/- for all\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12$\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"n\n" +
 	"\x12ListLeasesResponse\x12+\n" +
@@ -1254,12 +1256,11 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\x05lease\x18\x01 \x01(\v2\x0e.weir.v1.LeaseB\x03\xe0A\x03R\x05lease\x128\n" +
 	"\treclaimed\x18\x02 \x01(\v2\x15.weir.v1.BudgetAmountB\x03\xe0A\x03R\treclaimed\x12\"\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x03\xe0A\x03R\trequestId\"\xbd\x01\n" +
+	"request_id\x18\x03 \x01(\tB\x03\xe0A\x03R\trequestId\"\xba\x01\n" +
 	"\x11ListPricesRequest\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x126\n" +
-	"\x06source\x18\x02 \x01(\x0e2\x14.weir.v1.PriceSourceB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06source\x12'\n" +
-	"\tpage_size\x18\x03 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\x06source\x18\x02 \x01(\x0e2\x14.weir.v1.PriceSourceB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06source\x12$\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"n\n" +
 	"\x12ListPricesResponse\x12+\n" +
@@ -1275,16 +1276,15 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\x12CheckLedgerRequest\"\x7f\n" +
 	"\x13CheckLedgerResponse\x125\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x16.weir.v1.LedgerVerdictB\x03\xe0A\x03R\averdict\x121\n" +
-	"\x06checks\x18\x02 \x03(\v2\x14.weir.v1.LedgerCheckB\x03\xe0A\x03R\x06checks\"\xe8\x04\n" +
+	"\x06checks\x18\x02 \x03(\v2\x14.weir.v1.LedgerCheckB\x03\xe0A\x03R\x06checks\"\xe5\x04\n" +
 	"\x11QueryCostsRequest\x12\xb7\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\x9e\x01\xe0A\x02\xbaH\x97\x01\xba\x01\x93\x01\n" +
 	"\fcosts.parent\x12Amust be tenants/TENANT, or tenants/- for all that the key may see\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12D\n" +
 	"\n" +
 	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tstartTime\x12@\n" +
 	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aendTime\x12.\n" +
-	"\bgroup_by\x18\x04 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\b\x18\x01\"\ar\x05\x10\x01\x18\x80\x01R\agroupBy\x12'\n" +
-	"\tpage_size\x18\x05 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\x90N(\x00R\bpageSize\x12'\n" +
+	"\bgroup_by\x18\x04 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\b\x18\x01\"\ar\x05\x10\x01\x18\x80\x01R\agroupBy\x12$\n" +
+	"\tpage_size\x18\x05 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken:\x8e\x01\xbaH\x8a\x01\x1a\x87\x01\n" +
 	"\x10query_costs.span\x12\"start_time must be before end_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"\xdd\x01\n" +

@@ -345,7 +345,8 @@ type ListAuditEventsRequest struct {
 	// "tenants/{tenant}", or "tenants/-" for all that the key may see, for the
 	// platform also its own documents.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Most events in an answer, which hold much text. Zero means 100.
+	// Most events in an answer, at most 100 since they hold much text, which is what a
+	// greater number is taken for. Zero means 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with the same parent. Empty means the
 	// first page.
@@ -686,7 +687,8 @@ type ListBackendsRequest struct {
 	// Ask each backend of the page for its models, and so whether it can be
 	// reached. That takes up to five seconds.
 	Check bool `protobuf:"varint,1,opt,name=check,proto3" json:"check,omitempty"`
-	// Most backends in an answer. Zero means 100.
+	// Most backends in an answer, at most 1000, which is what a greater number
+	// is taken for. Zero means 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before. Empty means the first page.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -1144,11 +1146,11 @@ const file_weir_v1_admin_service_proto_rawDesc = "" +
 	"\x06tenant\x18\x02 \x01(\tB\x03\xe0A\x03R\x06tenant\x12\x17\n" +
 	"\x04name\x18\x03 \x01(\tB\x03\xe0A\x03R\x04name\x122\n" +
 	"\x06action\x18\x04 \x01(\x0e2\x15.weir.v1.ChangeActionB\x03\xe0A\x03R\x06action\x12\x17\n" +
-	"\x04diff\x18\x05 \x01(\tB\x03\xe0A\x03R\x04diff\"\xce\x02\n" +
+	"\x04diff\x18\x05 \x01(\tB\x03\xe0A\x03R\x04diff\"\xcc\x02\n" +
 	"\x16ListAuditEventsRequest\x12\xa9\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\x90\x01\xe0A\x02\xbaH\x89\x01\xba\x01\x85\x01\n" +
-	"\x13audit_events.parent\x12,must be tenants/TENANT, or tenants/- for all\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12&\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12'\n" +
+	"\x13audit_events.parent\x12,must be tenants/TENANT, or tenants/- for all\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12$\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\x127\n" +
 	"\tread_mask\x18\x04 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"x\n" +
@@ -1175,11 +1177,10 @@ const file_weir_v1_admin_service_proto_rawDesc = "" +
 	"\x06tenant\x18\x01 \x01(\tB\x03\xe0A\x03R\x06tenant\x12\x1d\n" +
 	"\aproject\x18\x02 \x01(\tB\x03\xe0A\x03R\aproject\x12\x15\n" +
 	"\x03key\x18\x03 \x01(\tB\x03\xe0A\x03R\x03key\x12\x17\n" +
-	"\x04role\x18\x04 \x01(\tB\x03\xe0A\x03R\x04role\"}\n" +
+	"\x04role\x18\x04 \x01(\tB\x03\xe0A\x03R\x04role\"z\n" +
 	"\x13ListBackendsRequest\x12\x14\n" +
-	"\x05check\x18\x01 \x01(\bR\x05check\x12'\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\x05check\x18\x01 \x01(\bR\x05check\x12$\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"v\n" +
 	"\x14ListBackendsResponse\x121\n" +

@@ -123,7 +123,8 @@ type ListOutputsRequest struct {
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// Which ones. Absent means all.
 	Filter *OutputFilter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
-	// Most outputs in an answer. Zero means 50.
+	// Most outputs in an answer, at most 200, which is what a greater number
+	// is taken for. Zero means 50.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with the same parent and filter. Empty
 	// means the first page.
@@ -591,13 +592,12 @@ const file_weir_v1_evaluation_service_proto_rawDesc = "" +
 	"\vhas_verdict\x18\x06 \x01(\bH\x00R\n" +
 	"hasVerdict\x88\x01\x01:\x90\x01\xbaH\x8c\x01\x1a\x89\x01\n" +
 	"\x12output_filter.span\x12\"start_time must be before end_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_timeB\x0e\n" +
-	"\f_has_verdict\"\x9a\x03\n" +
+	"\f_has_verdict\"\x97\x03\n" +
 	"\x12ListOutputsRequest\x12\xc9\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\xb0\x01\xe0A\x02\xfaA\x10\x12\x0eweir.v1/Output\xbaH\x96\x01\xba\x01\x92\x01\n" +
 	"\x0eoutputs.parent\x12>must be tenants/TENANT, or tenants/- for the tenant of the key\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12-\n" +
-	"\x06filter\x18\x02 \x01(\v2\x15.weir.v1.OutputFilterR\x06filter\x12'\n" +
-	"\tpage_size\x18\x03 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
+	"\x06filter\x18\x02 \x01(\v2\x15.weir.v1.OutputFilterR\x06filter\x12$\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\x127\n" +
 	"\tread_mask\x18\x05 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"r\n" +

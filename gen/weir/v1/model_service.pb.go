@@ -476,7 +476,8 @@ func (x *GetModelResponse) GetModel() *Model {
 // ListModelsRequest asks for models.
 type ListModelsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Most models in an answer. Zero means 100.
+	// Most models in an answer, at most 1000, which is what a greater number
+	// is taken for. Zero means 100.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with all other fields the same. Empty
 	// means the first page.
@@ -632,10 +633,9 @@ const file_weir_v1_model_service_proto_rawDesc = "" +
 	"\n" +
 	"model.name\x12\x14must be models/MODEL\x1aCthis.startsWith('models/') && this.size() > 7 && this.size() <= 263R\x04name\"=\n" +
 	"\x10GetModelResponse\x12)\n" +
-	"\x05model\x18\x01 \x01(\v2\x0e.weir.v1.ModelB\x03\xe0A\x03R\x05model\"e\n" +
-	"\x11ListModelsRequest\x12'\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\x05model\x18\x01 \x01(\v2\x0e.weir.v1.ModelB\x03\xe0A\x03R\x05model\"b\n" +
+	"\x11ListModelsRequest\x12$\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"n\n" +
 	"\x12ListModelsResponse\x12+\n" +

@@ -197,7 +197,8 @@ type ListPoliciesRequest struct {
 	// "tenants/{tenant}"; "tenants/-" for all that the key may see; or empty for
 	// those of the platform.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Most policies in an answer, which hold much text. Zero means 100.
+	// Most policies in an answer, at most 100 since they hold much text, which is what a
+	// greater number is taken for. Zero means 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with all other fields the same. Empty
 	// means the first page.
@@ -873,11 +874,11 @@ const file_weir_v1_policy_service_proto_rawDesc = "" +
 	"\x0eweir.v1/Policy\xbaH\xd2\x01\xba\x01\xce\x01\n" +
 	"\vpolicy.name\x12Rmust be tenants/TENANT/policies/POLICY, or policies/POLICY for one of the platform\x1akthis.matches('^(tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/)?policies/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\"A\n" +
 	"\x11GetPolicyResponse\x12,\n" +
-	"\x06policy\x18\x01 \x01(\v2\x0f.weir.v1.PolicyB\x03\xe0A\x03R\x06policy\"\x86\x03\n" +
+	"\x06policy\x18\x01 \x01(\v2\x0f.weir.v1.PolicyB\x03\xe0A\x03R\x06policy\"\x84\x03\n" +
 	"\x13ListPoliciesRequest\x12\xe4\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\xcb\x01\xfaA\x10\x12\x0eweir.v1/Policy\xbaH\xb4\x01\xba\x01\xb0\x01\n" +
-	"\x0fpolicies.parent\x12Mmust be tenants/TENANT, tenants/- for all, or empty for those of the platform\x1aNthis == '' || this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12&\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12'\n" +
+	"\x0fpolicies.parent\x12Mmust be tenants/TENANT, tenants/- for all, or empty for those of the platform\x1aNthis == '' || this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12$\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\x127\n" +
 	"\tread_mask\x18\x04 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"u\n" +

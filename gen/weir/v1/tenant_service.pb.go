@@ -539,7 +539,8 @@ func (x *GetTenantResponse) GetTenant() *Tenant {
 // ListTenantsRequest asks for tenants.
 type ListTenantsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Most tenants in an answer. Zero means 100.
+	// Most tenants in an answer, at most 1000, which is what a greater number
+	// is taken for. Zero means 100.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with the same key. Empty means the
 	// first page.
@@ -744,7 +745,8 @@ type ListProjectsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "tenants/{tenant}".
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Most projects in an answer. Zero means 100.
+	// Most projects in an answer, at most 1000, which is what a greater number
+	// is taken for. Zero means 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with the same parent. Empty means the
 	// first page.
@@ -958,7 +960,8 @@ type ListKeysRequest struct {
 	// "tenants/{tenant}/projects/{project}"; "tenants/{tenant}/projects/-" for
 	// those of all projects; or empty for those of the platform.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Most keys in an answer. Zero means 100.
+	// Most keys in an answer, at most 1000, which is what a greater number
+	// is taken for. Zero means 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with the same parent. Empty means the
 	// first page.
@@ -1339,10 +1342,9 @@ const file_weir_v1_tenant_service_proto_rawDesc = "" +
 	"\x0eweir.v1/Tenant\xbaHf\xba\x01c\n" +
 	"\vtenant.name\x12\x16must be tenants/TENANT\x1a<this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\"A\n" +
 	"\x11GetTenantResponse\x12,\n" +
-	"\x06tenant\x18\x01 \x01(\v2\x0f.weir.v1.TenantB\x03\xe0A\x03R\x06tenant\"f\n" +
-	"\x12ListTenantsRequest\x12'\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\x06tenant\x18\x01 \x01(\v2\x0f.weir.v1.TenantB\x03\xe0A\x03R\x06tenant\"c\n" +
+	"\x12ListTenantsRequest\x12$\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"r\n" +
 	"\x13ListTenantsResponse\x12.\n" +
@@ -1353,12 +1355,11 @@ const file_weir_v1_tenant_service_proto_rawDesc = "" +
 	"\x0fweir.v1/Project\xbaH\xfd\x01\xba\x01\xf9\x01\n" +
 	"\fproject.name\x12\x7fmust be tenants/TENANT/projects/PROJECT, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1ahthis.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\"E\n" +
 	"\x12GetProjectResponse\x12/\n" +
-	"\aproject\x18\x01 \x01(\v2\x10.weir.v1.ProjectB\x03\xe0A\x03R\aproject\"\x87\x02\n" +
+	"\aproject\x18\x01 \x01(\v2\x10.weir.v1.ProjectB\x03\xe0A\x03R\aproject\"\x84\x02\n" +
 	"\x13ListProjectsRequest\x12\x9d\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\x84\x01\xe0A\x02\xfaA\x11\x12\x0fweir.v1/Project\xbaHj\xba\x01g\n" +
-	"\x0fprojects.parent\x12\x16must be tenants/TENANT\x1a<this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x06parent\x12'\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\x0fprojects.parent\x12\x16must be tenants/TENANT\x1a<this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x06parent\x12$\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"v\n" +
 	"\x14ListProjectsResponse\x121\n" +
@@ -1369,12 +1370,11 @@ const file_weir_v1_tenant_service_proto_rawDesc = "" +
 	"\vweir.v1/Key\xbaH\xd4\x02\xba\x01\xd0\x02\n" +
 	"\bkey.name\x12\xad\x01must be tenants/TENANT/projects/PROJECT/keys/KEY, or keys/KEY for one of the platform, each a name of at most 63 lower-case letters, digits and dashes, no dash first or last\x1a\x93\x01this.matches('^(tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/)?keys/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\x04name\"5\n" +
 	"\x0eGetKeyResponse\x12#\n" +
-	"\x03key\x18\x01 \x01(\v2\f.weir.v1.KeyB\x03\xe0A\x03R\x03key\"\x99\x03\n" +
+	"\x03key\x18\x01 \x01(\v2\f.weir.v1.KeyB\x03\xe0A\x03R\x03key\"\x96\x03\n" +
 	"\x0fListKeysRequest\x12\xb3\x02\n" +
 	"\x06parent\x18\x01 \x01(\tB\x9a\x02\xfaA\r\x12\vweir.v1/Key\xbaH\x86\x02\xba\x01\x82\x02\n" +
-	"\vkeys.parent\x12wmust be tenants/TENANT/projects/PROJECT, tenants/TENANT/projects/- for all projects, or empty for those of the platform\x1azthis == '' || this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12'\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\vkeys.parent\x12wmust be tenants/TENANT/projects/PROJECT, tenants/TENANT/projects/- for all projects, or empty for those of the platform\x1azthis == '' || this.matches('^tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/projects/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12$\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"f\n" +
 	"\x10ListKeysResponse\x12%\n" +

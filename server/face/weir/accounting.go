@@ -66,7 +66,7 @@ func (a *Accounting) QueryCosts(ctx context.Context, req *weirv1.QueryCostsReque
 	}
 	q := report.Query{
 		From: req.GetStartTime().AsTime(), To: req.GetEndTime().AsTime(),
-		GroupBy: req.GetGroupBy(), Limit: int(req.GetPageSize()),
+		GroupBy: req.GetGroupBy(), Limit: pageSize(req.GetPageSize(), report.DefaultLimit, report.MaxLimit),
 	}
 	if q.Tenant, err = a.tenant(caller, segment(req.GetParent(), 1)); err != nil {
 		return nil, err

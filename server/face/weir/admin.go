@@ -83,7 +83,7 @@ func (a *Admin) ListAuditEvents(ctx context.Context, req *weirv1.ListAuditEvents
 			return nil, err
 		}
 	}
-	page, err := openPage("audit "+req.GetParent(), req, 2)
+	page, err := openPage("audit "+req.GetParent(), req, 2, textPage)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func (a *Admin) ListBackends(ctx context.Context, req *weirv1.ListBackendsReques
 	if !caller.IsPlatform() {
 		return nil, &face.DeniedError{Why: "backends are the platform's: use the platform's key"}
 	}
-	page, err := openPage("backends", req, 1)
+	page, err := openPage("backends", req, 1, mostPage)
 	if err != nil {
 		return nil, err
 	}

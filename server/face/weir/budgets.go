@@ -42,7 +42,7 @@ func (a *Accounting) ListBudgets(ctx context.Context, req *weirv1.ListBudgetsReq
 	if err := a.maySee(ctx, tenant, tenantType, req.GetParent()); err != nil {
 		return nil, err
 	}
-	page, err := openPage("budgets "+req.GetParent(), req, 1)
+	page, err := openPage("budgets "+req.GetParent(), req, 1, mostPage)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package weir
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -39,6 +40,10 @@ func (r *rpc) provePages() {
 		if !proto.Equal(whole[i], single[i]) {
 			r.t.Errorf("number %d is\n%v in a page and\n%v by itself", i, whole[i], single[i])
 		}
+	}
+	// More than a page can have is taken for that (AIP-158).
+	if most, _ := r.pages(who, req, math.MaxInt32); len(most) != len(whole) {
+		r.t.Errorf("%d in the largest page, want %d", len(most), len(whole))
 	}
 	foreign := map[string]proto.Message{"e30": r.with(req, "page_token", "e30")}
 	if r.row.global == "" {

@@ -34,6 +34,7 @@ type Evaluation struct {
 
 const (
 	defaultOutputs = 50      // in a page
+	mostOutputs    = 200     // in a page
 	pageBytes      = 4 << 20 // after which a page ends
 	// flushTime bounds how long a reader waits for what was just recorded.
 	flushTime = time.Second
@@ -48,10 +49,7 @@ func (e *Evaluation) ListOutputs(ctx context.Context, req *weirv1.ListOutputsReq
 	if q.After, err = readOutputPage(req); err != nil {
 		return nil, err
 	}
-	size := int(req.GetPageSize())
-	if size == 0 {
-		size = defaultOutputs
-	}
+	size := pageSize(req.GetPageSize(), defaultOutputs, mostOutputs)
 	q.Limit = size + 1
 	list, err := e.Outputs.Outputs(ctx, q)
 	if err != nil {

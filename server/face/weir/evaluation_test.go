@@ -273,7 +273,7 @@ func TestRequestsForOutputsThatMakeNoSense(t *testing.T) {
 		{get("acme"), bad + "name=OUTPUT_NAME"},
 		{get("tenants/acme/outputs/none"), "NotFound RESOURCE_NOT_FOUND"},
 		{list(&weirv1.ListOutputsRequest{Parent: "acme"}), bad + "parent=OUTPUTS_PARENT"},
-		{list(&weirv1.ListOutputsRequest{Parent: "tenants/acme", PageSize: 201}), bad + "page_size=INT32_GTE_LTE"},
+		{list(&weirv1.ListOutputsRequest{Parent: "tenants/acme", PageSize: -1}), bad + "page_size=INT32_GTE"},
 		{list(&weirv1.ListOutputsRequest{Parent: "tenants/acme", Filter: &weirv1.OutputFilter{StartTime: now, EndTime: now}}), bad + "filter=OUTPUT_FILTER_SPAN"},
 		{list(&weirv1.ListOutputsRequest{Parent: "tenants/acme", Filter: &weirv1.OutputFilter{FinishReason: 99}}), bad + "filter.finish_reason=ENUM_DEFINED_ONLY"},
 		{exported, bad + "parent=OUTPUTS_PARENT"},

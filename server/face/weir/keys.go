@@ -144,7 +144,7 @@ func (t *Tenants) ListKeys(ctx context.Context, req *weirv1.ListKeysRequest) (*w
 	} else if q.Tenant != "" && !t.Live.Snapshot().HasProject(q.Tenant, q.Project) {
 		return nil, missing(projectType, req.GetParent())
 	}
-	page, err := openPage("keys "+req.GetParent(), req, 2)
+	page, err := openPage("keys "+req.GetParent(), req, 2, mostPage)
 	if err != nil {
 		return nil, err
 	}

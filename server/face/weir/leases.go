@@ -44,7 +44,7 @@ func (a *Accounting) ListLeases(ctx context.Context, req *weirv1.ListLeasesReque
 	if err := a.onlyPlatform(ctx); err != nil {
 		return nil, err
 	}
-	page, err := openPage("leases "+req.GetParent(), req, 4)
+	page, err := openPage("leases "+req.GetParent(), req, 4, mostPage)
 	if err != nil {
 		return nil, err
 	}

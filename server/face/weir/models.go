@@ -56,7 +56,7 @@ func (m *Models) ListModels(ctx context.Context, req *weirv1.ListModelsRequest) 
 	if err != nil {
 		return nil, err
 	}
-	page, err := openPage("models", req, 1)
+	page, err := openPage("models", req, 1, mostPage)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,23 @@ import (
 	"github.com/weir-gateway/weir/server/face"
 )
 
-// defaultPage is how many things a page has where the caller does not say.
-const defaultPage = 100
+// defaultPage is how many things a page has where the caller does not say, and
+// mostPage how many it has at most. Things that hold much text are textPage a
+// page.
+const (
+	defaultPage = 100
+	mostPage    = 1000
+	textPage    = 100
+)
+
+// pageSize is how many things a page has: what the caller says, usual where it
+// does not, and no more than most, which AIP-158 wants more to be taken for.
+func pageSize(said int32, usual, most int) int {
+	if said == 0 {
+		return usual
+	}
+	return min(int(said), most)
+}
 
 // page is one page of a list that its things' names, or the like, have an order
 // in.
@@ -25,15 +40,13 @@ type cursor struct {
 }
 
 // openPage reads which page of a list is wanted. A token is of the list that
-// gave it alone; n is how many texts make a place in it.
+// gave it alone; n is how many texts make a place in it, and a page has most
+// things at most.
 func openPage(list string, req interface {
 	GetPageSize() int32
 	GetPageToken() string
-}, n int) (page, error) {
-	p := page{list: list, size: int(req.GetPageSize()), after: make([]string, n)}
-	if p.size == 0 {
-		p.size = defaultPage
-	}
+}, n, most int) (page, error) {
+	p := page{list: list, size: pageSize(req.GetPageSize(), defaultPage, most), after: make([]string, n)}
 	if req.GetPageToken() == "" {
 		return p, nil
 	}

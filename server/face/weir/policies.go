@@ -70,7 +70,7 @@ func (p *Policies) ListPolicies(ctx context.Context, req *weirv1.ListPoliciesReq
 		}
 		return nil, err
 	}
-	page, err := openPage("policies "+req.GetParent(), req, 1)
+	page, err := openPage("policies "+req.GetParent(), req, 1, textPage)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func (a *Accounting) ListPrices(ctx context.Context, req *weirv1.ListPricesReque
 	if err := maySeePrices(ctx); err != nil {
 		return nil, err
 	}
-	page, err := openPage("prices "+req.GetSource().String()+" "+req.GetModel(), req, 1)
+	page, err := openPage("prices "+req.GetSource().String()+" "+req.GetModel(), req, 1, mostPage)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func TestQueriesOverREST(t *testing.T) {
 		{"GET", "/weir/v1/models/a/b:c?x=1", "", "InvalidArgument INVALID_REQUEST x="},
 		{"GET", "/weir/v1/tenants?pagesize=1", "", "InvalidArgument INVALID_REQUEST pagesize="},
 		{"GET", "/weir/v1/tenants?pageSize=1&z=2&a=3", "", "InvalidArgument INVALID_REQUEST a= z="},
-		{"GET", "/weir/v1/tenants?pageSize=-1", "", "InvalidArgument INVALID_REQUEST page_size=INT32_GTE_LTE"},
+		{"GET", "/weir/v1/tenants?pageSize=-1", "", "InvalidArgument INVALID_REQUEST page_size=INT32_GTE"},
 		{"GET", "/weir/v1/tenants/acme/policies?parent=tenants/other", "", "InvalidArgument INVALID_REQUEST parent="},
 		{"GET", "/weir/v1/policies?parent=tenants/acme", "", "OK"},
 		{"GET", "/weir/v1/tenants/acme/outputs?filter.model=sim&filter.hasVerdict=false", "", "OK"},

@@ -57,7 +57,7 @@ func (t *Tenants) ListTenants(ctx context.Context, req *weirv1.ListTenantsReques
 	if !caller.Role.Inspects() {
 		return nil, denied(caller, "read the configuration", "admin or viewer")
 	}
-	page, err := openPage("tenants", req, 1)
+	page, err := openPage("tenants", req, 1, mostPage)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (t *Tenants) ListProjects(ctx context.Context, req *weirv1.ListProjectsRequ
 	if err := t.maySee(caller, of, tenantType, req.GetParent()); err != nil {
 		return nil, err
 	}
-	page, err := openPage("projects "+req.GetParent(), req, 1)
+	page, err := openPage("projects "+req.GetParent(), req, 1, mostPage)
 	if err != nil {
 		return nil, err
 	}

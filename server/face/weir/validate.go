@@ -67,7 +67,7 @@ func (c checked) unary(handle grpc.MethodHandler, resource protoreflect.MessageD
 	return func(srv any, ctx context.Context, decode func(any) error, outer grpc.UnaryServerInterceptor) (any, error) {
 		return handle(srv, ctx, decode, func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 			inner := func(ctx context.Context, req any) (any, error) {
-				if err := c.validation.check(req); err != nil {
+				if err := c.validation.checkFor(ctx, req); err != nil {
 					return nil, err
 				}
 				fields, err := selected(req, resource)
@@ -100,7 +100,7 @@ func (s *validated) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	err := s.validation.check(m)
+	err := s.validation.checkFor(s.Context(), m)
 	if err == nil {
 		s.fields, err = selected(m, s.resource)
 	}
