@@ -25,13 +25,13 @@ type budgetCommand struct {
 type budgetListCommand struct {
 	connection
 	listOutput
-	Tenant string `required:"" help:"Tenant whose budgets they are." placeholder:"NAME"`
+	Tenant string `help:"Tenant whose budgets they are; that of the key where it is absent." placeholder:"NAME"`
 }
 
 type budgetShowCommand struct {
 	connection
 	Name   string `arg:"" help:"Name of the budget."`
-	Tenant string `required:"" help:"Tenant whose budget it is." placeholder:"NAME"`
+	Tenant string `help:"Tenant whose budget it is; that of the key where it is absent." placeholder:"NAME"`
 	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
 }
 
@@ -55,7 +55,7 @@ func (c *budgetListCommand) Run(ctx context.Context, t terminal) error {
 	client := weirv1.NewAccountingServiceClient(conn)
 	var budgets []*weirv1.Budget
 	if err := everyPage(func(token string) (string, error) {
-		answer, err := client.ListBudgets(ctx, &weirv1.ListBudgetsRequest{Parent: "tenants/" + c.Tenant, PageToken: token})
+		answer, err := client.ListBudgets(ctx, &weirv1.ListBudgetsRequest{Parent: tenantOrOwn(c.Tenant), PageToken: token})
 		budgets = append(budgets, answer.GetBudgets()...)
 		return answer.GetNextPageToken(), err
 	}); err != nil {
@@ -66,7 +66,7 @@ func (c *budgetListCommand) Run(ctx context.Context, t terminal) error {
 		results = append(results, budgetResultOf(b))
 	}
 	return c.print(t, list{
-		header: windowHeader, rows: windowRows(budgets), empty: fmt.Sprintf("tenant %q has no budgets", c.Tenant),
+		header: windowHeader, rows: windowRows(budgets), empty: "the tenant has no budgets",
 		json: struct {
 			Budgets []budgetResult `json:"budgets"`
 		}{results},
@@ -135,7 +135,7 @@ func (c *budgetAdjustCommand) Run(ctx context.Context, t terminal) error {
 	return nil
 }
 
-func budgetName(tenant, name string) string { return "tenants/" + tenant + "/budgets/" + name }
+func budgetName(tenant, name string) string { return tenantOrOwn(tenant) + "/budgets/" + name }
 
 // segmentOf returns the n-th segment of a resource name.
 func segmentOf(name string, n int) string { return strings.Split(name, "/")[n] }

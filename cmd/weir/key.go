@@ -24,8 +24,8 @@ type keyCommand struct {
 
 // keyOwner is whose a key is.
 type keyOwner struct {
-	Tenant   string `required:"" xor:"owner" help:"Tenant that the key belongs to." placeholder:"NAME"`
-	Platform bool   `required:"" xor:"owner" help:"It is a key of the platform."`
+	Tenant   string `xor:"owner" help:"Tenant that the key belongs to; that of your key where it is absent." placeholder:"NAME"`
+	Platform bool   `xor:"owner" help:"It is a key of the platform."`
 	Project  string `default:"default" help:"Project of the tenant that the key belongs to." placeholder:"NAME"`
 }
 
@@ -34,7 +34,7 @@ func (o keyOwner) parent() string {
 	if o.Platform {
 		return ""
 	}
-	return fmt.Sprintf("tenants/%s/projects/%s", o.Tenant, o.Project)
+	return tenantOrOwn(o.Tenant) + "/projects/" + o.Project
 }
 
 func (o keyOwner) role(word string) weirv1.KeyRole {
@@ -115,8 +115,8 @@ func showSecret(t terminal, output string, key *weirv1.Key, secret string) error
 type keyListCommand struct {
 	connection
 	listOutput
-	Tenant   string `required:"" xor:"owner" help:"Tenant whose keys they are." placeholder:"NAME"`
-	Platform bool   `required:"" xor:"owner" help:"The keys of the platform."`
+	Tenant   string `xor:"owner" help:"Tenant whose keys they are; that of your key where it is absent." placeholder:"NAME"`
+	Platform bool   `xor:"owner" help:"The keys of the platform."`
 	Project  string `default:"-" help:"Project whose keys they are; all where it is absent." placeholder:"NAME"`
 }
 
