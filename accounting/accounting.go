@@ -50,6 +50,11 @@ const (
 	OutcomeInDoubt   Outcome = "in_doubt"  // the gateway died; the held amount stands until it is corrected
 )
 
+// Outcomes returns all outcomes.
+func Outcomes() []Outcome {
+	return []Outcome{OutcomeCompleted, OutcomeCancelled, OutcomeBlocked, OutcomeCut, OutcomeDeadline, OutcomeFailed, OutcomeBroken, OutcomeInDoubt}
+}
+
 // Charged tells whether the caller pays for an attempt that ended so.
 func (o Outcome) Charged() bool {
 	switch o {

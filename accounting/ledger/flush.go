@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/weir-gateway/weir/accounting/spool"
 )
 
@@ -204,7 +202,7 @@ func (l *Ledger) write(ctx context.Context, records []spool.Entry) error {
 		for i := range entries {
 			err := l.Store.Write(ctx, entries[i:i+1])
 			if errors.As(err, &permanent) {
-				letters = append(letters, letterOf(&entries[i], err))
+				letters = append(letters, LetterOf(&entries[i], err))
 				continue
 			}
 			if err != nil {
@@ -253,19 +251,13 @@ type RefusedError struct{ Err error }
 func (e *RefusedError) Error() string { return "the store refuses the entry: " + e.Err.Error() }
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-func letterOf(e *Entry, err error) DeadLetter {
-	return DeadLetter{RequestID: e.Line.RequestID, Attempt: e.Line.Attempt.Number, Time: e.Line.End, Payload: e.append(nil), Cause: err.Error()}
-}
-
 // read makes entries of records.
 func (l *Ledger) read(records []spool.Entry) (entries []Entry, letters []DeadLetter) {
 	entries = make([]Entry, 0, len(records))
 	for _, r := range records {
 		e, err := l.entryOf(r)
 		if err != nil {
-			letters = append(letters, DeadLetter{
-				RequestID: uuid.UUID(r.Key.Request).String(), Attempt: int(r.Key.Attempt), Time: r.Time, Payload: r.Payload, Cause: err.Error(),
-			})
+			letters = append(letters, unreadable(r, err))
 			continue
 		}
 		entries = append(entries, e)
@@ -277,13 +269,18 @@ func (l *Ledger) entryOf(r spool.Entry) (Entry, error) {
 	if !r.Abandoned {
 		return readEntry(r.Payload)
 	}
-	last := r.Payload
-	if n := len(r.TopUps); n > 0 {
-		last = r.TopUps[n-1]
-	}
-	o, err := readOpening(last)
+	o, err := readOpening(lastOf(r))
 	if err != nil {
 		return Entry{}, err
 	}
 	return o.inDoubt(l.Now())
+}
+
+// lastOf is the payload that says how a record stands: of one with top-ups, that
+// of the last.
+func lastOf(r spool.Entry) []byte {
+	if n := len(r.TopUps); n > 0 {
+		return r.TopUps[n-1]
+	}
+	return r.Payload
 }

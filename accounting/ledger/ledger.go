@@ -57,15 +57,6 @@ type Settled struct {
 	Amount, Uncovered int64
 }
 
-// A DeadLetter is a record of the spool that could not become an entry.
-type DeadLetter struct {
-	RequestID string
-	Attempt   int
-	Time      time.Time
-	Payload   []byte
-	Cause     string
-}
-
 // Ledger holds and settles. Its exported fields are set once, before the first
 // call. It is safe for concurrent use.
 type Ledger struct {

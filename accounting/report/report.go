@@ -1,5 +1,5 @@
 // Package report asks the ledger what was spent: sums of lines, grouped by
-// dimensions. It knows no SQL: a Store answers a Query. What it refuses to do
+// dimensions, and the lines themselves. It knows no SQL: a Store answers a Query. What it refuses to do
 // is to add amounts of two currencies, and to call an unpriced call free.
 package report
 
@@ -126,4 +126,6 @@ type Store interface {
 	// Sum is exact. It fails with accounting.ErrOverflow where a sum does not
 	// fit, and with the error of Validate.
 	Sum(ctx context.Context, q Query) (Report, error)
+	// ListLines returns the lines that are asked for.
+	ListLines(ctx context.Context, q LineQuery) ([]Line, error)
 }

@@ -70,6 +70,7 @@ var mayImport = map[string][]string{
 	"server/face/weir": {
 		"gen/weir/v1", "server/face", "server/gateway", "server/backend", "server/auth", "server/route",
 		"policy", "accounting", "server/admin", "accounting/report", "accounting/outputlog", "accounting/price", "accounting/lease",
+		"accounting/ledger",   // dead letters
 		"accounting/spool",    // how the spool of a replica stands
 		"server/backend/load", // reports of load in the trailer
 	},

@@ -233,7 +233,7 @@ func (w *weir) build(config Config) error {
 		err = faceweir.Register(s, faceweir.Config{
 			Gateway: g, Admin: w.admin, Reports: w.store, Budgets: w.store, Keys: w.store, Live: w.live, Now: time.Now,
 			Outputs: w.store, Log: w.output, Redactor: redactor, Provider: w.provider,
-			Ledger: w.store, Spool: func() (spool.Stats, error) { return w.ledger.Spool.Stats(), w.ledger.Spool.Err() },
+			Ledger: w.store, Letters: w.store, Spool: func() (spool.Stats, error) { return w.ledger.Spool.Stats(), w.ledger.Spool.Err() },
 			Away:  func(err error) bool { return errors.Is(err, store.ErrUnavailable) },
 			Taken: func(err error) bool { return errors.Is(err, store.ErrAdjusted) },
 			Load:  w.loadOf(config.GRPC),

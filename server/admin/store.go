@@ -63,7 +63,8 @@ type Store interface {
 type Event struct {
 	Position
 	auth.Author
-	// Action is create, update or delete, and of keys also revoke and rotate.
+	// Action is create, update or delete, of keys also revoke and rotate, and of
+	// dead letters replay.
 	Action             string
 	Kind, Tenant, Name string // of a key the name is project/key
 	// Before and After are what was and is kept, or where that is long its

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/lease"
@@ -30,6 +29,11 @@ func (s *Store) Write(ctx context.Context, entries []ledger.Entry) error {
 		}
 		return settle(ctx, tx, fresh)
 	})
+	return refusal(ctx, err)
+}
+
+// refusal marks an error that trying again cannot help.
+func refusal(ctx context.Context, err error) error {
 	if err != nil && !errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
 		return &ledger.RefusedError{Err: err}
 	}
@@ -167,28 +171,4 @@ func lockWindow(ctx context.Context, tx *sql.Tx, w accounting.Window) (*account,
 func insertWindow(ctx context.Context, tx *sql.Tx, w accounting.Window) (int64, error) {
 	return exec(ctx, tx, `INSERT INTO windows (id, budget, tenant, scope, unit, starts, ends, limit_amount, series) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
 		w.ID, w.Budget, w.Tenant, w.Scope, string(w.Unit), nullMicros(w.Start), nullMicros(w.End), w.Limit, w.Series)
-}
-
-// Bury implements ledger.Store.
-func (s *Store) Bury(ctx context.Context, letters []ledger.DeadLetter) error {
-	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		for _, l := range letters {
-			if l.Payload == nil {
-				l.Payload = []byte{}
-			}
-			if _, err := exec(ctx, tx, `INSERT INTO dead_letters (request_id, attempt, written, payload, cause) VALUES ($1, $2, $3, $4, $5)`,
-				l.RequestID, l.Attempt, micros(l.Time), l.Payload, strings.ToValidUTF8(l.Cause, "\uFFFD")); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// DeadLetters counts what could not be kept in the ledger.
-func (s *Store) DeadLetters(ctx context.Context) (n int64, err error) {
-	err = s.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM dead_letters`).Scan(&n)
-	})
-	return n, err
 }

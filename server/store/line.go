@@ -103,7 +103,8 @@ func (s *Store) Lines(ctx context.Context, requestID string) ([]accounting.Line,
 	return lines, err
 }
 
-func scanLine(r *sql.Rows) (accounting.Line, error) {
+// scanLine reads lineColumns and what is selected behind them.
+func scanLine(r *sql.Rows, more ...any) (accounting.Line, error) {
 	var (
 		l                        accounting.Line
 		labels, own              string
@@ -121,7 +122,8 @@ func scanLine(r *sql.Rows) (accounting.Line, error) {
 	for i := range usage {
 		into = append(into, &usage[i])
 	}
-	if err := r.Scan(append(into, &own, &currency, &provider, &charge, &items, &version)...); err != nil {
+	into = append(into, &own, &currency, &provider, &charge, &items, &version)
+	if err := r.Scan(append(into, more...)...); err != nil {
 		return l, err
 	}
 	l.Start, l.Deadline, l.End = timeOf(started), timeOf(deadline), timeOf(ended)

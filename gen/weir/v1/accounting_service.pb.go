@@ -848,6 +848,541 @@ func (x *GetPriceResponse) GetPrice() *Price {
 	return nil
 }
 
+// ListLinesRequest asks for lines.
+type ListLinesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}", or "tenants/-" for all of them.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Which ones. Absent means all.
+	Filter *LineFilter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Most lines in an answer, at most 1000, which is what a greater number
+	// is taken for. Zero means 100.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before, with the same parent and filter. Empty
+	// means the first page.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLinesRequest) Reset() {
+	*x = ListLinesRequest{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLinesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLinesRequest) ProtoMessage() {}
+
+func (x *ListLinesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLinesRequest.ProtoReflect.Descriptor instead.
+func (*ListLinesRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListLinesRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListLinesRequest) GetFilter() *LineFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *ListLinesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListLinesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// LineFilter says which lines are meant: those that all of its fields hold for.
+type LineFilter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// First moment at which attempts began. Absent means from the first on.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// First moment that no longer counts. Absent means up to now.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// What became of the attempt, as in LedgerLine. Empty means all.
+	Outcome string `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Model that was asked for. Empty means all.
+	Model string `protobuf:"bytes,4,opt,name=model,proto3" json:"model,omitempty"`
+	// Backend that was tried. Empty means all.
+	Backend string `protobuf:"bytes,5,opt,name=backend,proto3" json:"backend,omitempty"`
+	// Project that the call is accounted to. Empty means all.
+	Project string `protobuf:"bytes,6,opt,name=project,proto3" json:"project,omitempty"`
+	// Name of the key that made it. Empty means all.
+	Key           string `protobuf:"bytes,7,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LineFilter) Reset() {
+	*x = LineFilter{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LineFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LineFilter) ProtoMessage() {}
+
+func (x *LineFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LineFilter.ProtoReflect.Descriptor instead.
+func (*LineFilter) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *LineFilter) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *LineFilter) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *LineFilter) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *LineFilter) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *LineFilter) GetBackend() string {
+	if x != nil {
+		return x.Backend
+	}
+	return ""
+}
+
+func (x *LineFilter) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
+}
+
+func (x *LineFilter) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+// ListLinesResponse is a page of lines.
+type ListLinesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The lines: of the newest call first, and of one call by attempt and number.
+	Lines []*LedgerLine `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
+	// Token of the next page. Empty means there is none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLinesResponse) Reset() {
+	*x = ListLinesResponse{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLinesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLinesResponse) ProtoMessage() {}
+
+func (x *ListLinesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLinesResponse.ProtoReflect.Descriptor instead.
+func (*ListLinesResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListLinesResponse) GetLines() []*LedgerLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *ListLinesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetCallRequest asks for a call.
+type GetCallRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}/calls/{call}", or "tenants/-/calls/{call}" for any that the
+	// key may see.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCallRequest) Reset() {
+	*x = GetCallRequest{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCallRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCallRequest) ProtoMessage() {}
+
+func (x *GetCallRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCallRequest.ProtoReflect.Descriptor instead.
+func (*GetCallRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *GetCallRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// GetCallResponse is a call.
+type GetCallResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The call.
+	Call          *Call `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCallResponse) Reset() {
+	*x = GetCallResponse{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCallResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCallResponse) ProtoMessage() {}
+
+func (x *GetCallResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCallResponse.ProtoReflect.Descriptor instead.
+func (*GetCallResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetCallResponse) GetCall() *Call {
+	if x != nil {
+		return x.Call
+	}
+	return nil
+}
+
+// ListDeadLettersRequest asks for dead letters.
+type ListDeadLettersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Most letters in an answer, at most 1000, which is what a greater number
+	// is taken for. Zero means 100.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before. Empty means the first page.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadLettersRequest) Reset() {
+	*x = ListDeadLettersRequest{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadLettersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadLettersRequest) ProtoMessage() {}
+
+func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadLettersRequest.ProtoReflect.Descriptor instead.
+func (*ListDeadLettersRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ListDeadLettersRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDeadLettersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListDeadLettersResponse is a page of dead letters.
+type ListDeadLettersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The letters, in the order in which they were set aside.
+	DeadLetters []*DeadLetter `protobuf:"bytes,1,rep,name=dead_letters,json=deadLetters,proto3" json:"dead_letters,omitempty"`
+	// Token of the next page. Empty means there is none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadLettersResponse) Reset() {
+	*x = ListDeadLettersResponse{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadLettersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadLettersResponse) ProtoMessage() {}
+
+func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadLettersResponse.ProtoReflect.Descriptor instead.
+func (*ListDeadLettersResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListDeadLettersResponse) GetDeadLetters() []*DeadLetter {
+	if x != nil {
+		return x.DeadLetters
+	}
+	return nil
+}
+
+func (x *ListDeadLettersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// ReplayDeadLetterRequest asks for a dead letter to be written to the ledger.
+type ReplayDeadLetterRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "deadLetters/{dead_letter}".
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayDeadLetterRequest) Reset() {
+	*x = ReplayDeadLetterRequest{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayDeadLetterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayDeadLetterRequest) ProtoMessage() {}
+
+func (x *ReplayDeadLetterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayDeadLetterRequest.ProtoReflect.Descriptor instead.
+func (*ReplayDeadLetterRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ReplayDeadLetterRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ReplayDeadLetterResponse is what became of a dead letter, which is gone.
+type ReplayDeadLetterResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The letter as it was.
+	DeadLetter *DeadLetter `protobuf:"bytes,1,opt,name=dead_letter,json=deadLetter,proto3" json:"dead_letter,omitempty"`
+	// Whether it was counted. It was not where its line was in the ledger already.
+	Counted       bool `protobuf:"varint,2,opt,name=counted,proto3" json:"counted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayDeadLetterResponse) Reset() {
+	*x = ReplayDeadLetterResponse{}
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayDeadLetterResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayDeadLetterResponse) ProtoMessage() {}
+
+func (x *ReplayDeadLetterResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayDeadLetterResponse.ProtoReflect.Descriptor instead.
+func (*ReplayDeadLetterResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ReplayDeadLetterResponse) GetDeadLetter() *DeadLetter {
+	if x != nil {
+		return x.DeadLetter
+	}
+	return nil
+}
+
+func (x *ReplayDeadLetterResponse) GetCounted() bool {
+	if x != nil {
+		return x.Counted
+	}
+	return false
+}
+
 // CheckLedgerRequest asks for all checks.
 type CheckLedgerRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -857,7 +1392,7 @@ type CheckLedgerRequest struct {
 
 func (x *CheckLedgerRequest) Reset() {
 	*x = CheckLedgerRequest{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[14]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +1404,7 @@ func (x *CheckLedgerRequest) String() string {
 func (*CheckLedgerRequest) ProtoMessage() {}
 
 func (x *CheckLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[14]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +1417,7 @@ func (x *CheckLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckLedgerRequest.ProtoReflect.Descriptor instead.
 func (*CheckLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{14}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{23}
 }
 
 // CheckLedgerResponse is how the ledger stands.
@@ -898,7 +1433,7 @@ type CheckLedgerResponse struct {
 
 func (x *CheckLedgerResponse) Reset() {
 	*x = CheckLedgerResponse{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[15]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +1445,7 @@ func (x *CheckLedgerResponse) String() string {
 func (*CheckLedgerResponse) ProtoMessage() {}
 
 func (x *CheckLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[15]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +1458,7 @@ func (x *CheckLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckLedgerResponse.ProtoReflect.Descriptor instead.
 func (*CheckLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{15}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CheckLedgerResponse) GetVerdict() LedgerVerdict {
@@ -965,7 +1500,7 @@ type QueryCostsRequest struct {
 
 func (x *QueryCostsRequest) Reset() {
 	*x = QueryCostsRequest{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[16]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +1512,7 @@ func (x *QueryCostsRequest) String() string {
 func (*QueryCostsRequest) ProtoMessage() {}
 
 func (x *QueryCostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[16]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1525,7 @@ func (x *QueryCostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryCostsRequest.ProtoReflect.Descriptor instead.
 func (*QueryCostsRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{16}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *QueryCostsRequest) GetParent() string {
@@ -1053,7 +1588,7 @@ type QueryCostsResponse struct {
 
 func (x *QueryCostsResponse) Reset() {
 	*x = QueryCostsResponse{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[17]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1600,7 @@ func (x *QueryCostsResponse) String() string {
 func (*QueryCostsResponse) ProtoMessage() {}
 
 func (x *QueryCostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[17]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1613,7 @@ func (x *QueryCostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryCostsResponse.ProtoReflect.Descriptor instead.
 func (*QueryCostsResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{17}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *QueryCostsResponse) GetRows() []*CostRow {
@@ -1132,7 +1667,7 @@ type CostRow struct {
 
 func (x *CostRow) Reset() {
 	*x = CostRow{}
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[18]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1679,7 @@ func (x *CostRow) String() string {
 func (*CostRow) ProtoMessage() {}
 
 func (x *CostRow) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_accounting_service_proto_msgTypes[18]
+	mi := &file_weir_v1_accounting_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1692,7 @@ func (x *CostRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostRow.ProtoReflect.Descriptor instead.
 func (*CostRow) Descriptor() ([]byte, []int) {
-	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_accounting_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CostRow) GetDimensions() map[string]string {
@@ -1272,7 +1807,50 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\n" +
 	"price.name\x12Dmust be prices/PRICE, the price being a version as ListPrices has it\x1aCthis.startsWith('prices/') && this.size() > 7 && this.size() <= 700R\x04name\"=\n" +
 	"\x10GetPriceResponse\x12)\n" +
-	"\x05price\x18\x01 \x01(\v2\x0e.weir.v1.PriceB\x03\xe0A\x03R\x05price\"\x14\n" +
+	"\x05price\x18\x01 \x01(\v2\x0e.weir.v1.PriceB\x03\xe0A\x03R\x05price\"\xd9\x02\n" +
+	"\x10ListLinesRequest\x12\xc8\x01\n" +
+	"\x06parent\x18\x01 \x01(\tB\xaf\x01\xe0A\x02\xfaA\x0e\x12\fweir.v1/Call\xbaH\x97\x01\xba\x01\x93\x01\n" +
+	"\flines.parent\x12Amust be tenants/TENANT, or tenants/- for all that the key may see\x1a@this.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)$')R\x06parent\x12+\n" +
+	"\x06filter\x18\x02 \x01(\v2\x13.weir.v1.LineFilterR\x06filter\x12$\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\x86\x05\n" +
+	"\n" +
+	"LineFilter\x129\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\xf0\x01\n" +
+	"\aoutcome\x18\x03 \x01(\tB\xd5\x01\xbaH\xd1\x01\xba\x01\xcd\x01\n" +
+	"\x13line_filter.outcome\x12Pmust be completed, cancelled, blocked, cut, deadline, failed, broken or in_doubt\x1adthis in ['', 'completed', 'cancelled', 'blocked', 'cut', 'deadline', 'failed', 'broken', 'in_doubt']R\aoutcome\x12\x1e\n" +
+	"\x05model\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12\"\n" +
+	"\abackend\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\abackend\x12\"\n" +
+	"\aproject\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\aproject\x12\x1a\n" +
+	"\x03key\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x03key:\x8e\x01\xbaH\x8a\x01\x1a\x87\x01\n" +
+	"\x10line_filter.span\x12\"start_time must be before end_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"p\n" +
+	"\x11ListLinesResponse\x12.\n" +
+	"\x05lines\x18\x01 \x03(\v2\x13.weir.v1.LedgerLineB\x03\xe0A\x03R\x05lines\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xec\x01\n" +
+	"\x0eGetCallRequest\x12\xd9\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\xc4\x01\xe0A\x02\xfaA\x0e\n" +
+	"\fweir.v1/Call\xbaH\xac\x01\xba\x01\xa8\x01\n" +
+	"\tcall.name\x12@must be tenants/TENANT/calls/CALL, the call being its request id\x1aYthis.matches('^tenants/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|-)/calls/[0-9A-Za-z-]{1,64}$')R\x04name\"9\n" +
+	"\x0fGetCallResponse\x12&\n" +
+	"\x04call\x18\x01 \x01(\v2\r.weir.v1.CallB\x03\xe0A\x03R\x04call\"g\n" +
+	"\x16ListDeadLettersRequest\x12$\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\x83\x01\n" +
+	"\x17ListDeadLettersResponse\x12;\n" +
+	"\fdead_letters\x18\x01 \x03(\v2\x13.weir.v1.DeadLetterB\x03\xe0A\x03R\vdeadLetters\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xca\x01\n" +
+	"\x17ReplayDeadLetterRequest\x12\xae\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x99\x01\xe0A\x02\xfaA\x14\n" +
+	"\x12weir.v1/DeadLetter\xbaH|\xba\x01y\n" +
+	"\x10dead_letter.name\x125must be deadLetters/NUMBER, as ListDeadLetters has it\x1a.this.matches('^deadLetters/[1-9][0-9]{0,17}$')R\x04name\"t\n" +
+	"\x18ReplayDeadLetterResponse\x129\n" +
+	"\vdead_letter\x18\x01 \x01(\v2\x13.weir.v1.DeadLetterB\x03\xe0A\x03R\n" +
+	"deadLetter\x12\x1d\n" +
+	"\acounted\x18\x02 \x01(\bB\x03\xe0A\x03R\acounted\"\x14\n" +
 	"\x12CheckLedgerRequest\"\x7f\n" +
 	"\x13CheckLedgerResponse\x125\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x16.weir.v1.LedgerVerdictB\x03\xe0A\x03R\averdict\x121\n" +
@@ -1304,7 +1882,7 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\x0eunpriced_calls\x18\x06 \x01(\x03B\x03\xe0A\x03R\runpricedCalls\x1a=\n" +
 	"\x0fDimensionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\x9e\t\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\x95\r\n" +
 	"\x11AccountingService\x12\x99\x01\n" +
 	"\n" +
 	"QueryCosts\x12\x1a.weir.v1.QueryCostsRequest\x1a\x1b.weir.v1.QueryCostsResponse\"R\xdaA\x1aparent,start_time,end_time\x82\xd3\xe4\x93\x02,:\x01*\"'/weir/v1/{parent=tenants/*}/costs:query\x90\x02\x01\x12\x81\x01\n" +
@@ -1316,7 +1894,11 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\fReclaimLease\x12\x1c.weir.v1.ReclaimLeaseRequest\x1a\x1d.weir.v1.ReclaimLeaseResponse\"9\xdaA\x04name\x82\xd3\xe4\x93\x02):\x01*\"$/weir/v1/{name=leases/*/*/*}:reclaim\x90\x02\x02\x12a\n" +
 	"\n" +
 	"ListPrices\x12\x1a.weir.v1.ListPricesRequest\x1a\x1b.weir.v1.ListPricesResponse\"\x1a\x82\xd3\xe4\x93\x02\x11\x12\x0f/weir/v1/prices\x90\x02\x01\x12l\n" +
-	"\bGetPrice\x12\x18.weir.v1.GetPriceRequest\x1a\x19.weir.v1.GetPriceResponse\"+\xdaA\x04name\x82\xd3\xe4\x93\x02\x1b\x12\x19/weir/v1/{name=prices/**}\x90\x02\x01\x12j\n" +
+	"\bGetPrice\x12\x18.weir.v1.GetPriceRequest\x1a\x19.weir.v1.GetPriceResponse\"+\xdaA\x04name\x82\xd3\xe4\x93\x02\x1b\x12\x19/weir/v1/{name=prices/**}\x90\x02\x01\x12y\n" +
+	"\tListLines\x12\x19.weir.v1.ListLinesRequest\x1a\x1a.weir.v1.ListLinesResponse\"5\xdaA\x06parent\x82\xd3\xe4\x93\x02#\x12!/weir/v1/{parent=tenants/*}/lines\x90\x02\x01\x12q\n" +
+	"\aGetCall\x12\x17.weir.v1.GetCallRequest\x1a\x18.weir.v1.GetCallResponse\"3\xdaA\x04name\x82\xd3\xe4\x93\x02#\x12!/weir/v1/{name=tenants/*/calls/*}\x90\x02\x01\x12u\n" +
+	"\x0fListDeadLetters\x12\x1f.weir.v1.ListDeadLettersRequest\x1a .weir.v1.ListDeadLettersResponse\"\x1f\x82\xd3\xe4\x93\x02\x16\x12\x14/weir/v1/deadLetters\x90\x02\x01\x12\x8f\x01\n" +
+	"\x10ReplayDeadLetter\x12 .weir.v1.ReplayDeadLetterRequest\x1a!.weir.v1.ReplayDeadLetterResponse\"6\xdaA\x04name\x82\xd3\xe4\x93\x02):\x01*\"$/weir/v1/{name=deadLetters/*}:replay\x12j\n" +
 	"\vCheckLedger\x12\x1b.weir.v1.CheckLedgerRequest\x1a\x1c.weir.v1.CheckLedgerResponse\" \x82\xd3\xe4\x93\x02\x17\x12\x15/weir/v1/ledger:check\x90\x02\x01B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
@@ -1331,87 +1913,114 @@ func file_weir_v1_accounting_service_proto_rawDescGZIP() []byte {
 	return file_weir_v1_accounting_service_proto_rawDescData
 }
 
-var file_weir_v1_accounting_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_weir_v1_accounting_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_weir_v1_accounting_service_proto_goTypes = []any{
-	(*ListBudgetsRequest)(nil),    // 0: weir.v1.ListBudgetsRequest
-	(*ListBudgetsResponse)(nil),   // 1: weir.v1.ListBudgetsResponse
-	(*GetBudgetRequest)(nil),      // 2: weir.v1.GetBudgetRequest
-	(*GetBudgetResponse)(nil),     // 3: weir.v1.GetBudgetResponse
-	(*AdjustBudgetRequest)(nil),   // 4: weir.v1.AdjustBudgetRequest
-	(*AdjustBudgetResponse)(nil),  // 5: weir.v1.AdjustBudgetResponse
-	(*ListLeasesRequest)(nil),     // 6: weir.v1.ListLeasesRequest
-	(*ListLeasesResponse)(nil),    // 7: weir.v1.ListLeasesResponse
-	(*ReclaimLeaseRequest)(nil),   // 8: weir.v1.ReclaimLeaseRequest
-	(*ReclaimLeaseResponse)(nil),  // 9: weir.v1.ReclaimLeaseResponse
-	(*ListPricesRequest)(nil),     // 10: weir.v1.ListPricesRequest
-	(*ListPricesResponse)(nil),    // 11: weir.v1.ListPricesResponse
-	(*GetPriceRequest)(nil),       // 12: weir.v1.GetPriceRequest
-	(*GetPriceResponse)(nil),      // 13: weir.v1.GetPriceResponse
-	(*CheckLedgerRequest)(nil),    // 14: weir.v1.CheckLedgerRequest
-	(*CheckLedgerResponse)(nil),   // 15: weir.v1.CheckLedgerResponse
-	(*QueryCostsRequest)(nil),     // 16: weir.v1.QueryCostsRequest
-	(*QueryCostsResponse)(nil),    // 17: weir.v1.QueryCostsResponse
-	(*CostRow)(nil),               // 18: weir.v1.CostRow
-	nil,                           // 19: weir.v1.CostRow.DimensionsEntry
-	(*Budget)(nil),                // 20: weir.v1.Budget
-	(*BudgetAdjustment)(nil),      // 21: weir.v1.BudgetAdjustment
-	(*BudgetAlert)(nil),           // 22: weir.v1.BudgetAlert
-	(*BudgetAmount)(nil),          // 23: weir.v1.BudgetAmount
-	(*Lease)(nil),                 // 24: weir.v1.Lease
-	(PriceSource)(0),              // 25: weir.v1.PriceSource
-	(*Price)(nil),                 // 26: weir.v1.Price
-	(LedgerVerdict)(0),            // 27: weir.v1.LedgerVerdict
-	(*LedgerCheck)(nil),           // 28: weir.v1.LedgerCheck
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(*Money)(nil),                 // 30: weir.v1.Money
-	(*Usage)(nil),                 // 31: weir.v1.Usage
+	(*ListBudgetsRequest)(nil),       // 0: weir.v1.ListBudgetsRequest
+	(*ListBudgetsResponse)(nil),      // 1: weir.v1.ListBudgetsResponse
+	(*GetBudgetRequest)(nil),         // 2: weir.v1.GetBudgetRequest
+	(*GetBudgetResponse)(nil),        // 3: weir.v1.GetBudgetResponse
+	(*AdjustBudgetRequest)(nil),      // 4: weir.v1.AdjustBudgetRequest
+	(*AdjustBudgetResponse)(nil),     // 5: weir.v1.AdjustBudgetResponse
+	(*ListLeasesRequest)(nil),        // 6: weir.v1.ListLeasesRequest
+	(*ListLeasesResponse)(nil),       // 7: weir.v1.ListLeasesResponse
+	(*ReclaimLeaseRequest)(nil),      // 8: weir.v1.ReclaimLeaseRequest
+	(*ReclaimLeaseResponse)(nil),     // 9: weir.v1.ReclaimLeaseResponse
+	(*ListPricesRequest)(nil),        // 10: weir.v1.ListPricesRequest
+	(*ListPricesResponse)(nil),       // 11: weir.v1.ListPricesResponse
+	(*GetPriceRequest)(nil),          // 12: weir.v1.GetPriceRequest
+	(*GetPriceResponse)(nil),         // 13: weir.v1.GetPriceResponse
+	(*ListLinesRequest)(nil),         // 14: weir.v1.ListLinesRequest
+	(*LineFilter)(nil),               // 15: weir.v1.LineFilter
+	(*ListLinesResponse)(nil),        // 16: weir.v1.ListLinesResponse
+	(*GetCallRequest)(nil),           // 17: weir.v1.GetCallRequest
+	(*GetCallResponse)(nil),          // 18: weir.v1.GetCallResponse
+	(*ListDeadLettersRequest)(nil),   // 19: weir.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),  // 20: weir.v1.ListDeadLettersResponse
+	(*ReplayDeadLetterRequest)(nil),  // 21: weir.v1.ReplayDeadLetterRequest
+	(*ReplayDeadLetterResponse)(nil), // 22: weir.v1.ReplayDeadLetterResponse
+	(*CheckLedgerRequest)(nil),       // 23: weir.v1.CheckLedgerRequest
+	(*CheckLedgerResponse)(nil),      // 24: weir.v1.CheckLedgerResponse
+	(*QueryCostsRequest)(nil),        // 25: weir.v1.QueryCostsRequest
+	(*QueryCostsResponse)(nil),       // 26: weir.v1.QueryCostsResponse
+	(*CostRow)(nil),                  // 27: weir.v1.CostRow
+	nil,                              // 28: weir.v1.CostRow.DimensionsEntry
+	(*Budget)(nil),                   // 29: weir.v1.Budget
+	(*BudgetAdjustment)(nil),         // 30: weir.v1.BudgetAdjustment
+	(*BudgetAlert)(nil),              // 31: weir.v1.BudgetAlert
+	(*BudgetAmount)(nil),             // 32: weir.v1.BudgetAmount
+	(*Lease)(nil),                    // 33: weir.v1.Lease
+	(PriceSource)(0),                 // 34: weir.v1.PriceSource
+	(*Price)(nil),                    // 35: weir.v1.Price
+	(*timestamppb.Timestamp)(nil),    // 36: google.protobuf.Timestamp
+	(*LedgerLine)(nil),               // 37: weir.v1.LedgerLine
+	(*Call)(nil),                     // 38: weir.v1.Call
+	(*DeadLetter)(nil),               // 39: weir.v1.DeadLetter
+	(LedgerVerdict)(0),               // 40: weir.v1.LedgerVerdict
+	(*LedgerCheck)(nil),              // 41: weir.v1.LedgerCheck
+	(*Money)(nil),                    // 42: weir.v1.Money
+	(*Usage)(nil),                    // 43: weir.v1.Usage
 }
 var file_weir_v1_accounting_service_proto_depIdxs = []int32{
-	20, // 0: weir.v1.ListBudgetsResponse.budgets:type_name -> weir.v1.Budget
-	20, // 1: weir.v1.GetBudgetResponse.budget:type_name -> weir.v1.Budget
-	21, // 2: weir.v1.GetBudgetResponse.adjustments:type_name -> weir.v1.BudgetAdjustment
-	22, // 3: weir.v1.GetBudgetResponse.alerts:type_name -> weir.v1.BudgetAlert
-	23, // 4: weir.v1.AdjustBudgetRequest.amount:type_name -> weir.v1.BudgetAmount
-	21, // 5: weir.v1.AdjustBudgetResponse.adjustment:type_name -> weir.v1.BudgetAdjustment
-	24, // 6: weir.v1.ListLeasesResponse.leases:type_name -> weir.v1.Lease
-	24, // 7: weir.v1.ReclaimLeaseResponse.lease:type_name -> weir.v1.Lease
-	23, // 8: weir.v1.ReclaimLeaseResponse.reclaimed:type_name -> weir.v1.BudgetAmount
-	25, // 9: weir.v1.ListPricesRequest.source:type_name -> weir.v1.PriceSource
-	26, // 10: weir.v1.ListPricesResponse.prices:type_name -> weir.v1.Price
-	26, // 11: weir.v1.GetPriceResponse.price:type_name -> weir.v1.Price
-	27, // 12: weir.v1.CheckLedgerResponse.verdict:type_name -> weir.v1.LedgerVerdict
-	28, // 13: weir.v1.CheckLedgerResponse.checks:type_name -> weir.v1.LedgerCheck
-	29, // 14: weir.v1.QueryCostsRequest.start_time:type_name -> google.protobuf.Timestamp
-	29, // 15: weir.v1.QueryCostsRequest.end_time:type_name -> google.protobuf.Timestamp
-	18, // 16: weir.v1.QueryCostsResponse.rows:type_name -> weir.v1.CostRow
-	30, // 17: weir.v1.QueryCostsResponse.totals:type_name -> weir.v1.Money
-	29, // 18: weir.v1.QueryCostsResponse.horizon_time:type_name -> google.protobuf.Timestamp
-	19, // 19: weir.v1.CostRow.dimensions:type_name -> weir.v1.CostRow.DimensionsEntry
-	31, // 20: weir.v1.CostRow.usage:type_name -> weir.v1.Usage
-	30, // 21: weir.v1.CostRow.costs:type_name -> weir.v1.Money
-	16, // 22: weir.v1.AccountingService.QueryCosts:input_type -> weir.v1.QueryCostsRequest
-	0,  // 23: weir.v1.AccountingService.ListBudgets:input_type -> weir.v1.ListBudgetsRequest
-	2,  // 24: weir.v1.AccountingService.GetBudget:input_type -> weir.v1.GetBudgetRequest
-	4,  // 25: weir.v1.AccountingService.AdjustBudget:input_type -> weir.v1.AdjustBudgetRequest
-	6,  // 26: weir.v1.AccountingService.ListLeases:input_type -> weir.v1.ListLeasesRequest
-	8,  // 27: weir.v1.AccountingService.ReclaimLease:input_type -> weir.v1.ReclaimLeaseRequest
-	10, // 28: weir.v1.AccountingService.ListPrices:input_type -> weir.v1.ListPricesRequest
-	12, // 29: weir.v1.AccountingService.GetPrice:input_type -> weir.v1.GetPriceRequest
-	14, // 30: weir.v1.AccountingService.CheckLedger:input_type -> weir.v1.CheckLedgerRequest
-	17, // 31: weir.v1.AccountingService.QueryCosts:output_type -> weir.v1.QueryCostsResponse
-	1,  // 32: weir.v1.AccountingService.ListBudgets:output_type -> weir.v1.ListBudgetsResponse
-	3,  // 33: weir.v1.AccountingService.GetBudget:output_type -> weir.v1.GetBudgetResponse
-	5,  // 34: weir.v1.AccountingService.AdjustBudget:output_type -> weir.v1.AdjustBudgetResponse
-	7,  // 35: weir.v1.AccountingService.ListLeases:output_type -> weir.v1.ListLeasesResponse
-	9,  // 36: weir.v1.AccountingService.ReclaimLease:output_type -> weir.v1.ReclaimLeaseResponse
-	11, // 37: weir.v1.AccountingService.ListPrices:output_type -> weir.v1.ListPricesResponse
-	13, // 38: weir.v1.AccountingService.GetPrice:output_type -> weir.v1.GetPriceResponse
-	15, // 39: weir.v1.AccountingService.CheckLedger:output_type -> weir.v1.CheckLedgerResponse
-	31, // [31:40] is the sub-list for method output_type
-	22, // [22:31] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	29, // 0: weir.v1.ListBudgetsResponse.budgets:type_name -> weir.v1.Budget
+	29, // 1: weir.v1.GetBudgetResponse.budget:type_name -> weir.v1.Budget
+	30, // 2: weir.v1.GetBudgetResponse.adjustments:type_name -> weir.v1.BudgetAdjustment
+	31, // 3: weir.v1.GetBudgetResponse.alerts:type_name -> weir.v1.BudgetAlert
+	32, // 4: weir.v1.AdjustBudgetRequest.amount:type_name -> weir.v1.BudgetAmount
+	30, // 5: weir.v1.AdjustBudgetResponse.adjustment:type_name -> weir.v1.BudgetAdjustment
+	33, // 6: weir.v1.ListLeasesResponse.leases:type_name -> weir.v1.Lease
+	33, // 7: weir.v1.ReclaimLeaseResponse.lease:type_name -> weir.v1.Lease
+	32, // 8: weir.v1.ReclaimLeaseResponse.reclaimed:type_name -> weir.v1.BudgetAmount
+	34, // 9: weir.v1.ListPricesRequest.source:type_name -> weir.v1.PriceSource
+	35, // 10: weir.v1.ListPricesResponse.prices:type_name -> weir.v1.Price
+	35, // 11: weir.v1.GetPriceResponse.price:type_name -> weir.v1.Price
+	15, // 12: weir.v1.ListLinesRequest.filter:type_name -> weir.v1.LineFilter
+	36, // 13: weir.v1.LineFilter.start_time:type_name -> google.protobuf.Timestamp
+	36, // 14: weir.v1.LineFilter.end_time:type_name -> google.protobuf.Timestamp
+	37, // 15: weir.v1.ListLinesResponse.lines:type_name -> weir.v1.LedgerLine
+	38, // 16: weir.v1.GetCallResponse.call:type_name -> weir.v1.Call
+	39, // 17: weir.v1.ListDeadLettersResponse.dead_letters:type_name -> weir.v1.DeadLetter
+	39, // 18: weir.v1.ReplayDeadLetterResponse.dead_letter:type_name -> weir.v1.DeadLetter
+	40, // 19: weir.v1.CheckLedgerResponse.verdict:type_name -> weir.v1.LedgerVerdict
+	41, // 20: weir.v1.CheckLedgerResponse.checks:type_name -> weir.v1.LedgerCheck
+	36, // 21: weir.v1.QueryCostsRequest.start_time:type_name -> google.protobuf.Timestamp
+	36, // 22: weir.v1.QueryCostsRequest.end_time:type_name -> google.protobuf.Timestamp
+	27, // 23: weir.v1.QueryCostsResponse.rows:type_name -> weir.v1.CostRow
+	42, // 24: weir.v1.QueryCostsResponse.totals:type_name -> weir.v1.Money
+	36, // 25: weir.v1.QueryCostsResponse.horizon_time:type_name -> google.protobuf.Timestamp
+	28, // 26: weir.v1.CostRow.dimensions:type_name -> weir.v1.CostRow.DimensionsEntry
+	43, // 27: weir.v1.CostRow.usage:type_name -> weir.v1.Usage
+	42, // 28: weir.v1.CostRow.costs:type_name -> weir.v1.Money
+	25, // 29: weir.v1.AccountingService.QueryCosts:input_type -> weir.v1.QueryCostsRequest
+	0,  // 30: weir.v1.AccountingService.ListBudgets:input_type -> weir.v1.ListBudgetsRequest
+	2,  // 31: weir.v1.AccountingService.GetBudget:input_type -> weir.v1.GetBudgetRequest
+	4,  // 32: weir.v1.AccountingService.AdjustBudget:input_type -> weir.v1.AdjustBudgetRequest
+	6,  // 33: weir.v1.AccountingService.ListLeases:input_type -> weir.v1.ListLeasesRequest
+	8,  // 34: weir.v1.AccountingService.ReclaimLease:input_type -> weir.v1.ReclaimLeaseRequest
+	10, // 35: weir.v1.AccountingService.ListPrices:input_type -> weir.v1.ListPricesRequest
+	12, // 36: weir.v1.AccountingService.GetPrice:input_type -> weir.v1.GetPriceRequest
+	14, // 37: weir.v1.AccountingService.ListLines:input_type -> weir.v1.ListLinesRequest
+	17, // 38: weir.v1.AccountingService.GetCall:input_type -> weir.v1.GetCallRequest
+	19, // 39: weir.v1.AccountingService.ListDeadLetters:input_type -> weir.v1.ListDeadLettersRequest
+	21, // 40: weir.v1.AccountingService.ReplayDeadLetter:input_type -> weir.v1.ReplayDeadLetterRequest
+	23, // 41: weir.v1.AccountingService.CheckLedger:input_type -> weir.v1.CheckLedgerRequest
+	26, // 42: weir.v1.AccountingService.QueryCosts:output_type -> weir.v1.QueryCostsResponse
+	1,  // 43: weir.v1.AccountingService.ListBudgets:output_type -> weir.v1.ListBudgetsResponse
+	3,  // 44: weir.v1.AccountingService.GetBudget:output_type -> weir.v1.GetBudgetResponse
+	5,  // 45: weir.v1.AccountingService.AdjustBudget:output_type -> weir.v1.AdjustBudgetResponse
+	7,  // 46: weir.v1.AccountingService.ListLeases:output_type -> weir.v1.ListLeasesResponse
+	9,  // 47: weir.v1.AccountingService.ReclaimLease:output_type -> weir.v1.ReclaimLeaseResponse
+	11, // 48: weir.v1.AccountingService.ListPrices:output_type -> weir.v1.ListPricesResponse
+	13, // 49: weir.v1.AccountingService.GetPrice:output_type -> weir.v1.GetPriceResponse
+	16, // 50: weir.v1.AccountingService.ListLines:output_type -> weir.v1.ListLinesResponse
+	18, // 51: weir.v1.AccountingService.GetCall:output_type -> weir.v1.GetCallResponse
+	20, // 52: weir.v1.AccountingService.ListDeadLetters:output_type -> weir.v1.ListDeadLettersResponse
+	22, // 53: weir.v1.AccountingService.ReplayDeadLetter:output_type -> weir.v1.ReplayDeadLetterResponse
+	24, // 54: weir.v1.AccountingService.CheckLedger:output_type -> weir.v1.CheckLedgerResponse
+	42, // [42:55] is the sub-list for method output_type
+	29, // [29:42] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_accounting_service_proto_init() }
@@ -1430,7 +2039,7 @@ func file_weir_v1_accounting_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_accounting_service_proto_rawDesc), len(file_weir_v1_accounting_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

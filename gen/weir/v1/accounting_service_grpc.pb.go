@@ -19,15 +19,19 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AccountingService_QueryCosts_FullMethodName   = "/weir.v1.AccountingService/QueryCosts"
-	AccountingService_ListBudgets_FullMethodName  = "/weir.v1.AccountingService/ListBudgets"
-	AccountingService_GetBudget_FullMethodName    = "/weir.v1.AccountingService/GetBudget"
-	AccountingService_AdjustBudget_FullMethodName = "/weir.v1.AccountingService/AdjustBudget"
-	AccountingService_ListLeases_FullMethodName   = "/weir.v1.AccountingService/ListLeases"
-	AccountingService_ReclaimLease_FullMethodName = "/weir.v1.AccountingService/ReclaimLease"
-	AccountingService_ListPrices_FullMethodName   = "/weir.v1.AccountingService/ListPrices"
-	AccountingService_GetPrice_FullMethodName     = "/weir.v1.AccountingService/GetPrice"
-	AccountingService_CheckLedger_FullMethodName  = "/weir.v1.AccountingService/CheckLedger"
+	AccountingService_QueryCosts_FullMethodName       = "/weir.v1.AccountingService/QueryCosts"
+	AccountingService_ListBudgets_FullMethodName      = "/weir.v1.AccountingService/ListBudgets"
+	AccountingService_GetBudget_FullMethodName        = "/weir.v1.AccountingService/GetBudget"
+	AccountingService_AdjustBudget_FullMethodName     = "/weir.v1.AccountingService/AdjustBudget"
+	AccountingService_ListLeases_FullMethodName       = "/weir.v1.AccountingService/ListLeases"
+	AccountingService_ReclaimLease_FullMethodName     = "/weir.v1.AccountingService/ReclaimLease"
+	AccountingService_ListPrices_FullMethodName       = "/weir.v1.AccountingService/ListPrices"
+	AccountingService_GetPrice_FullMethodName         = "/weir.v1.AccountingService/GetPrice"
+	AccountingService_ListLines_FullMethodName        = "/weir.v1.AccountingService/ListLines"
+	AccountingService_GetCall_FullMethodName          = "/weir.v1.AccountingService/GetCall"
+	AccountingService_ListDeadLetters_FullMethodName  = "/weir.v1.AccountingService/ListDeadLetters"
+	AccountingService_ReplayDeadLetter_FullMethodName = "/weir.v1.AccountingService/ReplayDeadLetter"
+	AccountingService_CheckLedger_FullMethodName      = "/weir.v1.AccountingService/CheckLedger"
 )
 
 // AccountingServiceClient is the client API for AccountingService service.
@@ -87,6 +91,32 @@ type AccountingServiceClient interface {
 	// Errors: INVALID_ARGUMENT for a bad name; PERMISSION_DENIED for a member;
 	// NOT_FOUND.
 	GetPrice(ctx context.Context, in *GetPriceRequest, opts ...grpc.CallOption) (*GetPriceResponse, error)
+	// Lists lines of the ledger, those of the newest calls first: each attempt that
+	// reached a backend has one.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name, outcome, span or page token;
+	// NOT_FOUND for another tenant; UNAVAILABLE where the store is away.
+	ListLines(ctx context.Context, in *ListLinesRequest, opts ...grpc.CallOption) (*ListLinesResponse, error)
+	// Returns what the ledger has of a call.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name; NOT_FOUND for a call that made no
+	// attempt, one whose lines were dropped for their age, and another tenant's;
+	// UNAVAILABLE where the store is away.
+	GetCall(ctx context.Context, in *GetCallRequest, opts ...grpc.CallOption) (*GetCallResponse, error)
+	// Lists the records that the ledger could not keep, of all replicas, the oldest
+	// first. For the platform.
+	//
+	// Errors: INVALID_ARGUMENT for a bad page token; PERMISSION_DENIED for everybody
+	// else; UNAVAILABLE where the store is away.
+	ListDeadLetters(ctx context.Context, in *ListDeadLettersRequest, opts ...grpc.CallOption) (*ListDeadLettersResponse, error)
+	// Writes a dead letter to the ledger, as it should have been, and deletes it.
+	// A line that is there already is not counted again. For the platform.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name; PERMISSION_DENIED for everybody
+	// else; NOT_FOUND for a letter that is not there, or was replayed;
+	// FAILED_PRECONDITION while the ledger still cannot keep it; UNAVAILABLE where
+	// the store is away.
+	ReplayDeadLetter(ctx context.Context, in *ReplayDeadLetterRequest, opts ...grpc.CallOption) (*ReplayDeadLetterResponse, error)
 	// Recomputes what the ledger promises from what it stands on, and looks at
 	// this replica's spool. For the platform.
 	//
@@ -183,6 +213,46 @@ func (c *accountingServiceClient) GetPrice(ctx context.Context, in *GetPriceRequ
 	return out, nil
 }
 
+func (c *accountingServiceClient) ListLines(ctx context.Context, in *ListLinesRequest, opts ...grpc.CallOption) (*ListLinesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLinesResponse)
+	err := c.cc.Invoke(ctx, AccountingService_ListLines_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountingServiceClient) GetCall(ctx context.Context, in *GetCallRequest, opts ...grpc.CallOption) (*GetCallResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetCallResponse)
+	err := c.cc.Invoke(ctx, AccountingService_GetCall_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountingServiceClient) ListDeadLetters(ctx context.Context, in *ListDeadLettersRequest, opts ...grpc.CallOption) (*ListDeadLettersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDeadLettersResponse)
+	err := c.cc.Invoke(ctx, AccountingService_ListDeadLetters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountingServiceClient) ReplayDeadLetter(ctx context.Context, in *ReplayDeadLetterRequest, opts ...grpc.CallOption) (*ReplayDeadLetterResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplayDeadLetterResponse)
+	err := c.cc.Invoke(ctx, AccountingService_ReplayDeadLetter_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *accountingServiceClient) CheckLedger(ctx context.Context, in *CheckLedgerRequest, opts ...grpc.CallOption) (*CheckLedgerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CheckLedgerResponse)
@@ -250,6 +320,32 @@ type AccountingServiceServer interface {
 	// Errors: INVALID_ARGUMENT for a bad name; PERMISSION_DENIED for a member;
 	// NOT_FOUND.
 	GetPrice(context.Context, *GetPriceRequest) (*GetPriceResponse, error)
+	// Lists lines of the ledger, those of the newest calls first: each attempt that
+	// reached a backend has one.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name, outcome, span or page token;
+	// NOT_FOUND for another tenant; UNAVAILABLE where the store is away.
+	ListLines(context.Context, *ListLinesRequest) (*ListLinesResponse, error)
+	// Returns what the ledger has of a call.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name; NOT_FOUND for a call that made no
+	// attempt, one whose lines were dropped for their age, and another tenant's;
+	// UNAVAILABLE where the store is away.
+	GetCall(context.Context, *GetCallRequest) (*GetCallResponse, error)
+	// Lists the records that the ledger could not keep, of all replicas, the oldest
+	// first. For the platform.
+	//
+	// Errors: INVALID_ARGUMENT for a bad page token; PERMISSION_DENIED for everybody
+	// else; UNAVAILABLE where the store is away.
+	ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersResponse, error)
+	// Writes a dead letter to the ledger, as it should have been, and deletes it.
+	// A line that is there already is not counted again. For the platform.
+	//
+	// Errors: INVALID_ARGUMENT for a bad name; PERMISSION_DENIED for everybody
+	// else; NOT_FOUND for a letter that is not there, or was replayed;
+	// FAILED_PRECONDITION while the ledger still cannot keep it; UNAVAILABLE where
+	// the store is away.
+	ReplayDeadLetter(context.Context, *ReplayDeadLetterRequest) (*ReplayDeadLetterResponse, error)
 	// Recomputes what the ledger promises from what it stands on, and looks at
 	// this replica's spool. For the platform.
 	//
@@ -289,6 +385,18 @@ func (UnimplementedAccountingServiceServer) ListPrices(context.Context, *ListPri
 }
 func (UnimplementedAccountingServiceServer) GetPrice(context.Context, *GetPriceRequest) (*GetPriceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPrice not implemented")
+}
+func (UnimplementedAccountingServiceServer) ListLines(context.Context, *ListLinesRequest) (*ListLinesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLines not implemented")
+}
+func (UnimplementedAccountingServiceServer) GetCall(context.Context, *GetCallRequest) (*GetCallResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCall not implemented")
+}
+func (UnimplementedAccountingServiceServer) ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDeadLetters not implemented")
+}
+func (UnimplementedAccountingServiceServer) ReplayDeadLetter(context.Context, *ReplayDeadLetterRequest) (*ReplayDeadLetterResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplayDeadLetter not implemented")
 }
 func (UnimplementedAccountingServiceServer) CheckLedger(context.Context, *CheckLedgerRequest) (*CheckLedgerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckLedger not implemented")
@@ -458,6 +566,78 @@ func _AccountingService_GetPrice_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccountingService_ListLines_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLinesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountingServiceServer).ListLines(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountingService_ListLines_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountingServiceServer).ListLines(ctx, req.(*ListLinesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountingService_GetCall_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCallRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountingServiceServer).GetCall(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountingService_GetCall_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountingServiceServer).GetCall(ctx, req.(*GetCallRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountingService_ListDeadLetters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDeadLettersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountingServiceServer).ListDeadLetters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountingService_ListDeadLetters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountingServiceServer).ListDeadLetters(ctx, req.(*ListDeadLettersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountingService_ReplayDeadLetter_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplayDeadLetterRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountingServiceServer).ReplayDeadLetter(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountingService_ReplayDeadLetter_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountingServiceServer).ReplayDeadLetter(ctx, req.(*ReplayDeadLetterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AccountingService_CheckLedger_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CheckLedgerRequest)
 	if err := dec(in); err != nil {
@@ -514,6 +694,22 @@ var AccountingService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetPrice",
 			Handler:    _AccountingService_GetPrice_Handler,
+		},
+		{
+			MethodName: "ListLines",
+			Handler:    _AccountingService_ListLines_Handler,
+		},
+		{
+			MethodName: "GetCall",
+			Handler:    _AccountingService_GetCall_Handler,
+		},
+		{
+			MethodName: "ListDeadLetters",
+			Handler:    _AccountingService_ListDeadLetters_Handler,
+		},
+		{
+			MethodName: "ReplayDeadLetter",
+			Handler:    _AccountingService_ReplayDeadLetter_Handler,
 		},
 		{
 			MethodName: "CheckLedger",

@@ -304,11 +304,491 @@ func (x *LedgerCheck) GetFindings() []string {
 	return nil
 }
 
+// Call is what the ledger has of a call.
+type Call struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tenants/{tenant}/calls/{call}", the call being its request id.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its lines, by attempt and number.
+	Lines         []*LedgerLine `protobuf:"bytes,2,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Call) Reset() {
+	*x = Call{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Call) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Call) ProtoMessage() {}
+
+func (x *Call) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Call.ProtoReflect.Descriptor instead.
+func (*Call) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Call) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Call) GetLines() []*LedgerLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+// LedgerLine is what an attempt of a call came to, or a correction of that. It is
+// never changed.
+type LedgerLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the call: "tenants/{tenant}/calls/{call}".
+	Call string `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
+	// Which of the call's attempts, from 1.
+	Attempt int32 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// 0 is how the attempt ended; higher numbers correct it.
+	Number int32 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	// Id that the client gave the call. Empty where it gave none.
+	ClientRequestId string `protobuf:"bytes,4,opt,name=client_request_id,json=clientRequestId,proto3" json:"client_request_id,omitempty"`
+	// Id of the call that this one was made for, by Weir itself. Empty where a
+	// caller made it.
+	ParentRequestId string `protobuf:"bytes,5,opt,name=parent_request_id,json=parentRequestId,proto3" json:"parent_request_id,omitempty"`
+	// What Weir made it for. Empty where a caller made it.
+	Purpose string `protobuf:"bytes,6,opt,name=purpose,proto3" json:"purpose,omitempty"`
+	// Project that the call is accounted to.
+	Project string `protobuf:"bytes,7,opt,name=project,proto3" json:"project,omitempty"`
+	// Name of the key that made it.
+	Key string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
+	// The caller's pseudonym of its end user. Empty where not given.
+	EndUser string `protobuf:"bytes,9,opt,name=end_user,json=endUser,proto3" json:"end_user,omitempty"`
+	// The caller's pseudonym of the session. Empty where not given.
+	Session string `protobuf:"bytes,10,opt,name=session,proto3" json:"session,omitempty"`
+	// The caller's labels.
+	Labels map[string]string `protobuf:"bytes,11,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Model that was asked for.
+	Model string `protobuf:"bytes,12,opt,name=model,proto3" json:"model,omitempty"`
+	// Backend that was tried.
+	Backend string `protobuf:"bytes,13,opt,name=backend,proto3" json:"backend,omitempty"`
+	// Name of the model there.
+	BackendModel string `protobuf:"bytes,14,opt,name=backend_model,json=backendModel,proto3" json:"backend_model,omitempty"`
+	// Why that one, in words for people.
+	Reason string `protobuf:"bytes,15,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When the attempt began.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it had ended.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// "completed", "cancelled", "blocked", "cut", "deadline", "failed", "broken" or
+	// "in_doubt". More may come.
+	Outcome string `protobuf:"bytes,18,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// What the line is rated by. Absent where nobody counted.
+	Usage *Usage `protobuf:"bytes,19,opt,name=usage,proto3" json:"usage,omitempty"`
+	// What Weir counted itself, whose source is not given. Absent where it did not.
+	OwnUsage *Usage `protobuf:"bytes,20,opt,name=own_usage,json=ownUsage,proto3" json:"own_usage,omitempty"`
+	// What the tenant is charged; its lines are what the attempt cost. Absent where
+	// no price is known.
+	Cost *Cost `protobuf:"bytes,21,opt,name=cost,proto3" json:"cost,omitempty"`
+	// What the provider charges, which a tenant may not be charged. For the
+	// platform alone.
+	ProviderCost *Money `protobuf:"bytes,22,opt,name=provider_cost,json=providerCost,proto3" json:"provider_cost,omitempty"`
+	// What it took of budget windows, by window. A key of role member does not see
+	// them, as it may not see budgets.
+	Allocations   []*LedgerAllocation `protobuf:"bytes,23,rep,name=allocations,proto3" json:"allocations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LedgerLine) Reset() {
+	*x = LedgerLine{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LedgerLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LedgerLine) ProtoMessage() {}
+
+func (x *LedgerLine) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LedgerLine.ProtoReflect.Descriptor instead.
+func (*LedgerLine) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *LedgerLine) GetCall() string {
+	if x != nil {
+		return x.Call
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *LedgerLine) GetNumber() int32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *LedgerLine) GetClientRequestId() string {
+	if x != nil {
+		return x.ClientRequestId
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetParentRequestId() string {
+	if x != nil {
+		return x.ParentRequestId
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetPurpose() string {
+	if x != nil {
+		return x.Purpose
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetEndUser() string {
+	if x != nil {
+		return x.EndUser
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *LedgerLine) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetBackend() string {
+	if x != nil {
+		return x.Backend
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetBackendModel() string {
+	if x != nil {
+		return x.BackendModel
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *LedgerLine) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *LedgerLine) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *LedgerLine) GetOwnUsage() *Usage {
+	if x != nil {
+		return x.OwnUsage
+	}
+	return nil
+}
+
+func (x *LedgerLine) GetCost() *Cost {
+	if x != nil {
+		return x.Cost
+	}
+	return nil
+}
+
+func (x *LedgerLine) GetProviderCost() *Money {
+	if x != nil {
+		return x.ProviderCost
+	}
+	return nil
+}
+
+func (x *LedgerLine) GetAllocations() []*LedgerAllocation {
+	if x != nil {
+		return x.Allocations
+	}
+	return nil
+}
+
+// LedgerAllocation is what a line took of one budget window.
+type LedgerAllocation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the window in the ledger.
+	Window string `protobuf:"bytes,1,opt,name=window,proto3" json:"window,omitempty"`
+	// How much. Absent where the ledger no longer has the window.
+	Amount        *BudgetAmount `protobuf:"bytes,2,opt,name=amount,proto3" json:"amount,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LedgerAllocation) Reset() {
+	*x = LedgerAllocation{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LedgerAllocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LedgerAllocation) ProtoMessage() {}
+
+func (x *LedgerAllocation) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LedgerAllocation.ProtoReflect.Descriptor instead.
+func (*LedgerAllocation) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *LedgerAllocation) GetWindow() string {
+	if x != nil {
+		return x.Window
+	}
+	return ""
+}
+
+func (x *LedgerAllocation) GetAmount() *BudgetAmount {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
+// DeadLetter is a record of a call that the ledger could not keep, and which is
+// in no budget and no report.
+type DeadLetter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "deadLetters/{dead_letter}", a number.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Id of the call.
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Which of its attempts, from 1.
+	Attempt int32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// When the record was written or its attempt ended.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Why the record was set aside.
+	Cause string `protobuf:"bytes,5,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Whether this Weir can read the record. What follows is empty where it
+	// cannot.
+	Readable bool `protobuf:"varint,6,opt,name=readable,proto3" json:"readable,omitempty"`
+	// Tenant that the call is accounted to.
+	Tenant string `protobuf:"bytes,7,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Model that was asked for.
+	Model string `protobuf:"bytes,8,opt,name=model,proto3" json:"model,omitempty"`
+	// What became of the attempt, as in LedgerLine.
+	Outcome       string `protobuf:"bytes,9,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadLetter) Reset() {
+	*x = DeadLetter{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadLetter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadLetter) ProtoMessage() {}
+
+func (x *DeadLetter) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
+func (*DeadLetter) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DeadLetter) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *DeadLetter) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *DeadLetter) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetReadable() bool {
+	if x != nil {
+		return x.Readable
+	}
+	return false
+}
+
+func (x *DeadLetter) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
 var File_weir_v1_ledger_proto protoreflect.FileDescriptor
 
 const file_weir_v1_ledger_proto_rawDesc = "" +
 	"\n" +
-	"\x14weir/v1/ledger.proto\x12\aweir.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14weir/v1/budget.proto\"\xe5\x02\n" +
+	"\x14weir/v1/ledger.proto\x12\aweir.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14weir/v1/budget.proto\x1a\x13weir/v1/money.proto\x1a\x13weir/v1/usage.proto\"\xe5\x02\n" +
 	"\x05Lease\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12.\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.weir.v1.LeaseStateB\x03\xe0A\x03R\x05state\x12.\n" +
@@ -323,7 +803,60 @@ const file_weir_v1_ledger_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x03R\x04name\x125\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.weir.v1.LedgerVerdictB\x03\xe0A\x03R\averdict\x12\x1d\n" +
 	"\amessage\x18\x03 \x01(\tB\x03\xe0A\x03R\amessage\x12\x1f\n" +
-	"\bfindings\x18\x04 \x03(\tB\x03\xe0A\x03R\bfindings*r\n" +
+	"\bfindings\x18\x04 \x03(\tB\x03\xe0A\x03R\bfindings\"\x8e\x01\n" +
+	"\x04Call\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12.\n" +
+	"\x05lines\x18\x02 \x03(\v2\x13.weir.v1.LedgerLineB\x03\xe0A\x03R\x05lines:=\xeaA:\n" +
+	"\fweir.v1/Call\x12\x1dtenants/{tenant}/calls/{call}*\x05calls2\x04call\"\xfe\a\n" +
+	"\n" +
+	"LedgerLine\x12(\n" +
+	"\x04call\x18\x01 \x01(\tB\x14\xe0A\x03\xfaA\x0e\n" +
+	"\fweir.v1/CallR\x04call\x12\x1d\n" +
+	"\aattempt\x18\x02 \x01(\x05B\x03\xe0A\x03R\aattempt\x12\x1b\n" +
+	"\x06number\x18\x03 \x01(\x05B\x03\xe0A\x03R\x06number\x12/\n" +
+	"\x11client_request_id\x18\x04 \x01(\tB\x03\xe0A\x03R\x0fclientRequestId\x12/\n" +
+	"\x11parent_request_id\x18\x05 \x01(\tB\x03\xe0A\x03R\x0fparentRequestId\x12\x1d\n" +
+	"\apurpose\x18\x06 \x01(\tB\x03\xe0A\x03R\apurpose\x12\x1d\n" +
+	"\aproject\x18\a \x01(\tB\x03\xe0A\x03R\aproject\x12\x15\n" +
+	"\x03key\x18\b \x01(\tB\x03\xe0A\x03R\x03key\x12\x1e\n" +
+	"\bend_user\x18\t \x01(\tB\x03\xe0A\x03R\aendUser\x12\x1d\n" +
+	"\asession\x18\n" +
+	" \x01(\tB\x03\xe0A\x03R\asession\x12<\n" +
+	"\x06labels\x18\v \x03(\v2\x1f.weir.v1.LedgerLine.LabelsEntryB\x03\xe0A\x03R\x06labels\x12\x19\n" +
+	"\x05model\x18\f \x01(\tB\x03\xe0A\x03R\x05model\x12\x1d\n" +
+	"\abackend\x18\r \x01(\tB\x03\xe0A\x03R\abackend\x12(\n" +
+	"\rbackend_model\x18\x0e \x01(\tB\x03\xe0A\x03R\fbackendModel\x12\x1b\n" +
+	"\x06reason\x18\x0f \x01(\tB\x03\xe0A\x03R\x06reason\x12>\n" +
+	"\n" +
+	"start_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12:\n" +
+	"\bend_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\x12\x1d\n" +
+	"\aoutcome\x18\x12 \x01(\tB\x03\xe0A\x03R\aoutcome\x12)\n" +
+	"\x05usage\x18\x13 \x01(\v2\x0e.weir.v1.UsageB\x03\xe0A\x03R\x05usage\x120\n" +
+	"\town_usage\x18\x14 \x01(\v2\x0e.weir.v1.UsageB\x03\xe0A\x03R\bownUsage\x12&\n" +
+	"\x04cost\x18\x15 \x01(\v2\r.weir.v1.CostB\x03\xe0A\x03R\x04cost\x128\n" +
+	"\rprovider_cost\x18\x16 \x01(\v2\x0e.weir.v1.MoneyB\x03\xe0A\x03R\fproviderCost\x12@\n" +
+	"\vallocations\x18\x17 \x03(\v2\x19.weir.v1.LedgerAllocationB\x03\xe0A\x03R\vallocations\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"c\n" +
+	"\x10LedgerAllocation\x12\x1b\n" +
+	"\x06window\x18\x01 \x01(\tB\x03\xe0A\x03R\x06window\x122\n" +
+	"\x06amount\x18\x02 \x01(\v2\x15.weir.v1.BudgetAmountB\x03\xe0A\x03R\x06amount\"\x8a\x03\n" +
+	"\n" +
+	"DeadLetter\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\"\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x03\xe0A\x03R\trequestId\x12\x1d\n" +
+	"\aattempt\x18\x03 \x01(\x05B\x03\xe0A\x03R\aattempt\x12@\n" +
+	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x12\x19\n" +
+	"\x05cause\x18\x05 \x01(\tB\x03\xe0A\x03R\x05cause\x12\x1f\n" +
+	"\breadable\x18\x06 \x01(\bB\x03\xe0A\x03R\breadable\x12\x1b\n" +
+	"\x06tenant\x18\a \x01(\tB\x03\xe0A\x03R\x06tenant\x12\x19\n" +
+	"\x05model\x18\b \x01(\tB\x03\xe0A\x03R\x05model\x12\x1d\n" +
+	"\aoutcome\x18\t \x01(\tB\x03\xe0A\x03R\aoutcome:K\xeaAH\n" +
+	"\x12weir.v1/DeadLetter\x12\x19deadLetters/{dead_letter}*\vdeadLetters2\n" +
+	"deadLetter*r\n" +
 	"\n" +
 	"LeaseState\x12\x1b\n" +
 	"\x17LEASE_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
@@ -349,25 +882,44 @@ func file_weir_v1_ledger_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_ledger_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_weir_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_weir_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_weir_v1_ledger_proto_goTypes = []any{
 	(LeaseState)(0),               // 0: weir.v1.LeaseState
 	(LedgerVerdict)(0),            // 1: weir.v1.LedgerVerdict
 	(*Lease)(nil),                 // 2: weir.v1.Lease
 	(*LedgerCheck)(nil),           // 3: weir.v1.LedgerCheck
-	(*BudgetAmount)(nil),          // 4: weir.v1.BudgetAmount
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*Call)(nil),                  // 4: weir.v1.Call
+	(*LedgerLine)(nil),            // 5: weir.v1.LedgerLine
+	(*LedgerAllocation)(nil),      // 6: weir.v1.LedgerAllocation
+	(*DeadLetter)(nil),            // 7: weir.v1.DeadLetter
+	nil,                           // 8: weir.v1.LedgerLine.LabelsEntry
+	(*BudgetAmount)(nil),          // 9: weir.v1.BudgetAmount
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*Usage)(nil),                 // 11: weir.v1.Usage
+	(*Cost)(nil),                  // 12: weir.v1.Cost
+	(*Money)(nil),                 // 13: weir.v1.Money
 }
 var file_weir_v1_ledger_proto_depIdxs = []int32{
-	0, // 0: weir.v1.Lease.state:type_name -> weir.v1.LeaseState
-	4, // 1: weir.v1.Lease.remaining:type_name -> weir.v1.BudgetAmount
-	5, // 2: weir.v1.Lease.expire_time:type_name -> google.protobuf.Timestamp
-	1, // 3: weir.v1.LedgerCheck.verdict:type_name -> weir.v1.LedgerVerdict
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	0,  // 0: weir.v1.Lease.state:type_name -> weir.v1.LeaseState
+	9,  // 1: weir.v1.Lease.remaining:type_name -> weir.v1.BudgetAmount
+	10, // 2: weir.v1.Lease.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 3: weir.v1.LedgerCheck.verdict:type_name -> weir.v1.LedgerVerdict
+	5,  // 4: weir.v1.Call.lines:type_name -> weir.v1.LedgerLine
+	8,  // 5: weir.v1.LedgerLine.labels:type_name -> weir.v1.LedgerLine.LabelsEntry
+	10, // 6: weir.v1.LedgerLine.start_time:type_name -> google.protobuf.Timestamp
+	10, // 7: weir.v1.LedgerLine.end_time:type_name -> google.protobuf.Timestamp
+	11, // 8: weir.v1.LedgerLine.usage:type_name -> weir.v1.Usage
+	11, // 9: weir.v1.LedgerLine.own_usage:type_name -> weir.v1.Usage
+	12, // 10: weir.v1.LedgerLine.cost:type_name -> weir.v1.Cost
+	13, // 11: weir.v1.LedgerLine.provider_cost:type_name -> weir.v1.Money
+	6,  // 12: weir.v1.LedgerLine.allocations:type_name -> weir.v1.LedgerAllocation
+	9,  // 13: weir.v1.LedgerAllocation.amount:type_name -> weir.v1.BudgetAmount
+	10, // 14: weir.v1.DeadLetter.create_time:type_name -> google.protobuf.Timestamp
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_ledger_proto_init() }
@@ -376,13 +928,15 @@ func file_weir_v1_ledger_proto_init() {
 		return
 	}
 	file_weir_v1_budget_proto_init()
+	file_weir_v1_money_proto_init()
+	file_weir_v1_usage_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_ledger_proto_rawDesc), len(file_weir_v1_ledger_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   2,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

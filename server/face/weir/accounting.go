@@ -27,6 +27,8 @@ type Accounting struct {
 	// Sum is that of a report.Store. Where the store is away it fails with
 	// *face.UnavailableError.
 	Sum func(context.Context, report.Query) (report.Report, error)
+	// Lines is ListLines of a report.Store, and fails alike.
+	Lines func(context.Context, report.LineQuery) ([]report.Line, error)
 	// HasTenant tells whether there is a tenant of that name.
 	HasTenant func(name string) bool
 
@@ -40,6 +42,8 @@ type Accounting struct {
 	// why it is broken where it is.
 	Ledger LedgerStore
 	Spool  func() (spool.Stats, error)
+	// Letters keeps what the ledger could not.
+	Letters LetterStore
 	// Taken tells whether Adjust failed since the id is another adjustment's.
 	Taken func(error) bool
 	// Away returns an error of Budgets as *face.UnavailableError where the store

@@ -71,6 +71,8 @@ func newPremises(t *testing.T) *premises {
 	}
 	p.ours, p.theirs = p.said("admin", "sim", "say: hi"), p.said("neighbour", "sim", "say: hi")
 	p.said("member", "cached", "say: hi")
+	p.bury("acme")
+	p.bury("quiet")
 	for n := range int64(3) {
 		p.grant("quiet", "cap", "far", n+1, 1000, time.Hour)
 	}

@@ -111,7 +111,7 @@ func newHouse(t *testing.T, documents string) *house {
 		if err := Register(s, Config{
 			Gateway: h.Gateway, Admin: h.Admin, Reports: h.Store, Budgets: h.Store, Keys: h.Store, Live: h.Live, Now: func() time.Time { return h.Clock() },
 			Outputs: h.Store, Log: outputs, Redactor: redactor,
-			Ledger: h.Store, Spool: func() (spool.Stats, error) { return h.Ledger.Spool.Stats(), h.Ledger.Spool.Err() },
+			Ledger: h.Store, Letters: h.Store, Spool: func() (spool.Stats, error) { return h.Ledger.Spool.Stats(), h.Ledger.Spool.Err() },
 			Taken: func(err error) bool { return errors.Is(err, store.ErrAdjusted) },
 		}); err != nil {
 			t.Fatal(err)

@@ -54,7 +54,7 @@ func (a *Accounting) checkDeadLetters(ctx context.Context) (*weirv1.LedgerCheck,
 	c := verdict("dead-letters", weirv1.LedgerVerdict_LEDGER_VERDICT_OK, "the database has refused no entry")
 	if n > 0 {
 		c = verdict("dead-letters", weirv1.LedgerVerdict_LEDGER_VERDICT_BAD, fmt.Sprintf(
-			"entries that the database refused, in no budget and no report: %d. The table dead_letters has the cause of each; correct the budgets with `weir budget adjust`, then delete its rows", n))
+			"entries that the database refused, in no budget and no report: %d. `weir ledger dead-letters list` has the cause of each; when it is gone, `weir ledger dead-letters replay` keeps them", n))
 	}
 	return c, err
 }

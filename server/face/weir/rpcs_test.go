@@ -1,14 +1,19 @@
 package weir
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/lease"
+	"github.com/weir-gateway/weir/accounting/ledger"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/auth"
 )
@@ -237,6 +242,24 @@ var rows = map[string]rpcRow{
 		},
 		global: "leases are the platform's", gone: "999999",
 	},
+	"AccountingService/ListLines": {
+		roles: everyone,
+		of: func(_ *premises, tenant string) proto.Message {
+			return &weirv1.ListLinesRequest{Parent: "tenants/" + tenant, Filter: &weirv1.LineFilter{Outcome: "completed"}}
+		},
+		list: func(*premises) proto.Message { return &weirv1.ListLinesRequest{Parent: "tenants/-"} },
+	},
+	"AccountingService/GetCall": {roles: everyone, of: func(p *premises, tenant string) proto.Message {
+		return &weirv1.GetCallRequest{Name: strings.Replace(p.outputOf(tenant), "/outputs/", "/calls/", 1)}
+	}},
+	"AccountingService/ListDeadLetters": {
+		roles: operators, of: sameFor(&weirv1.ListDeadLettersRequest{}), global: "dead letters are the platform's",
+	},
+	"AccountingService/ReplayDeadLetter": {
+		roles: operators, of: sameFor(&weirv1.ReplayDeadLetterRequest{Name: "deadLetters/1"}),
+		fresh:  func(p *premises) proto.Message { return &weirv1.ReplayDeadLetterRequest{Name: p.bury("acme")} },
+		global: "dead letters are the platform's", gone: "999999",
+	},
 	"AccountingService/CheckLedger": {
 		roles: operators, of: sameFor(&weirv1.CheckLedgerRequest{}),
 		global: "the ledger is the platform's", faultless: "the request is empty",
@@ -258,6 +281,26 @@ var rows = map[string]rpcRow{
 		},
 		slips: map[string]any{"rating": nil, "rating_id": "No_Id"},
 	},
+}
+
+// bury sets a call of a tenant aside, and returns the name of the letter.
+func (h *house) bury(tenant string) string {
+	h.t.Helper()
+	e := ledger.Entry{Line: accounting.Line{
+		Attempt: accounting.Attempt{RequestID: uuid.Must(uuid.NewV7()).String(), Number: 1, Model: "sim", Subject: accounting.Subject{Tenant: tenant}, Start: time.Now(), Deadline: time.Now()},
+		End:     time.Now(), Outcome: accounting.OutcomeCompleted,
+	}}
+	if w, err := h.Live.Snapshot().Budgets.WindowOf(tenant, "cap", "", h.Clock()); err == nil {
+		e.Settled = []ledger.Settled{{Window: w, Amount: 1000, Uncovered: 1000}}
+	}
+	if err := h.Store.Bury(h.t.Context(), []ledger.DeadLetter{ledger.LetterOf(&e, errors.New("the disk was odd"))}); err != nil {
+		h.t.Fatal(err)
+	}
+	letters, err := h.Store.Letters(h.t.Context(), 0, mostPage)
+	if err != nil || len(letters) == 0 {
+		h.t.Fatalf("%d letters, %v", len(letters), err)
+	}
+	return fmt.Sprintf("deadLetters/%d", letters[len(letters)-1].ID)
 }
 
 func theirKey(tenant string) string { return "tenants/" + tenant + "/projects/default/keys/theirs" }

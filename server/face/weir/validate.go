@@ -29,6 +29,7 @@ func newValidation() (validation, error) {
 		&weirv1.GetModelRequest{}, &weirv1.ListModelsRequest{},
 		&weirv1.ListBudgetsRequest{}, &weirv1.GetBudgetRequest{}, &weirv1.AdjustBudgetRequest{},
 		&weirv1.ListLeasesRequest{}, &weirv1.ReclaimLeaseRequest{}, &weirv1.CheckLedgerRequest{},
+		&weirv1.ListLinesRequest{}, &weirv1.GetCallRequest{}, &weirv1.ListDeadLettersRequest{}, &weirv1.ReplayDeadLetterRequest{},
 		&weirv1.ListOutputsRequest{}, &weirv1.GetOutputRequest{}, &weirv1.ExportOutputsRequest{}, &weirv1.CreateRatingRequest{},
 	))
 	return validation{v}, err

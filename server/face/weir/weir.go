@@ -37,6 +37,7 @@ type Config struct {
 	Reports report.Store
 	Budgets BudgetStore
 	Ledger  LedgerStore
+	Letters LetterStore
 	Keys    auth.Store
 	Live    *admin.Live
 	Now     func() time.Time
@@ -91,11 +92,15 @@ func Register(server grpc.ServiceRegistrar, c Config) error {
 			sums, err := c.Reports.Sum(ctx, q)
 			return sums, c.away("the ledger", err)
 		},
+		Lines: func(ctx context.Context, q report.LineQuery) ([]report.Line, error) {
+			lines, err := c.Reports.ListLines(ctx, q)
+			return lines, c.away("the ledger", err)
+		},
 		HasTenant: c.hasTenant,
 		Book:      func() *lease.Book { return c.Live.Snapshot().Budgets },
 		Budgets:   c.Budgets, Taken: c.Taken, Now: c.Now,
 		Prices: func() *price.Catalogue { return c.Live.Snapshot().Prices },
-		Ledger: c.Ledger, Spool: c.Spool,
+		Ledger: c.Ledger, Spool: c.Spool, Letters: c.Letters,
 		Away: func(err error) error { return c.away("the ledger", err) },
 	})
 	weirv1.RegisterTenantServiceServer(s, &Tenants{
@@ -168,6 +173,8 @@ const (
 	projectType = "weir.v1/Project"
 	keyType     = "weir.v1/Key"
 	budgetType  = "weir.v1/Budget"
+	callType    = "weir.v1/Call"
+	letterType  = "weir.v1/DeadLetter"
 	policyType  = "weir.v1/Policy"
 	modelType   = "weir.v1/Model"
 	outputType  = "weir.v1/Output"
