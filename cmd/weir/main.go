@@ -40,6 +40,7 @@ type command struct {
 	Backend backendCommand `cmd:"" help:"Tell how the backends are doing."`
 	Budget  budgetCommand  `cmd:"" help:"Tell how budgets stand, and adjust them."`
 	Price   priceCommand   `cmd:"" help:"Tell what models cost, and make Price documents of public price files."`
+	Ledger  ledgerCommand  `cmd:"" help:"Tell what the ledger has of calls, and replay what it could not keep."`
 	Lease   leaseCommand   `cmd:"" help:"Tell what replicas have set aside of budgets, and reclaim it."`
 	Doctor  doctorCommand  `cmd:"" help:"Tell whether the ledger is sound."`
 	Report  reportCommand  `cmd:"" help:"Tell what was spent."`
