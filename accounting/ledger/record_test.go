@@ -91,23 +91,29 @@ func aLease() *rapid.Generator[lease.ID] {
 	})
 }
 
+// drawRecords draws an opening and an entry of the same attempt.
+func drawRecords(t *rapid.T) (opening, Entry) {
+	o := opening{attempt: anAttempt().Draw(t, "attempt"), bound: aUsage().Draw(t, "bound"), cost: aCost().Draw(t, "cost")}
+	e := Entry{Line: accounting.Line{
+		Attempt: o.attempt, Number: rapid.IntRange(0, 1<<30).Draw(t, "line"), End: aTime().Draw(t, "end"),
+		Outcome: accounting.Outcome(rapid.String().Draw(t, "outcome")), Usage: aUsage().Draw(t, "usage"),
+		Source: accounting.Source(rapid.String().Draw(t, "source")), OwnUsage: aUsage().Draw(t, "own usage"), Cost: aCost().Draw(t, "cost"),
+	}}
+	for range rapid.IntRange(0, 2).Draw(t, "rates") {
+		o.rates = append(o.rates, price.FxRate{From: rapid.String().Draw(t, "from"), To: rapid.String().Draw(t, "to"), Rate: accounting.Pico(rapid.Int64().Draw(t, "rate")), Effective: aTime().Draw(t, "effective")})
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "windows") {
+		w, id := aWindow().Draw(t, "window"), aLease().Draw(t, "lease")
+		o.claims = append(o.claims, claimed{accounting.Claim{Window: w, Amount: rapid.Int64().Draw(t, "amount")}, id, rapid.Int64().Draw(t, "covered")})
+		e.Settled = append(e.Settled, Settled{Window: w, Lease: id, Amount: rapid.Int64().Draw(t, "amount"), Uncovered: rapid.Int64().Draw(t, "uncovered")})
+	}
+	return o, e
+}
+
 // What is written comes back, in every field there is.
 func TestRecordsComeBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		o := opening{attempt: anAttempt().Draw(t, "attempt"), bound: aUsage().Draw(t, "bound"), cost: aCost().Draw(t, "cost")}
-		e := Entry{Line: accounting.Line{
-			Attempt: o.attempt, Number: rapid.IntRange(0, 1<<30).Draw(t, "line"), End: aTime().Draw(t, "end"),
-			Outcome: accounting.Outcome(rapid.String().Draw(t, "outcome")), Usage: aUsage().Draw(t, "usage"),
-			Source: accounting.Source(rapid.String().Draw(t, "source")), OwnUsage: aUsage().Draw(t, "own usage"), Cost: aCost().Draw(t, "cost"),
-		}}
-		for range rapid.IntRange(0, 2).Draw(t, "rates") {
-			o.rates = append(o.rates, price.FxRate{From: rapid.String().Draw(t, "from"), To: rapid.String().Draw(t, "to"), Rate: accounting.Pico(rapid.Int64().Draw(t, "rate")), Effective: aTime().Draw(t, "effective")})
-		}
-		for range rapid.IntRange(0, 3).Draw(t, "windows") {
-			w, id := aWindow().Draw(t, "window"), aLease().Draw(t, "lease")
-			o.claims = append(o.claims, claimed{accounting.Claim{Window: w, Amount: rapid.Int64().Draw(t, "amount")}, id, rapid.Int64().Draw(t, "covered")})
-			e.Settled = append(e.Settled, Settled{Window: w, Lease: id, Amount: rapid.Int64().Draw(t, "amount"), Uncovered: rapid.Int64().Draw(t, "uncovered")})
-		}
+		o, e := drawRecords(t)
 		if got, err := readOpening(o.append(nil)); err != nil || !reflect.DeepEqual(got, o) {
 			t.Fatalf("read %+v, %v; want %+v", got, err, o)
 		}

@@ -13,12 +13,20 @@ import (
 	"github.com/weir-gateway/weir/server/auth"
 )
 
-// Bury implements ledger.Store.
+// Bury implements ledger.Store. What is buried already is not once more: a
+// process that was killed may not have told its spool.
 func (s *Store) Bury(ctx context.Context, letters []ledger.DeadLetter) error {
 	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		for _, l := range letters {
 			if l.Payload == nil {
 				l.Payload = []byte{}
+			}
+			var there int
+			if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM dead_letters WHERE request_id = $1 AND attempt = $2 AND payload = $3`, l.RequestID, l.Attempt, l.Payload).Scan(&there); err != nil {
+				return err
+			}
+			if there > 0 {
+				continue
 			}
 			if _, err := exec(ctx, tx, `INSERT INTO dead_letters (request_id, attempt, written, payload, cause) VALUES ($1, $2, $3, $4, $5)`,
 				l.RequestID, l.Attempt, micros(l.Time), l.Payload, strings.ToValidUTF8(l.Cause, "\uFFFD")); err != nil {

@@ -275,7 +275,7 @@ func TestTheLedgerIsChecked(t *testing.T) {
 	if c, _ := h.check("overruns"); c.Verdict != weirv1.LedgerVerdict_LEDGER_VERDICT_WARN || len(c.Findings) != 1 || !strings.HasPrefix(c.Findings[0], w.ID+" was overrun by 1.") {
 		t.Errorf("overrun: %v", c)
 	}
-	if err := h.Store.Bury(t.Context(), make([]ledger.DeadLetter, 2)); err != nil {
+	if err := h.Store.Bury(t.Context(), []ledger.DeadLetter{{Attempt: 1}, {Attempt: 2}}); err != nil {
 		t.Fatal(err)
 	}
 	if c, all := h.check("dead-letters"); c.Verdict != weirv1.LedgerVerdict_LEDGER_VERDICT_BAD || all.Verdict != c.Verdict || !strings.Contains(c.Message, "no report: 2.") {

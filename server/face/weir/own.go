@@ -3,6 +3,7 @@ package weir
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -27,7 +28,7 @@ func (v validation) checkFor(ctx context.Context, req any) error {
 	}
 	field, rest := leavesOpen(message)
 	caller, known := auth.FromContext(ctx)
-	if field == nil || !known {
+	if field == nil || !known || !slices.ContainsFunc(wrong.Fields, func(f face.Field) bool { return f.Path == string(field.Name()) }) {
 		return err
 	}
 	if caller.IsPlatform() {

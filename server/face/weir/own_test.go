@@ -36,6 +36,11 @@ func TestANameMayLeaveItToTheKey(t *testing.T) {
 	if failure(err) != "InvalidArgument INVALID_REQUEST parent=BUDGETS_PARENT" {
 		t.Errorf("a name that begins alike: %v", err)
 	}
+	// Where it does mean all tenants, it is not what is wrong.
+	_, err = budgets.ListLines(h.as("platform"), &weirv1.ListLinesRequest{Parent: "tenants/-", Filter: &weirv1.LineFilter{Outcome: "odd"}})
+	if failure(err) != "InvalidArgument INVALID_REQUEST filter.outcome=LINE_FILTER_OUTCOME" {
+		t.Errorf("another field is wrong: %v", err)
+	}
 	if _, err = budgets.ListBudgets(h.as("member"), &weirv1.ListBudgetsRequest{Parent: "tenants/-"}); failure(err) != no {
 		t.Errorf("as member: %v", err)
 	}
