@@ -4,6 +4,7 @@ package ledger_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"slices"
@@ -27,6 +28,24 @@ type nowhere struct{}
 func (nowhere) Write(context.Context, []ledger.Entry) error     { return nil }
 func (nowhere) Bury(context.Context, []ledger.DeadLetter) error { return nil }
 
+func benchBudgets() []lease.Budget {
+	return []lease.Budget{
+		budget("a", lease.PerTenant, 1e18, "USD"), budget("b", lease.PerProject, 1e15, accounting.UnitTokens),
+		budget("c", lease.PerKey, 1e15, accounting.UnitTokens), budget("d", lease.PerTenant, 1e15, accounting.UnitRequests),
+	}
+}
+
+// generous is a store of leases that have room for every call to come.
+type generous struct{ lease.Store }
+
+func (generous) Grant(_ context.Context, _ time.Duration, wants []lease.Want) ([]lease.Grant, error) {
+	grants := make([]lease.Grant, len(wants))
+	for i, w := range wants {
+		grants[i] = lease.Grant{Granted: w.Need + 1<<59, State: lease.Live}
+	}
+	return grants, nil
+}
+
 // benchLedger is a ledger under four budgets, as a Weir runs it.
 func benchLedger(b *testing.B, to ledger.Store) *ledger.Ledger {
 	s := openStore(b)
@@ -43,9 +62,7 @@ func benchLedger(b *testing.B, to ledger.Store) *ledger.Ledger {
 	if err != nil {
 		b.Fatal(err)
 	}
-	catalogue := prices(b)
-	budgets := book(b, budget("a", lease.PerTenant, 1e18, "USD"), budget("b", lease.PerProject, 1e15, accounting.UnitTokens),
-		budget("c", lease.PerKey, 1e15, accounting.UnitTokens), budget("d", lease.PerTenant, 1e15, accounting.UnitRequests))
+	catalogue, budgets := prices(b), book(b, benchBudgets()...)
 	l := &ledger.Ledger{
 		Store: to, Leases: leases, Spool: log, Durability: spool.Relaxed, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 		Prices: func() *price.Catalogue { return catalogue }, Budgets: func() *lease.Book { return budgets },
@@ -119,6 +136,68 @@ func BenchmarkAccounting(b *testing.B) {
 			ownAfter, kernelAfter := processTime(b)
 			b.ReportMetric(float64((ownAfter-own).Nanoseconds())/1e3/float64(b.N), "own-µs/call")
 			b.ReportMetric(float64((kernelAfter-kernel).Nanoseconds())/1e3/float64(b.N), "kernel-µs/call")
+		})
+	}
+}
+
+// BenchmarkParts is what BenchmarkAccounting measures in its parts, for one caller
+// whose leases have room: the CPU time of the call, and of what reads the spool
+// for the store afterwards. Each record of the one caller is a system call of its
+// own, which is the kernel's part; callers that are side by side share them.
+func BenchmarkParts(b *testing.B) {
+	for _, n := range []int{0, 1, 4} {
+		b.Run(fmt.Sprintf("budgets=%d", n), func(b *testing.B) {
+			defer debug.SetGCPercent(debug.SetGCPercent(400)) // as weir serve does
+			log, _, err := spool.Open(spool.Config{Dir: b.TempDir(), Replica: "r", Incarnation: 1})
+			if err != nil {
+				b.Fatal(err)
+			}
+			c := lease.Defaults()
+			c.Store, c.Replica, c.Incarnation, c.TTL = generous{}, "r", 1, 24*time.Hour
+			leases, err := lease.NewHolder(c)
+			if err != nil {
+				b.Fatal(err)
+			}
+			catalogue, budgets := prices(b), book(b, benchBudgets()[:n]...)
+			l := &ledger.Ledger{
+				Store: nowhere{}, Leases: leases, Spool: log, Durability: spool.Relaxed, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+				Prices: func() *price.Catalogue { return catalogue }, Budgets: func() *lease.Book { return budgets },
+			}
+			a := attempt("")
+			ids := make([]string, 4096) // what the spool takes before it is read
+			for i := range ids {
+				ids[i] = uuid.Must(uuid.NewV7()).String()
+			}
+			var parts [4]time.Duration
+			b.ReportAllocs()
+			b.ResetTimer()
+			for left := b.N; left > 0; left -= len(ids) {
+				own, kernel := processTime(b)
+				for _, a.RequestID = range ids[:min(left, len(ids))] {
+					h, err := l.Hold(b.Context(), a, tokens(10, 20), nil)
+					if err == nil {
+						_, err = h.Settle(b.Context(), completed(tokens(9, 9)))
+					}
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+				ownThen, kernelThen := processTime(b)
+				if _, err := l.Recover(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				ownAfter, kernelAfter := processTime(b)
+				for i, d := range []time.Duration{ownThen - own, kernelThen - kernel, ownAfter - ownThen, kernelAfter - kernelThen} {
+					parts[i] += d
+				}
+			}
+			b.StopTimer()
+			for i, name := range []string{"call-own-µs", "call-kernel-µs", "flush-own-µs", "flush-kernel-µs"} {
+				b.ReportMetric(float64(parts[i].Nanoseconds())/1e3/float64(b.N), name)
+			}
+			if err := log.Close(); err != nil {
+				b.Error(err)
+			}
 		})
 	}
 }
