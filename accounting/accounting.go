@@ -159,7 +159,8 @@ func (u Unit) IsMoney() bool { return u != UnitTokens && u != UnitRequests }
 // A Claim asks for room in one budget window. Amount is in the smallest part
 // of the window's unit: nanos for money, one for the others.
 type Claim struct {
-	Window Window
+	// Window is never changed once a claim has it: other claims have it too.
+	Window *Window
 	Amount int64
 }
 

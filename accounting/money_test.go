@@ -195,7 +195,7 @@ func TestAmountsReadWell(t *testing.T) {
 		"1200 tokens":   accounting.FormatAmount(accounting.UnitTokens, 1200),
 		"1 requests":    accounting.FormatAmount(accounting.UnitRequests, 1),
 		`budget "cap" of tenant "acme" has no room for this call: limit 5.00 USD, spent 4.00 USD, held for running calls 0.50 USD, this call needs up to 0.75 USD`: (&accounting.ExhaustedError{
-			Claim: accounting.Claim{Amount: 75e7, Window: accounting.Window{Budget: "cap", Tenant: "acme", Unit: "USD", Limit: 5e9}}, Spent: 4e9, Held: 5e8}).Error(),
+			Claim: accounting.Claim{Amount: 75e7, Window: &accounting.Window{Budget: "cap", Tenant: "acme", Unit: "USD", Limit: 5e9}}, Spent: 4e9, Held: 5e8}).Error(),
 	} {
 		if got != want {
 			t.Errorf("%q; want %q", got, want)

@@ -204,7 +204,8 @@ func (n *need) drop() {
 // exhausted is the refusal of a need whose window is as a grant says. What this
 // replica had free of it was no obstacle, so it is not called held.
 func (n *need) exhausted(g Grant, free int64) error {
-	return &accounting.ExhaustedError{Claim: accounting.Claim{Window: n.share.window, Amount: n.amount}, Spent: g.Spent, Held: max(0, g.Leased-free), Adjusted: g.Adjusted}
+	window := n.share.window // which another turn may change
+	return &accounting.ExhaustedError{Claim: accounting.Claim{Window: &window, Amount: n.amount}, Spent: g.Spent, Held: max(0, g.Leased-free), Adjusted: g.Adjusted}
 }
 
 // room is what a window has left to grant.

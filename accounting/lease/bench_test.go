@@ -22,7 +22,7 @@ func rich(b *testing.B) (*Holder, []accounting.Claim) {
 	var claims []accounting.Claim
 	for i, scope := range []string{"tenant", "project/search", "key/search/k1", "key/search/k2"} {
 		w := accounting.Window{ID: fmt.Sprintf("acme/budget-%d/%s/2026-07", i, scope), Scope: scope, Unit: "USD", Limit: 1 << 60}
-		claims = append(claims, accounting.Claim{Window: w, Amount: 1 << 55})
+		claims = append(claims, accounting.Claim{Window: &w, Amount: 1 << 55})
 	}
 	var hold Hold
 	if err := h.Take(context.Background(), &hold, claims); err != nil {
@@ -77,7 +77,7 @@ func TestTakeAndSettleAllocateNothing(t *testing.T) {
 	b.mustTake(100, windows...).End()
 	var claims []accounting.Claim
 	for _, w := range windows {
-		claims = append(claims, accounting.Claim{Window: w, Amount: 10})
+		claims = append(claims, accounting.Claim{Window: &w, Amount: 10})
 	}
 	used, more := []int64{12, 12, 12, 12}, []int64{5, 5, 5, 5}
 	var hold Hold

@@ -65,7 +65,7 @@ func TestAThousandCallsAtOnceAskAFewTimes(t *testing.T) {
 			for range 1000 {
 				wg.Go(func() {
 					var hold Hold
-					if h.Take(context.Background(), &hold, []accounting.Claim{{Window: w, Amount: 10}}) == nil {
+					if h.Take(context.Background(), &hold, []accounting.Claim{{Window: &w, Amount: 10}}) == nil {
 						took.Add(1)
 					}
 				})
@@ -93,7 +93,7 @@ func TestACallWaitsNoLongerThanItsContext(t *testing.T) {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 				defer cancel()
 				var hold Hold
-				err := h.Take(ctx, &hold, []accounting.Claim{{Window: w, Amount: 10}})
+				err := h.Take(ctx, &hold, []accounting.Claim{{Window: &w, Amount: 10}})
 				if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnavailable) || time.Since(start) != time.Second {
 					t.Errorf("after %v: %v", time.Since(start), err)
 				}
@@ -101,7 +101,7 @@ func TestACallWaitsNoLongerThanItsContext(t *testing.T) {
 		}
 		wg.Wait()
 		var hold Hold
-		if err := h.Take(context.Background(), &hold, []accounting.Claim{{Window: w, Amount: 10}}); !errors.Is(err, ErrUnavailable) || time.Since(start) != 3*time.Second {
+		if err := h.Take(context.Background(), &hold, []accounting.Claim{{Window: &w, Amount: 10}}); !errors.Is(err, ErrUnavailable) || time.Since(start) != 3*time.Second {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
 	})
@@ -118,7 +118,7 @@ func TestRunKeepsLeasesUntilItsContextEnds(t *testing.T) {
 			close(done)
 		}()
 		var hold Hold
-		if err := h.Take(ctx, &hold, []accounting.Claim{{Window: capWindow("cap", 100), Amount: 10}}); err != nil {
+		if err := h.Take(ctx, &hold, []accounting.Claim{{Window: new(capWindow("cap", 100)), Amount: 10}}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
@@ -173,7 +173,7 @@ func TestManyAtOnce(t *testing.T) {
 					var in []int
 					for w := range windows {
 						if rng.IntN(3) > 0 {
-							claims = append(claims, accounting.Claim{Window: windows[w], Amount: rng.Int64N(40)})
+							claims = append(claims, accounting.Claim{Window: &windows[w], Amount: rng.Int64N(40)})
 							in = append(in, w)
 						}
 					}

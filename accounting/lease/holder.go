@@ -156,7 +156,7 @@ func (h *Holder) takeSlowly(ctx context.Context, hold *Hold, claims []accounting
 	needs := make([]need, 0, lacking)
 	for i := range hold.parts {
 		if hold.parts[i].lease == nil {
-			needs = append(needs, need{index: i, amount: claims[i].Amount, share: h.share(&claims[i].Window), window: &claims[i].Window})
+			needs = append(needs, need{index: i, amount: claims[i].Amount, share: h.share(claims[i].Window), window: claims[i].Window})
 		}
 	}
 	if err := h.acquire(ctx, needs); err != nil {

@@ -65,7 +65,7 @@ func (b *bench) take(amount int64, windows ...accounting.Window) (*Hold, error) 
 	var hold Hold
 	var claims []accounting.Claim
 	for _, w := range windows {
-		claims = append(claims, accounting.Claim{Window: w, Amount: amount})
+		claims = append(claims, accounting.Claim{Window: &w, Amount: amount})
 	}
 	err := b.holder.Take(context.Background(), &hold, claims)
 	return &hold, err
@@ -136,13 +136,13 @@ func TestNearTheLimitEachHoldAsksForExactlyWhatItNeeds(t *testing.T) {
 	holds[0].End()
 	_, err := b.take(11, w)
 	var exhausted *accounting.ExhaustedError
-	if !errors.As(err, &exhausted) || exhausted.Held != 90 || exhausted.Claim.Amount != 11 || exhausted.Claim.Window != w {
+	if !errors.As(err, &exhausted) || exhausted.Held != 90 || exhausted.Claim.Amount != 11 || *exhausted.Claim.Window != w {
 		t.Fatalf("a hold past the limit: %v", err)
 	}
 	// Its fragment of ten is back, and another replica can have it.
 	balance(t, b, w, Balance{Leased: 90})
 	var hold Hold
-	if err := b.another("s", 1, nil).Take(context.Background(), &hold, []accounting.Claim{{Window: w, Amount: 10}}); err != nil {
+	if err := b.another("s", 1, nil).Take(context.Background(), &hold, []accounting.Claim{{Window: &w, Amount: 10}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -441,7 +441,7 @@ func TestANewerProcessFencesTheOlder(t *testing.T) {
 	w := capWindow("cap", 1000)
 	b.mustTake(30, w).End()
 	var hold Hold
-	if err := b.another("r", 2, nil).Take(context.Background(), &hold, []accounting.Claim{{Window: w, Amount: 1}}); err != nil {
+	if err := b.another("r", 2, nil).Take(context.Background(), &hold, []accounting.Claim{{Window: &w, Amount: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	var fenced *FencedError

@@ -59,6 +59,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -239,10 +240,20 @@ type entry struct {
 	length time.Duration
 	// prefix begins the ids of its windows.
 	prefix string
-	// last is the span that was last asked for: most often the next one is the
-	// same, and finding it out takes a calendar.
-	last atomic.Pointer[span]
+	// made is what was last asked for: most often the next is the same.
+	made atomic.Pointer[made]
 }
+
+// made are windows of a budget that were made in one span of time. It never
+// changes.
+type made struct {
+	span    span
+	windows map[names]*accounting.Window
+}
+
+// mostMade is how many windows of one budget are kept for those who ask next.
+// More scopes than that have theirs made each time.
+const mostMade = 256
 
 // NewBook makes a book of budgets. It fails where a budget is wrong, or where
 // a tenant has two of one name.
@@ -276,47 +287,69 @@ func NewBook(budgets []Budget) (*Book, error) {
 // Windows returns the windows that a use of a model by s at a time feeds,
 // sorted by id:
 // whoever claims several takes them in one order, so that two that claim the
-// same ones never wait for each other.
-func (k *Book) Windows(s accounting.Subject, model string, at time.Time) []accounting.Window {
+// same ones never wait for each other. Others are given the same windows, so
+// nobody may change them.
+func (k *Book) Windows(s accounting.Subject, model string, at time.Time) []*accounting.Window {
 	if k == nil {
 		return nil
 	}
 	budgets := k.budgets[s.Tenant]
-	windows := make([]accounting.Window, 0, len(budgets))
+	windows := make([]*accounting.Window, 0, len(budgets))
 	for _, b := range budgets {
-		scope, ok := b.scope(s, model)
-		if !ok {
-			continue
+		if n, ok := b.names(&s, model); ok {
+			windows = append(windows, b.windowFor(n, at))
 		}
-		windows = append(windows, b.window(scope, at))
 	}
-	slices.SortFunc(windows, func(a, b accounting.Window) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(windows, func(a, b *accounting.Window) int { return cmp.Compare(a.ID, b.ID) })
 	return windows
+}
+
+// windowFor is the window with these names that a time lies in. It is made once,
+// as far as there is room to keep it: to spell ids and to ask the calendar is
+// most of what it costs.
+func (e *entry) windowFor(n names, at time.Time) *accounting.Window {
+	last := e.made.Load()
+	now := last
+	if now == nil || !now.span.holds(at) {
+		now = &made{span: e.span(at)}
+	}
+	if w, ok := now.windows[n]; ok {
+		return w
+	}
+	w := e.windowIn(e.scope(n), &now.span)
+	if len(now.windows) < mostMade {
+		next := made{now.span, map[names]*accounting.Window{n: &w}}
+		maps.Copy(next.windows, now.windows)
+		// Who is overtaken here is not kept, and made again by the next.
+		e.made.CompareAndSwap(last, &next)
+	}
+	return &w
 }
 
 // window is the one of a scope that a time lies in.
 func (e *entry) window(scope string, at time.Time) accounting.Window {
+	s := e.span(at)
+	return e.windowIn(scope, &s)
+}
+
+func (e *entry) windowIn(scope string, s *span) accounting.Window {
 	w := accounting.Window{
 		Budget: e.Name, Tenant: e.Tenant, Scope: scope, Unit: e.Unit, Limit: e.Limit,
 		Grace: e.grace(), Shadow: e.Mode == Shadow, Cut: e.Cut,
 	}
 	if e.length > 0 {
 		w.ID = e.prefix + scope + "/"
-		return bucket(w, e.length, at)
+		return bucket(w, e.length, s)
 	}
-	span := e.span(at)
-	w.ID = e.prefix + scope + "/" + span.name
-	w.Start, w.End = span.start, span.end
+	w.ID = e.prefix + scope + "/" + s.name
+	w.Start, w.End = s.start, s.end
 	return w
 }
 
 // span is the one that a time lies in.
-func (e *entry) span(at time.Time) *span {
-	last := e.last.Load()
-	if last == nil || !last.holds(at) {
-		s := e.Window.span(at, e.zone)
-		last = &s
-		e.last.Store(last)
+func (e *entry) span(at time.Time) span {
+	if e.length > 0 {
+		return bucketSpan(e.length, at)
 	}
-	return last
+	return e.Window.span(at, e.zone)
 }

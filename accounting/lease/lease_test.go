@@ -2,6 +2,7 @@ package lease_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -32,7 +33,7 @@ var (
 	whole = accounting.Subject{Tenant: "acme", Project: "default", Key: "k1", EndUser: "u1", Session: "s1"}
 )
 
-func ids(windows []accounting.Window) []string {
+func ids(windows []*accounting.Window) []string {
 	list := []string{}
 	for _, w := range windows {
 		list = append(list, w.ID)
@@ -64,7 +65,7 @@ func TestWindowsNameTheirScopeAndPeriod(t *testing.T) {
 	}
 	w := k.Windows(whole, "m", noon)[0]
 	if want := (accounting.Window{ID: "acme/cap/tenant/2026-07", Budget: "cap", Tenant: "acme", Scope: "tenant", Unit: "USD", Limit: 5e9,
-		Start: time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC), End: time.Date(2026, 8, 1, 0, 0, 0, 0, time.UTC)}); w != want {
+		Start: time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC), End: time.Date(2026, 8, 1, 0, 0, 0, 0, time.UTC)}); *w != want {
 		t.Errorf("window %+v; want %+v", w, want)
 	}
 }
@@ -145,7 +146,7 @@ func TestWindowsFollowEachOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		window := func(at time.Time) accounting.Window { return k.Windows(whole, "m", at)[0] }
+		window := func(at time.Time) accounting.Window { return *k.Windows(whole, "m", at)[0] }
 		w := window(at)
 		if at.Before(w.Start) || !at.Before(w.End) {
 			t.Fatalf("%s is not in its window %s, %s to %s", at.In(zone), w.ID, w.Start.In(zone), w.End.In(zone))
@@ -281,5 +282,59 @@ func BenchmarkWindows(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		k.Windows(whole, "m", noon)
+	}
+}
+
+// A book keeps windows for those who ask next. It gives what a book gives that
+// has kept none, whoever asks, and whenever.
+func TestKeptWindowsAreThoseThatWouldBeMade(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var budgets []lease.Budget
+		for i, per := range []lease.Scope{lease.PerTenant, lease.PerProject, lease.PerKey, lease.PerModel, lease.PerEndUser, lease.PerSession, lease.PerLabel("team")} {
+			period := rapid.SampledFrom([]lease.Period{lease.Total, lease.Hour, lease.Day, lease.Rolling(time.Hour)}).Draw(t, "window")
+			budgets = append(budgets, budget(fmt.Sprint("b", i), per, period))
+		}
+		kept, err := lease.NewBook(budgets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := rapid.SampledFrom([]string{"", "a", "b", "a/b"})
+		for range rapid.IntRange(1, 20).Draw(t, "calls") {
+			s := accounting.Subject{
+				Tenant: "acme", Project: name.Draw(t, "project"), Key: name.Draw(t, "key"), EndUser: name.Draw(t, "end user"), Session: name.Draw(t, "session"),
+				Labels: map[string]string{"team": name.Draw(t, "team")},
+			}
+			model, at := name.Draw(t, "model"), noon.Add(time.Duration(rapid.IntRange(-90, 90).Draw(t, "minutes"))*time.Minute)
+			made, err := lease.NewBook(budgets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, want := kept.Windows(s, model, at), made.Windows(s, model, at)
+			if !slices.EqualFunc(got, want, func(a, b *accounting.Window) bool { return *a == *b }) {
+				t.Fatalf("%+v of model %q at %s: windows %q; want %q", s, model, at, ids(got), ids(want))
+			}
+		}
+	})
+}
+
+// End users are many: a book keeps some of their windows, and makes the others.
+func TestABookKeepsSomeWindows(t *testing.T) {
+	k := book(t, budget("u", lease.PerEndUser, lease.Month))
+	of := func(user int) *accounting.Window {
+		return k.Windows(accounting.Subject{Tenant: "acme", EndUser: fmt.Sprint(user)}, "m", noon)[0]
+	}
+	kept := 0
+	for user := range 1000 {
+		if w := of(user); *w != *of(user) || w.Scope != fmt.Sprint("end_user/", user) {
+			t.Fatalf("windows %+v and %+v", w, of(user))
+		}
+	}
+	for user := range 1000 {
+		if of(user) == of(user) {
+			kept++
+		}
+	}
+	if kept != 256 {
+		t.Errorf("%d windows are kept", kept)
 	}
 }

@@ -17,7 +17,7 @@ func TestAWindowCarriesHowItsBudgetDealsWithItsLimit(t *testing.T) {
 	k := book(t, strict, lenient)
 	w := k.Windows(whole, "m", noon)
 	if w[0].Budget != "lenient" || !w[0].Shadow || w[0].Grace != 5e8 || w[1].Shadow || w[1].Grace != 0 {
-		t.Errorf("windows %+v", w)
+		t.Errorf("windows %+v and %+v", *w[0], *w[1])
 	}
 	if got := k.Alerts("acme", "lenient"); !slices.Equal(got, []int{80, 50}) {
 		t.Errorf("alerts %v", got)

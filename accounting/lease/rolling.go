@@ -58,13 +58,18 @@ func nameLength(d time.Duration) string {
 	return fmt.Sprintf("%dm", d/time.Minute)
 }
 
-// bucket completes a window with the bucket of its series that a time lies in.
-func bucket(w accounting.Window, length time.Duration, at time.Time) accounting.Window {
+// bucketSpan is the span of the bucket that a time lies in.
+func bucketSpan(length time.Duration, at time.Time) span {
 	width := length / Buckets
 	seconds := int64(width / time.Second)
 	start := time.Unix(at.Unix()-(at.Unix()%seconds+seconds)%seconds, 0).UTC()
+	return span{name: start.Format(time.RFC3339), start: start, end: start.Add(width)}
+}
+
+// bucket completes a window with a bucket of its series.
+func bucket(w accounting.Window, length time.Duration, s *span) accounting.Window {
 	w.Series = w.ID + "rolling-" + nameLength(length)
-	w.ID = w.Series + "/" + start.Format(time.RFC3339)
-	w.Start, w.End, w.Since = start, start.Add(width), start.Add(-length)
+	w.ID = w.Series + "/" + s.name
+	w.Start, w.End, w.Since = s.start, s.end, s.start.Add(-length)
 	return w
 }

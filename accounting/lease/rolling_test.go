@@ -20,12 +20,12 @@ func TestARollingWindowIsASeriesOfBuckets(t *testing.T) {
 		Budget: "r", Tenant: "acme", Scope: "key/default/k1", Unit: "USD", Limit: 5e9,
 		Start: at(12, 24), End: at(12, 48), Since: at(12, 24).Add(-24 * time.Hour),
 	}
-	if w != want {
-		t.Errorf("window %+v; want %+v", w, want)
+	if *w != want {
+		t.Errorf("window %+v; want %+v", *w, want)
 	}
 	// One length is one series, however it is written.
 	for _, p := range []lease.Period{"rolling 1d", "rolling 1440m", "rolling  24h0m", "rolling 24h"} {
-		if got := book(t, budget("r", lease.PerKey, p)).Windows(whole, "m", noon)[0]; got != want {
+		if got := book(t, budget("r", lease.PerKey, p)).Windows(whole, "m", noon)[0]; *got != want {
 			t.Errorf("%q: window %+v", p, got)
 		}
 	}
@@ -53,7 +53,7 @@ func TestTheBucketsThatCountCoverTheWindow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		window := func(at time.Time) accounting.Window { return k.Windows(whole, "m", at)[0] }
+		window := func(at time.Time) accounting.Window { return *k.Windows(whole, "m", at)[0] }
 		at := time.Unix(rapid.Int64Range(0, 4_000_000_000).Draw(t, "at"), rapid.Int64Range(0, 999_999_999).Draw(t, "nanos"))
 		w := window(at)
 		if at.Before(w.Start) || !at.Before(w.End) || w.End.Sub(w.Start) != length/60 {

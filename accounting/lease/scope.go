@@ -40,33 +40,52 @@ func (p Scope) known() bool {
 }
 
 // applies tells whether a budget counts a subject's use at all.
-func (b *Budget) applies(s accounting.Subject) bool { return b.Project == "" || b.Project == s.Project }
+func (b *Budget) applies(s *accounting.Subject) bool {
+	return b.Project == "" || b.Project == s.Project
+}
 
-// scope names whose use a window counts, and whether there is such a window.
-func (b *Budget) scope(s accounting.Subject, model string) (string, bool) {
+// names are what tells a window of a budget from its others of the same time.
+// Key is empty but of a budget per key: two projects may have keys of one name.
+type names struct{ name, key string }
+
+// names says whose use the window counts, and whether there is such a window.
+func (b *Budget) names(s *accounting.Subject, model string) (names, bool) {
 	if !b.applies(s) {
-		return "", false
+		return names{}, false
 	}
 	switch b.Per {
 	case PerTenant:
-		return string(PerTenant), true
+		return names{}, true
 	case PerProject:
-		return "project/" + escape(s.Project), true
+		return names{name: s.Project}, true
 	case PerKey:
-		// Two projects may have keys of one name.
-		return "key/" + escape(s.Project) + "/" + escape(s.Key), true
+		return names{s.Project, s.Key}, true
 	case PerModel:
-		return "model/" + escape(model), true
+		return names{name: model}, true
 	case PerEndUser:
-		return "end_user/" + escape(s.EndUser), s.EndUser != ""
+		return names{name: s.EndUser}, s.EndUser != ""
 	case PerSession:
-		return "session/" + escape(s.Session), s.Session != ""
+		return names{name: s.Session}, s.Session != ""
 	}
 	if label, ok := strings.CutPrefix(string(b.Per), labelScope); ok {
 		value, has := s.Labels[label]
-		return "label/" + label + "/" + escape(value), has
+		return names{name: value}, has
 	}
-	return "", false
+	return names{}, false
+}
+
+// scope is what a window with these names calls its scope.
+func (b *Budget) scope(n names) string {
+	switch b.Per {
+	case PerTenant:
+		return string(PerTenant)
+	case PerKey:
+		return "key/" + escape(n.name) + "/" + escape(n.key)
+	}
+	if label, ok := strings.CutPrefix(string(b.Per), labelScope); ok {
+		return "label/" + label + "/" + escape(n.name)
+	}
+	return string(b.Per) + "/" + escape(n.name)
 }
 
 // PerCall returns the budgets that bound each call of a subject by itself.
@@ -76,7 +95,7 @@ func (k *Book) PerCall(s accounting.Subject) []Budget {
 	}
 	var list []Budget
 	for _, b := range k.budgets[s.Tenant] {
-		if b.Per == PerCall && b.applies(s) {
+		if b.Per == PerCall && b.applies(&s) {
 			list = append(list, b.Budget)
 		}
 	}

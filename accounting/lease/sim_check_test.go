@@ -295,7 +295,7 @@ func (s *sim) takeAll() {
 		var err error
 		for range 100 {
 			var hold Hold
-			if err = r.holder.Take(context.Background(), &hold, []accounting.Claim{{Window: w, Amount: left}}); err == nil {
+			if err = r.holder.Take(context.Background(), &hold, []accounting.Claim{{Window: &w, Amount: left}}); err == nil {
 				return
 			}
 			if exhausted := (*accounting.ExhaustedError)(nil); errors.As(err, &exhausted) {

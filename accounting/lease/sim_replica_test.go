@@ -65,7 +65,7 @@ func (r *simReplica) call() {
 	c := &simCall{id: fmt.Sprint("c", s.calls)}
 	for i := range s.specs {
 		if i == 0 || s.chance(60) {
-			c.claims = append(c.claims, accounting.Claim{Window: r.window(i), Amount: s.rng.Int64N(25)})
+			c.claims = append(c.claims, accounting.Claim{Window: new(r.window(i)), Amount: s.rng.Int64N(25)})
 		}
 	}
 	troubles := s.delivers
@@ -217,7 +217,7 @@ func (r *simReplica) settleCall(i int) {
 	var rec record
 	rec.line = c.id
 	for _, claim := range c.claims {
-		rec.windows = append(rec.windows, claim.Window)
+		rec.windows = append(rec.windows, *claim.Window)
 	}
 	rec.settlements = c.hold.Settle(used, nil)
 	if s.endEarly {
@@ -334,7 +334,7 @@ func (r *simReplica) restart() {
 	for _, c := range r.calls {
 		rec := &record{line: c.id, settlements: c.opened}
 		for _, claim := range c.claims {
-			rec.windows = append(rec.windows, claim.Window)
+			rec.windows = append(rec.windows, *claim.Window)
 		}
 		s.lines[rec.line] = rec
 		r.spool = append(r.spool, rec)

@@ -63,7 +63,7 @@ func TestAWindowIsFoundByItsScope(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := k.Windows(s, names.Draw(t, "model"), noon)[0]
-		if got, err := k.WindowOf("acme", "cap", want.Scope, noon); err != nil || got != want {
+		if got, err := k.WindowOf("acme", "cap", want.Scope, noon); err != nil || got != *want {
 			t.Fatalf("scope %q: %+v, %v; want %+v", want.Scope, got, err, want)
 		}
 		l := k.Listings("acme", noon)[0]

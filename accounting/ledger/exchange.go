@@ -11,7 +11,7 @@ import (
 // pinRates keeps the exchange rates by which the attempt is worth something in
 // the currencies of what bounds it. The hold and the settle go by the same ones,
 // and so does whoever reads them in the spool.
-func (h *Hold) pinRates(windows []accounting.Window, perCall []lease.Budget) {
+func (h *Hold) pinRates(windows []*accounting.Window, perCall []lease.Budget) {
 	if h.price == nil || h.ledger.Exchange == nil {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/spool"
 )
 
@@ -254,8 +255,10 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // read makes entries of records.
 func (l *Ledger) read(records []spool.Entry) (entries []Entry, letters []DeadLetter) {
 	entries = make([]Entry, 0, len(records))
-	for _, r := range records {
-		e, err := l.entryOf(r)
+	windows := map[string]*accounting.Window{}
+	for i := range records {
+		r := &records[i]
+		e, err := l.entryOf(r, windows)
 		if err != nil {
 			letters = append(letters, unreadable(r, err))
 			continue
@@ -265,9 +268,9 @@ func (l *Ledger) read(records []spool.Entry) (entries []Entry, letters []DeadLet
 	return entries, letters
 }
 
-func (l *Ledger) entryOf(r spool.Entry) (Entry, error) {
+func (l *Ledger) entryOf(r *spool.Entry, windows map[string]*accounting.Window) (Entry, error) {
 	if !r.Abandoned {
-		return readEntry(r.Payload)
+		return readEntry(r.Payload, windows)
 	}
 	o, err := readOpening(lastOf(r))
 	if err != nil {
@@ -278,7 +281,7 @@ func (l *Ledger) entryOf(r spool.Entry) (Entry, error) {
 
 // lastOf is the payload that says how a record stands: of one with top-ups, that
 // of the last.
-func lastOf(r spool.Entry) []byte {
+func lastOf(r *spool.Entry) []byte {
 	if n := len(r.TopUps); n > 0 {
 		return r.TopUps[n-1]
 	}

@@ -27,7 +27,7 @@ func (h *Hold) reduce(claims []accounting.Claim) error {
 		return err
 	}
 	for i := range claims {
-		if w := &claims[i].Window; w.Cut {
+		if w := claims[i].Window; w.Cut {
 			amount, err := h.open.worth(w.Budget, w.Unit, h.open.bound, h.open.cost)
 			if err != nil {
 				return err
@@ -131,7 +131,7 @@ func (h *Hold) cover(ctx context.Context, output int64) error {
 	err := h.limit(bound)
 	amounts := make([]int64, len(claims))
 	for i := 0; i < len(claims) && err == nil; i++ {
-		w := &claims[i].Window
+		w := claims[i].Window
 		var amount int64
 		amount, err = h.open.worth(w.Budget, w.Unit, h.open.bound, h.open.cost)
 		amounts[i] = max(0, amount-claims[i].Amount)

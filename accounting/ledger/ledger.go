@@ -51,7 +51,8 @@ type Entry struct {
 // Settled is what a line feeds of one window, and of whose lease. Amount and
 // Uncovered are those of a lease.Settlement.
 type Settled struct {
-	Window accounting.Window
+	// Window may be that of other entries too: it is not to be changed.
+	Window *accounting.Window
 	// Lease is zero where no lease backs the amount.
 	Lease             lease.ID
 	Amount, Uncovered int64
@@ -187,7 +188,7 @@ func (h *Hold) limit(bound accounting.Usage) error {
 }
 
 // claims are what the hold is worth in each window.
-func (h *Hold) claims(windows []accounting.Window) ([]accounting.Claim, error) {
+func (h *Hold) claims(windows []*accounting.Window) ([]accounting.Claim, error) {
 	claims := make([]accounting.Claim, len(windows))
 	for i, w := range windows {
 		amount, err := h.open.worth(w.Budget, w.Unit, h.open.bound, h.open.cost)

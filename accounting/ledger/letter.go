@@ -34,7 +34,7 @@ func LetterOf(e *Entry, cause error) DeadLetter {
 
 // unreadable is the letter of a record that is no entry. Of an attempt that its
 // process did not end it has the newest opening, which is what is in doubt.
-func unreadable(r spool.Entry, cause error) DeadLetter {
+func unreadable(r *spool.Entry, cause error) DeadLetter {
 	return DeadLetter{RequestID: uuid.UUID(r.Key.Request).String(), Attempt: int(r.Key.Attempt), Time: r.Time, Payload: lastOf(r), Cause: cause.Error()}
 }
 
@@ -45,7 +45,7 @@ func unreadable(r spool.Entry, cause error) DeadLetter {
 // reads as an entry with an outcome: where that has one, an opening has a meter
 // or the middle of a window's id.
 func (d DeadLetter) Entry(now time.Time) (Entry, error) {
-	e, err := readEntry(d.Payload)
+	e, err := readEntry(d.Payload, map[string]*accounting.Window{})
 	if err != nil || !slices.Contains(accounting.Outcomes(), e.Line.Outcome) {
 		o, wrong := readOpening(d.Payload)
 		if wrong == nil {

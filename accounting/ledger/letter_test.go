@@ -30,7 +30,7 @@ func TestALetterIsWhatItsRecordWas(t *testing.T) {
 		if wrong != nil {
 			return // what it is worth does not fit
 		}
-		letter := DeadLetter{RequestID: o.attempt.RequestID, Payload: lastOf(spool.Entry{Payload: []byte("older"), TopUps: [][]byte{o.append(nil)}})}
+		letter := DeadLetter{RequestID: o.attempt.RequestID, Payload: lastOf(&spool.Entry{Payload: []byte("older"), TopUps: [][]byte{o.append(nil)}})}
 		if got, err := letter.Entry(now); err != nil || !reflect.DeepEqual(got, doubt) {
 			t.Fatalf("opening\n%+v, %v; want\n%+v", got, err, doubt)
 		}

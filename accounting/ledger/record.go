@@ -61,7 +61,7 @@ func (o *opening) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(o.claims)))
 	for i := range o.claims {
 		c := &o.claims[i]
-		b = appendWindow(b, &c.Window)
+		b = appendWindow(b, c.Window)
 		b = binary.AppendVarint(b, c.Amount)
 		b = appendLease(b, c.lease)
 		b = binary.AppendVarint(b, c.covered)
@@ -78,7 +78,7 @@ func (o *opening) append(b []byte) []byte {
 }
 
 func readOpening(b []byte) (opening, error) {
-	r := reader{b: b, all: string(b)}
+	r := reader{b: b, all: string(b), windows: map[string]*accounting.Window{}}
 	r.version(ratedVersion)
 	o := opening{attempt: r.attempt()}
 	for range r.length() {
@@ -108,7 +108,7 @@ func (e *Entry) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(e.Settled)))
 	for i := range e.Settled {
 		s := &e.Settled[i]
-		b = appendWindow(b, &s.Window)
+		b = appendWindow(b, s.Window)
 		b = appendLease(b, s.Lease)
 		b = binary.AppendVarint(b, s.Amount)
 		b = binary.AppendVarint(b, s.Uncovered)
@@ -116,8 +116,10 @@ func (e *Entry) append(b []byte) []byte {
 	return b
 }
 
-func readEntry(b []byte) (Entry, error) {
-	r := reader{b: b, all: string(b)}
+// readEntry reads an entry, of whose windows those that are known already, by
+// their ids, are not made again.
+func readEntry(b []byte, known map[string]*accounting.Window) (Entry, error) {
+	r := reader{b: b, all: string(b), windows: known}
 	r.version(recordVersion)
 	e := Entry{Line: accounting.Line{
 		Attempt: r.attempt(), Number: int(r.number()), End: r.time(), Outcome: accounting.Outcome(r.text()),
@@ -218,7 +220,9 @@ type reader struct {
 	// less than one for each.
 	all   string
 	wrote byte // the version of what is read
-	err   error
+	// windows were read before.
+	windows map[string]*accounting.Window
+	err     error
 }
 
 func (r *reader) fail() { r.b, r.err = nil, errRecord }
@@ -307,11 +311,18 @@ func (r *reader) attempt() accounting.Attempt {
 	return a
 }
 
-func (r *reader) window() accounting.Window {
+// window reads a window. Almost every entry of a batch feeds the same ones, which
+// are then one.
+func (r *reader) window() *accounting.Window {
 	w := accounting.Window{ID: r.text(), Budget: r.text(), Tenant: r.text(), Scope: r.text(), Unit: accounting.Unit(r.text())}
 	w.Start, w.End, w.Limit = r.time(), r.time(), r.number()
 	w.Series, w.Since = r.text(), r.time()
-	return w
+	if known := r.windows[w.ID]; known != nil && *known == w {
+		return known
+	}
+	made := w // w stays off the heap where it is known
+	r.windows[w.ID] = &made
+	return &made
 }
 
 func (r *reader) lease() lease.ID {

@@ -42,7 +42,7 @@ type Watch struct {
 	notes map[string]*Note
 }
 
-func (w *Watch) refused(window accounting.Window) { w.note(Note{Window: window, Refused: 1}) }
+func (w *Watch) refused(window *accounting.Window) { w.note(Note{Window: *window, Refused: 1}) }
 
 func (w *Watch) exceeded(all []accounting.Excess) {
 	for _, e := range all {
@@ -50,9 +50,9 @@ func (w *Watch) exceeded(all []accounting.Excess) {
 	}
 }
 
-func (w *Watch) settled(book *lease.Book, fed accounting.Window) {
+func (w *Watch) settled(book *lease.Book, fed *accounting.Window) {
 	if alerts := book.Alerts(fed.Tenant, fed.Budget); len(alerts) > 0 {
-		w.note(Note{Window: fed, Alerts: alerts})
+		w.note(Note{Window: *fed, Alerts: alerts})
 	}
 }
 

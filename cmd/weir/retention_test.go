@@ -45,7 +45,7 @@ func TestOldLinesGoAndTheLedgerStaysSound(t *testing.T) {
 			Attempt: accounting.Attempt{RequestID: store.IDsFrom(at) + "-7000-8000-000000000001", Number: 1, Subject: accounting.Subject{Tenant: "acme"}, Start: at, Deadline: at},
 			End:     at, Outcome: accounting.OutcomeCompleted,
 		}
-		if err := s.Write(context.Background(), []ledger.Entry{{Line: l, Settled: []ledger.Settled{{Window: window, Amount: 1, Uncovered: 1}}}}); err != nil {
+		if err := s.Write(context.Background(), []ledger.Entry{{Line: l, Settled: []ledger.Settled{{Window: &window, Amount: 1, Uncovered: 1}}}}); err != nil {
 			t.Fatal(err)
 		}
 	}

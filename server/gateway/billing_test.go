@@ -325,7 +325,7 @@ func TestBillingHappensOnceHoweverOftenAnEntryComes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := ledger.Entry{Line: l, Settled: []ledger.Settled{{Window: w.Window, Amount: l.Cost.Charge.Nanos}}}
+	again := ledger.Entry{Line: l, Settled: []ledger.Settled{{Window: &w.Window, Amount: l.Cost.Charge.Nanos}}}
 	for range 2 {
 		if err := h.Store.Write(context.Background(), []ledger.Entry{again, again}); err != nil {
 			t.Fatal(err)

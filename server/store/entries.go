@@ -57,7 +57,7 @@ type slice struct{ remainder, took int64 }
 // settle feeds the windows of new lines and takes what they used of their
 // leases. It locks every window, in the order of their ids, and then the leases.
 func settle(ctx context.Context, tx *sql.Tx, entries []*ledger.Entry) error {
-	windows := map[string]accounting.Window{}
+	windows := map[string]*accounting.Window{}
 	leases := map[lease.ID]*slice{}
 	for _, e := range entries {
 		for i := range e.Settled {
@@ -72,7 +72,7 @@ func settle(ctx context.Context, tx *sql.Tx, entries []*ledger.Entry) error {
 	accounts := make([]*account, len(ids))
 	byID := make(map[string]*account, len(ids))
 	for i, id := range ids {
-		a, err := lockWindow(ctx, tx, windows[id])
+		a, err := lockWindow(ctx, tx, *windows[id])
 		if err != nil {
 			return err
 		}

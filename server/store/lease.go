@@ -357,7 +357,7 @@ func (s *Store) Reclaim(ctx context.Context, id lease.ID, charge *accounting.Lin
 		if err := l.keep(ctx, tx); err != nil {
 			return err
 		}
-		entry := ledger.Entry{Line: *charge, Settled: []ledger.Settled{{Window: w, Lease: id, Amount: rest}}}
+		entry := ledger.Entry{Line: *charge, Settled: []ledger.Settled{{Window: &w, Lease: id, Amount: rest}}}
 		fresh, err := s.insertLines(ctx, tx, []ledger.Entry{entry})
 		if err != nil {
 			return err

@@ -267,7 +267,7 @@ func TestTheLedgerIsChecked(t *testing.T) {
 	}
 	over := ledger.Entry{
 		Line:    accounting.Line{Attempt: accounting.Attempt{RequestID: "call", Number: 1, Subject: accounting.Subject{Tenant: "acme"}}, Outcome: accounting.OutcomeCompleted},
-		Settled: []ledger.Settled{{Window: w, Amount: 6_000_000_000, Uncovered: 6_000_000_000}},
+		Settled: []ledger.Settled{{Window: &w, Amount: 6_000_000_000, Uncovered: 6_000_000_000}},
 	}
 	if err := h.Store.Write(t.Context(), []ledger.Entry{over}); err != nil {
 		t.Fatal(err)

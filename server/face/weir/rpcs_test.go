@@ -291,7 +291,7 @@ func (h *house) bury(tenant string) string {
 		End:     time.Now(), Outcome: accounting.OutcomeCompleted,
 	}}
 	if w, err := h.Live.Snapshot().Budgets.WindowOf(tenant, "cap", "", h.Clock()); err == nil {
-		e.Settled = []ledger.Settled{{Window: w, Amount: 1000, Uncovered: 1000}}
+		e.Settled = []ledger.Settled{{Window: &w, Amount: 1000, Uncovered: 1000}}
 	}
 	if err := h.Store.Bury(h.t.Context(), []ledger.DeadLetter{ledger.LetterOf(&e, errors.New("the disk was odd"))}); err != nil {
 		h.t.Fatal(err)

@@ -94,7 +94,7 @@ func call(id string) ledger.Entry {
 			Attempt: accounting.Attempt{RequestID: id, Number: 1, Subject: accounting.Subject{Tenant: "acme"}, Start: start, Deadline: start.Add(time.Minute)},
 			End:     start, Outcome: accounting.OutcomeCompleted,
 		},
-		Settled: []ledger.Settled{{Window: month, Amount: 3, Uncovered: 3}},
+		Settled: []ledger.Settled{{Window: &month, Amount: 3, Uncovered: 3}},
 	}
 }
 

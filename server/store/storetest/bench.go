@@ -48,7 +48,7 @@ func BenchWrite(b *testing.B, open Opener) {
 							e.Line.Cost = &cost
 							e.Settled = e.Settled[:0]
 							for _, w := range windows {
-								e.Settled = append(e.Settled, ledger.Settled{Window: w, Amount: 5, Uncovered: 5})
+								e.Settled = append(e.Settled, ledger.Settled{Window: &w, Amount: 5, Uncovered: 5})
 							}
 						}
 						if err := s.Write(b.Context(), entries); err != nil {

@@ -181,7 +181,7 @@ func standings(t *testing.T, open Opener) {
 		subject := accounting.Subject{Tenant: "acme", Project: "default", Key: key, Labels: map[string]string{"team": team}}
 		o := opening(call)
 		for _, w := range k.Windows(subject, "m", at) {
-			o.claims = append(o.claims, claim(w, 2))
+			o.claims = append(o.claims, claim(*w, 2))
 		}
 		mustTake(t, s, o)
 		if call != "runs" {

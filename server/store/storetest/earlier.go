@@ -21,7 +21,7 @@ func EarlierAllocations(t *testing.T, open Opener, driver, source string) {
 	defer s.Shutdown()
 	w := window("acme/cap/tenant/2026-07", 100)
 	for _, call := range []string{"earlier", "now"} {
-		e := ledger.Entry{Line: line(call, 1), Settled: []ledger.Settled{{Window: w, Amount: 7, Uncovered: 7}}}
+		e := ledger.Entry{Line: line(call, 1), Settled: []ledger.Settled{{Window: &w, Amount: 7, Uncovered: 7}}}
 		if err := s.Write(t.Context(), []ledger.Entry{e}); err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func EarlierAllocations(t *testing.T, open Opener, driver, source string) {
 
 	// It counts as well when the line is dropped for its age.
 	old := ofDay(time.Now(), -20, 1)
-	write(t, s, ledger.Entry{Line: line(old, 1), Settled: []ledger.Settled{{Window: w, Amount: 7, Uncovered: 7}}})
+	write(t, s, ledger.Entry{Line: line(old, 1), Settled: []ledger.Settled{{Window: &w, Amount: 7, Uncovered: 7}}})
 	change(`UPDATE lines SET allocations = NULL WHERE request_id = '` + old + `'`)
 	change(`INSERT INTO allocations (request_id, attempt, line, window_id, unit, amount) VALUES ('` + old + `', 1, 1, 'acme/cap/tenant/2026-07', 'requests', 7)`)
 	audit("")

@@ -118,7 +118,7 @@ func (r *leaseRig) Sweep(ctx context.Context, after lease.Sweep) (int, error) {
 func (r *leaseRig) Settle(line string, windows []accounting.Window, settlements []lease.Settlement) (bool, error) {
 	e := ledger.Entry{Line: accounting.Line{Attempt: attempt(line, 1), Outcome: accounting.OutcomeCompleted}}
 	for i, s := range settlements {
-		e.Settled = append(e.Settled, ledger.Settled{Window: r.window(windows[i]), Lease: s.Lease, Amount: s.Amount, Uncovered: s.Uncovered})
+		e.Settled = append(e.Settled, ledger.Settled{Window: new(r.window(windows[i])), Lease: s.Lease, Amount: s.Amount, Uncovered: s.Uncovered})
 	}
 	before, err := r.Store.Lines(context.Background(), line)
 	if err != nil {

@@ -28,7 +28,7 @@ func inExcess(t *testing.T, s *store.Store, call string, c accounting.Claim) str
 		return "granted"
 	}
 	e := excesses[0]
-	if len(excesses) > 1 || e.Window != c.Window || e.Amount != c.Amount {
+	if len(excesses) > 1 || e.Window != *c.Window || e.Amount != c.Amount {
 		t.Errorf("excesses %+v of claim %+v", excesses, c)
 	}
 	how := "grace"

@@ -184,7 +184,7 @@ func Previous(t *testing.T, open Opener, driver, source string, dialect goose.Di
 	total.Start, total.End = time.Time{}, time.Time{}
 	byNew := func(id string) {
 		t.Helper()
-		e := ledger.Entry{Line: line(id, 0), Settled: []ledger.Settled{{Window: total, Amount: 1, Uncovered: 1}}}
+		e := ledger.Entry{Line: line(id, 0), Settled: []ledger.Settled{{Window: &total, Amount: 1, Uncovered: 1}}}
 		must(t, s.Write(t.Context(), []ledger.Entry{e}))
 		written[id] = true
 	}

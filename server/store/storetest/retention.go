@@ -20,7 +20,7 @@ func ofDay(now time.Time, day, n int) string { return idOf(now.AddDate(0, 0, day
 func fedLine(id string, windows ...accounting.Window) ledger.Entry {
 	e := ledger.Entry{Line: line(id, 0)}
 	for _, w := range windows {
-		e.Settled = append(e.Settled, ledger.Settled{Window: w, Amount: 1, Uncovered: 1})
+		e.Settled = append(e.Settled, ledger.Settled{Window: &w, Amount: 1, Uncovered: 1})
 	}
 	return e
 }

@@ -23,7 +23,7 @@ func rollingBook(t *testing.T, name string, limit int64, length time.Duration) *
 }
 
 func bucketAt(k *lease.Book, at time.Time) accounting.Window {
-	return k.Windows(accounting.Subject{Tenant: "acme"}, "m", at)[0]
+	return *k.Windows(accounting.Subject{Tenant: "acme"}, "m", at)[0]
 }
 
 // taken is what one claim takes of its window, and from when on.

@@ -157,7 +157,7 @@ func window(id string, limit int64) accounting.Window {
 }
 
 func claim(w accounting.Window, amount int64) accounting.Claim {
-	return accounting.Claim{Window: w, Amount: amount}
+	return accounting.Claim{Window: &w, Amount: amount}
 }
 
 func attempt(call string, number int) accounting.Attempt {
@@ -187,7 +187,7 @@ func (o *op) take(ctx context.Context, s *store.Store) ([]accounting.Excess, err
 	o.leases = nil
 	for _, c := range o.claims {
 		id := leaseID(lastLease.Add(1))
-		g, err := s.Grant(ctx, time.Minute, []lease.Want{{Lease: id, Window: c.Window, Need: c.Amount, Wish: c.Amount}})
+		g, err := s.Grant(ctx, time.Minute, []lease.Want{{Lease: id, Window: *c.Window, Need: c.Amount, Wish: c.Amount}})
 		if err == nil && g[0].Granted < c.Amount {
 			err = &accounting.ExhaustedError{Claim: c, Spent: g[0].Spent, Held: g[0].Leased, Adjusted: g[0].Adjusted}
 		}
@@ -245,7 +245,7 @@ func mustSettle(t *testing.T, s *store.Store, o *op, amount int64) {
 // entry is a call that used an amount of one window, of the lease of that number;
 // 0 is of none.
 func entry(call string, number int64, w accounting.Window, amount int64) ledger.Entry {
-	settled := ledger.Settled{Window: w, Amount: amount}
+	settled := ledger.Settled{Window: &w, Amount: amount}
 	if number > 0 {
 		settled.Lease = leaseID(number)
 	}
