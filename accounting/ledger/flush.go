@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/spool"
 )
 
@@ -255,10 +254,10 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // read makes entries of records.
 func (l *Ledger) read(records []spool.Entry) (entries []Entry, letters []DeadLetter) {
 	entries = make([]Entry, 0, len(records))
-	windows := map[string]*accounting.Window{}
+	var windows knownWindows
 	for i := range records {
 		r := &records[i]
-		e, err := l.entryOf(r, windows)
+		e, err := l.entryOf(r, &windows)
 		if err != nil {
 			letters = append(letters, unreadable(r, err))
 			continue
@@ -268,7 +267,7 @@ func (l *Ledger) read(records []spool.Entry) (entries []Entry, letters []DeadLet
 	return entries, letters
 }
 
-func (l *Ledger) entryOf(r *spool.Entry, windows map[string]*accounting.Window) (Entry, error) {
+func (l *Ledger) entryOf(r *spool.Entry, windows *knownWindows) (Entry, error) {
 	if !r.Abandoned {
 		return readEntry(r.Payload, windows)
 	}

@@ -115,7 +115,7 @@ func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound acc
 	if !believable(bound) {
 		return nil, fmt.Errorf("the bound of call %s is negative or beyond all measure: %v", attempt.RequestID, bound)
 	}
-	if err := checkAttempt(attempt); err != nil {
+	if err := checkAttempt(&attempt); err != nil {
 		return nil, err
 	}
 	key, err := keyOf(attempt)

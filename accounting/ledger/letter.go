@@ -45,7 +45,7 @@ func unreadable(r *spool.Entry, cause error) DeadLetter {
 // reads as an entry with an outcome: where that has one, an opening has a meter
 // or the middle of a window's id.
 func (d DeadLetter) Entry(now time.Time) (Entry, error) {
-	e, err := readEntry(d.Payload, map[string]*accounting.Window{})
+	e, err := readEntry(d.Payload, new(knownWindows))
 	if err != nil || !slices.Contains(accounting.Outcomes(), e.Line.Outcome) {
 		o, wrong := readOpening(d.Payload)
 		if wrong == nil {

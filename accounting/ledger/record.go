@@ -78,7 +78,7 @@ func (o *opening) append(b []byte) []byte {
 }
 
 func readOpening(b []byte) (opening, error) {
-	r := reader{b: b, all: string(b), windows: map[string]*accounting.Window{}}
+	r := reader{b: b, all: string(b), windows: new(knownWindows)}
 	r.version(ratedVersion)
 	o := opening{attempt: r.attempt()}
 	for range r.length() {
@@ -116,9 +116,9 @@ func (e *Entry) append(b []byte) []byte {
 	return b
 }
 
-// readEntry reads an entry, of whose windows those that are known already, by
-// their ids, are not made again.
-func readEntry(b []byte, known map[string]*accounting.Window) (Entry, error) {
+// readEntry reads an entry, of whose windows those that are known already are
+// not read again.
+func readEntry(b []byte, known *knownWindows) (Entry, error) {
 	r := reader{b: b, all: string(b), windows: known}
 	r.version(recordVersion)
 	e := Entry{Line: accounting.Line{
@@ -166,9 +166,8 @@ func appendAttempt(b []byte, a *accounting.Attempt) []byte {
 
 // appendWindow leaves out what matters for grants alone.
 func appendWindow(b []byte, w *accounting.Window) []byte {
-	for _, text := range [...]string{w.ID, w.Budget, w.Tenant, w.Scope, string(w.Unit)} {
-		b = appendText(b, text)
-	}
+	b = appendText(appendText(appendText(b, w.ID), w.Budget), w.Tenant)
+	b = appendText(appendText(b, w.Scope), string(w.Unit))
 	b = binary.AppendVarint(appendTime(appendTime(b, w.Start), w.End), w.Limit)
 	return appendTime(appendText(b, w.Series), w.Since)
 }
@@ -220,8 +219,8 @@ type reader struct {
 	// less than one for each.
 	all   string
 	wrote byte // the version of what is read
-	// windows were read before.
-	windows map[string]*accounting.Window
+	// windows were read before, of this record and others.
+	windows *knownWindows
 	err     error
 }
 
@@ -311,18 +310,20 @@ func (r *reader) attempt() accounting.Attempt {
 	return a
 }
 
-// window reads a window. Almost every entry of a batch feeds the same ones, which
-// are then one.
+// window reads a window, or finds that it is known.
 func (r *reader) window() *accounting.Window {
+	if w, size := r.windows.find(r.b); w != nil {
+		r.b = r.b[size:]
+		return w
+	}
+	before := len(r.all) - len(r.b)
 	w := accounting.Window{ID: r.text(), Budget: r.text(), Tenant: r.text(), Scope: r.text(), Unit: accounting.Unit(r.text())}
 	w.Start, w.End, w.Limit = r.time(), r.time(), r.number()
 	w.Series, w.Since = r.text(), r.time()
-	if known := r.windows[w.ID]; known != nil && *known == w {
-		return known
+	if r.err == nil {
+		r.windows.add(r.all[before:len(r.all)-len(r.b)], &w)
 	}
-	made := w // w stays off the heap where it is known
-	r.windows[w.ID] = &made
-	return &made
+	return &w
 }
 
 func (r *reader) lease() lease.ID {
@@ -362,4 +363,42 @@ func (r *reader) cost() *accounting.Cost {
 	}
 	c.PriceVersion = r.text()
 	return c
+}
+
+// knownWindows are windows that were read, with what was read. Almost all
+// entries of a batch feed the same few, in the same order, so a window is looked
+// for where the one before it was found. As what is written of a window tells
+// where it ends, what begins like a known one is that.
+type knownWindows struct {
+	list []knownWindow
+	next int
+}
+
+type knownWindow struct {
+	written string
+	window  *accounting.Window
+}
+
+// mostKnown is how many windows are tried: to read one costs about as much.
+const mostKnown = 16
+
+func (k *knownWindows) find(b []byte) (w *accounting.Window, size int) {
+	for i := range k.list {
+		at := (k.next + i) % len(k.list)
+		if known := &k.list[at]; len(b) >= len(known.written) && string(b[:len(known.written)]) == known.written {
+			k.next = at + 1
+			return known.window, len(known.written)
+		}
+	}
+	return nil, 0
+}
+
+func (k *knownWindows) add(written string, w *accounting.Window) {
+	if len(k.list) < mostKnown {
+		k.next = len(k.list)
+		k.list = append(k.list, knownWindow{})
+	}
+	k.next %= len(k.list)
+	k.list[k.next] = knownWindow{written, w}
+	k.next++
 }

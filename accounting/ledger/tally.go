@@ -97,6 +97,9 @@ func (h *Hold) bounds(perCall []lease.Budget) ([]bound, error) {
 // exceeds all the same.
 func (t *Tally) take(h *Hold, bounds []bound) ([]accounting.Excess, error) {
 	if t == nil {
+		if len(bounds) == 0 {
+			return nil, nil
+		}
 		t = &Tally{} // of this attempt alone
 	}
 	t.mu.Lock()
@@ -147,6 +150,9 @@ func (t *Tally) of(unit accounting.Unit) *int64 {
 		if w := &t.taken[i]; w.unit == unit {
 			return &w.amount
 		}
+	}
+	if t.taken == nil {
+		t.taken = make([]worth, 0, len(worths{}.own))
 	}
 	t.taken = append(t.taken, worth{unit: unit})
 	return &t.taken[len(t.taken)-1].amount

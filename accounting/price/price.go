@@ -207,6 +207,9 @@ func (p *Price) Rate(u accounting.Usage) (accounting.Cost, error) {
 type Catalogue struct {
 	// newest first
 	prices map[target][]*Price
+	// models are those that have a price: of the two names of a model that a call
+	// has, one is most often unknown.
+	models map[string]bool
 }
 
 type target struct {
@@ -219,7 +222,7 @@ func (p *Price) target() target { return target{p.Model, p.Backend, p.Provider, 
 // New makes a catalogue of prices. It fails where a price is wrong, or where
 // two are for the same model, backend or provider, and moment.
 func New(prices []Price) (*Catalogue, error) {
-	c := &Catalogue{prices: make(map[target][]*Price)}
+	c := &Catalogue{prices: make(map[target][]*Price), models: make(map[string]bool)}
 	versions := make(map[string]bool, len(prices))
 	for _, p := range prices {
 		if err := p.Validate(); err != nil {
@@ -238,6 +241,7 @@ func New(prices []Price) (*Catalogue, error) {
 		}
 		t := p.target()
 		c.prices[t] = append(c.prices[t], &p)
+		c.models[p.Model] = true
 	}
 	for t, list := range c.prices {
 		slices.SortFunc(list, func(a, b *Price) int {
@@ -285,11 +289,16 @@ func (c *Catalogue) Find(of Target, at time.Time) (*Price, bool) {
 		return nil, false
 	}
 	for _, model := range [...]string{of.BackendModel, of.Model} {
+		if !c.models[model] {
+			continue
+		}
 		if p, ok := c.newest(target{model: model, backend: of.Backend}, at); ok {
 			return p, true
 		}
-		if p, ok := c.newest(target{model: model, provider: of.Provider}, at); ok && of.Provider != "" {
-			return p, true
+		if of.Provider != "" {
+			if p, ok := c.newest(target{model: model, provider: of.Provider}, at); ok {
+				return p, true
+			}
 		}
 		if p, ok := c.newest(target{model: model}, at); ok {
 			return p, true
