@@ -354,7 +354,11 @@ func (r *reader) cost() *accounting.Cost {
 		return nil
 	}
 	c := &accounting.Cost{ProviderCost: r.money(), Charge: r.money()}
-	for range r.length() {
+	n := r.length()
+	if n > 0 {
+		c.Items = make([]accounting.Item, 0, min(n, 16))
+	}
+	for range n {
 		m, err := accounting.ParseMeter(r.text())
 		if err != nil && r.err == nil {
 			r.err = fmt.Errorf("%w: %w", errRecord, err)
