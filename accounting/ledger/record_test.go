@@ -126,6 +126,27 @@ func TestRecordsComeBack(t *testing.T) {
 	})
 }
 
+// A window is known by its bytes: those that differ in any one field, the last
+// too, are told apart, and are right when more are read than are remembered.
+func TestKnownWindowsAreToldApart(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text, moment := rapid.SampledFrom([]string{"a", "b"}), rapid.SampledFrom([]time.Time{{}, time.UnixMicro(1).UTC(), time.UnixMicro(2).UTC()})
+		known := new(knownWindows)
+		for range rapid.IntRange(1, 8).Draw(t, "entries") {
+			var e Entry
+			for range rapid.IntRange(0, 6).Draw(t, "windows") {
+				e.Settled = append(e.Settled, Settled{Window: &accounting.Window{
+					ID: text.Draw(t, "id"), Budget: "cap", Tenant: "acme", Scope: "tenant", Unit: "USD",
+					Start: moment.Draw(t, "start"), Limit: rapid.Int64Range(1, 2).Draw(t, "limit"), Since: moment.Draw(t, "since"),
+				}, Amount: 1})
+			}
+			if got, err := readEntry(e.append(nil), known); err != nil || !reflect.DeepEqual(got, e) {
+				t.Fatalf("read %+v, %v; want %+v", got, err, e)
+			}
+		}
+	})
+}
+
 // What a Weir of the version before has left in a spool is read, without a reason.
 func TestRecordsOfTheVersionBefore(t *testing.T) {
 	want := accounting.Attempt{
