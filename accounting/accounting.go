@@ -47,7 +47,10 @@ const (
 	OutcomeDeadline  Outcome = "deadline"  // the deadline passed; what was generated is paid
 	OutcomeFailed    Outcome = "failed"    // the backend failed before the first event; nobody pays
 	OutcomeBroken    Outcome = "broken"    // the backend failed in mid-answer; we pay, the caller does not
-	OutcomeInDoubt   Outcome = "in_doubt"  // the gateway died; the held amount stands until it is corrected
+	// OutcomeHedgeLoser is an attempt that was overtaken by another of its call; we
+	// pay, the caller does not.
+	OutcomeHedgeLoser Outcome = "hedge_loser"
+	OutcomeInDoubt    Outcome = "in_doubt" // the gateway died; the held amount stands until it is corrected
 )
 
 // Outcomes returns all outcomes.
@@ -58,7 +61,7 @@ func Outcomes() []Outcome {
 // Charged tells whether the caller pays for an attempt that ended so.
 func (o Outcome) Charged() bool {
 	switch o {
-	case OutcomeFailed, OutcomeBroken:
+	case OutcomeFailed, OutcomeBroken, OutcomeHedgeLoser:
 		return false
 	}
 	return true

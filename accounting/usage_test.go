@@ -126,6 +126,7 @@ func TestWhoPays(t *testing.T) {
 	for o, want := range map[accounting.Outcome]bool{
 		accounting.OutcomeCompleted: true, accounting.OutcomeCancelled: true, accounting.OutcomeBlocked: true, accounting.OutcomeDeadline: true,
 		accounting.OutcomeInDoubt: true, accounting.OutcomeFailed: false, accounting.OutcomeBroken: false,
+		accounting.OutcomeHedgeLoser: false,
 	} {
 		if o.Charged() != want {
 			t.Errorf("outcome %s charges: %t", o, o.Charged())

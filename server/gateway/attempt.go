@@ -27,6 +27,24 @@ type attempt struct {
 	try     *route.Try
 	tries   *route.Tries
 	number  int
+	request backend.Request // as the target gets it
+	// injected is the limit of output that the gateway set, 0 where the caller did;
+	// dropped tell of what the target does not know.
+	injected int
+	dropped  []Warning
+
+	calling context.Context    // that of the stage
+	ctx     context.Context    // that of the call at the backend, which cancel ends
+	cancel  context.CancelFunc // nil before begin
+	end     func(Tried)
+	tried   Tried
+	sign    error // what the attempt tells of its target
+	beside  *side // where the backend is asked in a goroutine of its own; else nil
+	opening opening
+	lost    bool                // another was first
+	unheard error               // why the backend does not answer
+	stream  backend.Stream      // its answer; nil of embeddings
+	vectors *backend.Embeddings // those of its answer
 
 	gate     *policy.Gate
 	asking   *asking                // nil where no rule asks
@@ -60,48 +78,64 @@ type attempt struct {
 // run holds money, calls the target, relays its answer and settles. Of an
 // embedding it is the same, but for what is asked of the target and comes back:
 // see embed.go.
-func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) (err error) {
-	sign := errNotAsked // what the attempt tells of its target
-	defer func() { a.try.Done(a.gateway.Now(), sign) }()
-	if err := a.fit(&req, defaultMax); err != nil {
+func (a *attempt) run(ctx context.Context, defaultMax int) error {
+	defer a.leave()
+	if err := a.hold(ctx, defaultMax); err != nil {
 		return err
 	}
-	hold, err := a.hold(ctx, &req)
-	if err != nil {
-		return refused(err)
-	}
-	a.room = hold
-	if _, all := hold.Covers(); !all {
-		a.partial = hold
-	}
-	calling, end := a.gateway.follower().Attempt(ctx, a.call, Try{Number: a.number, Target: a.target, Request: &req})
-	tried := Tried{Outcome: accounting.OutcomeBroken} // what stands if this function panics
-	defer func() { tried.Err = err; end(tried) }()
-	defer func() {
-		if tried.Outcome == accounting.OutcomeBroken {
-			_ = a.settle(ctx, hold, tried.Outcome) // logged; nothing, where the lines below have settled
-		}
-	}()
+	a.begin(ctx)
+	defer a.abandon(ctx)
+	return a.conclude(ctx)
+}
 
+// leave tells the target how the attempt ended.
+func (a *attempt) leave() { a.try.Done(a.gateway.Now(), a.sign) }
+
+// begin is the moment before the backend is called.
+func (a *attempt) begin(ctx context.Context) {
+	a.calling, a.end = a.gateway.follower().Attempt(ctx, a.call, Try{Number: a.number, Target: a.target, Request: &a.request})
+	a.tried.Outcome = accounting.OutcomeBroken // what stands if something panics
+	a.ctx, a.cancel = context.WithCancel(a.calling)
+	a.patience = a.wait(a.ctx, a.cancel)
+}
+
+// abandon ends what has begun, once; it settles what nothing else has settled.
+func (a *attempt) abandon(ctx context.Context) {
+	if a.end == nil {
+		return
+	}
+	a.cancel()
+	a.patience.end()
+	if a.beside != nil {
+		<-a.beside.done
+	}
+	if a.tried.Outcome == accounting.OutcomeBroken {
+		_ = a.settle(ctx, a.tried.Outcome) // logged; nothing, where conclude has settled
+	}
+	a.end(a.tried)
+	a.end = nil
+}
+
+// conclude makes of the answer of the call what the target says: all that attempts
+// do to what they have in common is done here.
+func (a *attempt) conclude(ctx context.Context) (err error) {
+	defer func() { a.tried.Err = err }()
+	a.introduce()
 	if a.gate.Asks() {
-		a.asking = a.gateway.ask(calling, a.call)
+		a.asking = a.gateway.ask(a.calling, a.call)
 		defer a.asking.stop()
 	}
 
 	// 6 stream: from the backend through the gate and its screen to the caller.
-	a.asked = true
-	failure := a.serve(calling, &req)
-	sign = failure
+	failure := a.serve()
+	a.sign = failure
 	a.answer.Finish = a.finish
-	tried.FirstEvent, tried.End, tried.Finish = a.first, a.gateway.Now(), a.finish
-	tried.BackendModel = a.answer.Target.BackendModel
+	a.tried.FirstEvent, a.tried.End, a.tried.Finish = a.first, a.gateway.Now(), a.finish
+	a.tried.BackendModel = a.answer.Target.BackendModel
 
 	// 7 settle, before the caller hears that it is over.
-	tried.Outcome = a.outcome(ctx, failure)
-	err = a.settle(ctx, hold, tried.Outcome)
-	if err == nil {
-		tried.Usage, tried.Cost = a.answer.Usage, a.answer.Cost
-	}
+	a.tried.Outcome = a.outcome(ctx, failure)
+	err = a.settle(ctx, a.tried.Outcome)
 	if failure == nil || a.released {
 		a.hear(ctx)
 	}
@@ -116,8 +150,22 @@ func (a *attempt) run(ctx context.Context, req backend.Request, defaultMax int) 
 	return nil
 }
 
+// introduce makes the answer that of this attempt.
+func (a *attempt) introduce() {
+	t := &a.answer.Target
+	t.Model, t.Backend, t.BackendModel, t.Reason = a.target.Model, a.target.Name, "", a.try.Reason
+	t.InjectedMaxOutputTokens = a.injected
+	a.answer.Extras = nil
+	if a.request.DropUnsupported {
+		// What a target before this one did not know is nobody's business any more.
+		a.answer.Warnings = slices.DeleteFunc(a.answer.Warnings, func(w Warning) bool { return w.Code == ParameterDropped })
+		a.answer.Warnings = append(a.answer.Warnings, a.dropped...)
+	}
+}
+
 // fit checks the request against what the target can do and bounds its output.
-func (a *attempt) fit(req *backend.Request, defaultMax int) error {
+func (a *attempt) fit(defaultMax int) error {
+	req := &a.request
 	can := a.target.Backend.Capabilities(a.target.Model)
 	req.RequestID, req.Model = a.call.RequestID, a.target.Model
 	if a.call.Embedding != nil {
@@ -159,14 +207,18 @@ func (a *attempt) fit(req *backend.Request, defaultMax int) error {
 			limit = can.MaxOutputTokens
 		}
 		req.MaxOutputTokens = &limit
-		a.answer.Target.InjectedMaxOutputTokens = limit
+		a.injected = limit
 	}
 	return nil
 }
 
-// hold claims the dearest outcome: the longest prompt that the text can be,
-// and all the output that was asked for.
-func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold, error) {
+// hold claims the dearest outcome, where the target can do what is asked: the
+// longest prompt that the text can be, and all the output that was asked for.
+func (a *attempt) hold(ctx context.Context, defaultMax int) error {
+	if err := a.fit(defaultMax); err != nil {
+		return err
+	}
+	req := &a.request
 	a.input = a.count(req)
 	var most accounting.Usage
 	most.Set(inputMeter(req), a.input.Most)
@@ -184,15 +236,17 @@ func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold,
 		Start: a.gateway.Now(), Deadline: deadline,
 	}, most, a.tally)
 	if err != nil {
-		return nil, err
+		return refused(err)
+	}
+	a.room = hold
+	if _, all := hold.Covers(); !all {
+		a.partial = hold
 	}
 	for _, e := range hold.Excesses() {
 		a.gateway.Log.WarnContext(ctx, e.String(), "request_id", a.call.RequestID, "attempt", a.number)
 	}
 	a.answer.Excesses = append(a.answer.Excesses, hold.Excesses()...)
-	a.answer.Attempts, a.answer.Extras = a.number, nil
-	a.answer.Target.Model, a.answer.Target.Backend, a.answer.Target.BackendModel = a.target.Model, a.target.Name, ""
-	a.answer.Target.Reason = a.try.Reason
+	a.answer.Attempts = a.number
 	a.output = tokens.NewCount(a.target.Backend, a.target.Tokenizer, req.Model)
 	a.gate = a.rules.Gate(lastPrompt(req))
 	a.structured = req.Format != nil
@@ -201,30 +255,12 @@ func (a *attempt) hold(ctx context.Context, req *backend.Request) (*ledger.Hold,
 	a.enforced = a.rules.Enforces(policy.Output)
 	a.ends = make([]backend.FinishReason, req.Candidates)
 	a.finish = make([]backend.FinishReason, req.Candidates)
-	return hold, nil
+	return nil
 }
 
-// relay streams the answer until it is whole and released, or until every
-// candidate has ended with a block. What cuts it short before is its error.
-func (a *attempt) relay(ctx context.Context, req *backend.Request) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // whatever the backend still says, nobody wants
-	a.patience = a.wait(ctx, cancel)
-	defer a.patience.end()
-	stream, err := a.target.Backend.Generate(ctx, req)
-	if err != nil {
-		return a.patience.blame(err)
-	}
-	defer stream.Close()
-	a.accepted = true
-	if said, says := stream.(backend.Signaller); says {
-		a.try.Hear(a.gateway.Now(), said.Signals())
-		defer func() { a.try.Hear(a.gateway.Now(), said.Signals()) }()
-	}
-	return a.follow(ctx, cancel, stream)
-}
-
-// follow passes on what a stream of the context says, which cancel ends.
+// follow passes on what a stream of the context says, which cancel ends, until the
+// answer is whole and released, or until every candidate has ended with a block.
+// What cuts it short before is its error.
 func (a *attempt) follow(ctx context.Context, cancel context.CancelFunc, stream backend.Stream) error {
 	next := stream.Recv
 	if a.asking != nil {
@@ -444,28 +480,33 @@ func (a *attempt) blocked() bool {
 
 // settle turns the hold into a ledger line. The provider's usage counts where
 // it has finished its answer; else our own count of what it said.
-func (a *attempt) settle(ctx context.Context, hold *ledger.Hold, outcome accounting.Outcome) error {
+func (a *attempt) settle(ctx context.Context, outcome accounting.Outcome) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
 	own, source := a.counted()
 	result := ledger.Result{Outcome: outcome, Usage: own, Source: source, OwnUsage: own}
 	switch {
-	case outcome == accounting.OutcomeFailed:
+	case outcome == accounting.OutcomeFailed, !a.asked:
 		result.Usage, result.Source = accounting.Usage{}, accounting.SourceGateway
 	case a.whole == len(a.finish) && a.usage.Known():
 		result.Usage, result.Source = a.reported(own, source)
 	}
-	a.answer.used += result.Usage.Tokens() - a.spent
-	a.spent = result.Usage.Tokens()
+	if !a.lost { // of which the answer tells nothing
+		a.answer.used += result.Usage.Tokens() - a.spent
+		a.spent = result.Usage.Tokens()
+	}
 	settling, settled := a.gateway.follower().Settle(ctx)
-	cost, err := hold.Settle(settling, result)
+	cost, err := a.room.Settle(settling, result)
 	settled(err)
 	if err != nil {
 		a.gateway.Log.ErrorContext(ctx, "settle failed; the hold will be settled in doubt", "request_id", a.call.RequestID, "attempt", a.number, "error", err)
 		return err
 	}
-	a.answer.Outcome, a.answer.Usage, a.answer.Source, a.answer.Cost = outcome, result.Usage, result.Source, cost
-	a.answer.OwnUsage = own
+	a.tried.Usage, a.tried.Cost = result.Usage, cost
+	if !a.lost {
+		a.answer.Outcome, a.answer.Usage, a.answer.Source, a.answer.Cost = outcome, result.Usage, result.Source, cost
+		a.answer.OwnUsage = own
+	}
 	return nil
 }
 

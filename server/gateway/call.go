@@ -133,6 +133,8 @@ type Answer struct {
 	Extras backend.VendorExtras
 	// Warnings are what the caller should know beside.
 	Warnings []Warning
+	// Hedges are what became of the hedges of the call, nil where there was none.
+	Hedges []Hedge
 	// UnjudgedBytes is how much text passed a remote rule that nobody had
 	// judged, under a grant of that rule (on_error: open).
 	UnjudgedBytes int64

@@ -47,14 +47,6 @@ func (a *attempt) count(req *backend.Request) tokens.Prompt {
 	return tokens.Input(a.target.Backend, a.target.Tokenizer, req)
 }
 
-// serve is the call at the target.
-func (a *attempt) serve(ctx context.Context, req *backend.Request) error {
-	if a.call.Embedding != nil {
-		return a.embed(ctx, req)
-	}
-	return a.relay(ctx, req)
-}
-
 // fitEmbedding checks the request against what the target can do.
 func (a *attempt) fitEmbedding(can backend.Capabilities) error {
 	if _, embeds := a.target.Backend.(backend.Embedder); !embeds || !can.Embeds {
@@ -65,23 +57,19 @@ func (a *attempt) fitEmbedding(can backend.Capabilities) error {
 
 // embed asks the target for vectors. They come all at once or not at all, so
 // there is nothing to release on the way.
-func (a *attempt) embed(ctx context.Context, req *backend.Request) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	a.patience = a.wait(ctx, cancel)
-	defer a.patience.end()
-	got, err := a.target.Backend.(backend.Embedder).Embed(ctx, &backend.EmbedRequest{
-		RequestID: req.RequestID, TraceContext: req.TraceContext, Model: req.Model,
-		Inputs: textsOf(req), Dimensions: a.call.Embedding.Dimensions,
+func (a *attempt) embed() (err error) {
+	a.vectors, err = a.target.Backend.(backend.Embedder).Embed(a.ctx, &backend.EmbedRequest{
+		RequestID: a.request.RequestID, TraceContext: a.request.TraceContext, Model: a.request.Model,
+		Inputs: textsOf(&a.request), Dimensions: a.call.Embedding.Dimensions,
 	})
-	if err != nil {
-		return a.patience.blame(err)
-	}
-	a.accepted = true
-	a.named(got.BackendModel)
-	if a.usage = got.Usage; a.usage.Known() {
+	return err
+}
+
+// embedded makes the vectors those of the answer.
+func (a *attempt) embedded() {
+	a.named(a.vectors.BackendModel)
+	if a.usage = a.vectors.Usage; a.usage.Known() {
 		a.usage.Set(accounting.Output, 0) // which backends need not say
 	}
-	a.answer.Vectors = got.Vectors
-	return nil
+	a.answer.Vectors = a.vectors.Vectors
 }

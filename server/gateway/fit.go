@@ -55,12 +55,13 @@ func takesMedia(model string, req *backend.Request, can backend.Capabilities) er
 	return nil
 }
 
-// drop leaves out what the target does not know, and tells of it.
+// drop leaves out what the target does not know, and notes it.
 func (a *attempt) drop(req *backend.Request, can backend.Capabilities) {
-	// What a target before this one did not know is nobody's business any more.
-	a.answer.Warnings = slices.DeleteFunc(a.answer.Warnings, func(w Warning) bool { return w.Code == ParameterDropped })
 	left := func(field string) {
-		a.answer.warn(ParameterDropped, field, fmt.Sprintf("the model does not know %s: it was left out", field))
+		a.dropped = append(a.dropped, Warning{
+			Code: ParameterDropped, Field: field, Candidate: -1,
+			Message: fmt.Sprintf("the model does not know %s: it was left out", field),
+		})
 	}
 	if req.Seed != nil && !can.Seed {
 		req.Seed = nil

@@ -14,7 +14,8 @@ import (
 // A Follower is told of the stages of calls, for traces and metrics: once when
 // a stage begins and, by the func that it returns, once when it ends. Stages
 // run in the context that it returns. It is called by the goroutine of the
-// call, never per piece of text, and must not block. What it may keep are names
+// call, and where an attempt was overtaken its end and its settling are told by
+// another one beside it; never per piece of text, and must not block. What it may keep are names
 // and numbers: content is none of its business.
 type Follower interface {
 	// Input is the judging of what the caller says.

@@ -6,12 +6,8 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/weir-gateway/weir/accounting/ledger"
@@ -175,41 +171,29 @@ func (g *Gateway) attempts(ctx context.Context, call *Call, rules *policy.Effect
 
 	// 5 attempt: target by target, each with a hold of its own, until one has
 	// answered. Nothing is tried again once the caller has seen a byte.
-	var failure error
-	var before []string // the targets that have failed, and how
+	s := &attempts{
+		gateway: g, call: call, rules: rules, model: model, request: request,
+		sink: sink, answer: answer, tally: tally, tries: tries,
+	}
 	for {
-		try, err := tries.Next(g.Now())
-		if err != nil || try.Target == nil {
-			return cmp.Or(failure, noTarget(err, nil))
+		a, err := s.next(ctx)
+		if err != nil {
+			return err
 		}
-		if failure != nil {
-			// What the failed one said is forgotten, and so is what was found in it.
-			answer.Verdicts, answer.UnjudgedBytes = nil, 0
-			answer.FirstOutput = time.Time{}
-			if r, ok := sink.(Restarter); ok {
-				r.Restart()
-			}
-			try.Reason += ", after " + strings.Join(before, ", ")
-			g.Log.WarnContext(ctx, "target failed, trying the next", "request_id", call.RequestID, "next", try.Name, "error", Logged(failure))
+		if model.HedgeAfter > 0 && s.tries.Left() > 0 {
+			a, err = s.race(ctx, a)
+		} else {
+			err = a.run(ctx, model.MaxOutputTokens)
 		}
-		a := attempt{
-			gateway: g, call: call, rules: rules, sink: sink, answer: answer, tally: tally,
-			target: *try.Target, try: &try, tries: &tries, number: answer.Attempts + 1,
-		}
-		err = a.run(ctx, request, model.MaxOutputTokens)
 		if err == nil {
 			return nil
 		}
-		var e *Error
-		if failure == nil || !errors.As(err, &e) || e.Reason != BudgetExhausted {
-			failure = err
-		}
+		s.failed(a, err)
 		if a.seen() || ctx.Err() != nil || !elsewhereHelps(err) || !a.again() {
-			return failure
+			return s.failure
 		}
-		before = append(before, fmt.Sprintf("%s (%s)", try.Name, howItFailed(err)))
 		if a.asked {
-			pause(ctx, len(before))
+			pause(ctx, len(s.before))
 		}
 	}
 }

@@ -41,7 +41,7 @@ type keptVerdict struct {
 
 func seal(key *idempotency.Key, answer *Answer, said *Collector) ([]byte, error) {
 	k := kept{Version: keptVersion, Answer: *answer}
-	k.Answer.Vectors, k.Answer.Verdicts, k.Answer.Excesses = nil, nil, nil
+	k.Answer.Vectors, k.Answer.Verdicts, k.Answer.Excesses, k.Answer.Hedges = nil, nil, nil, nil
 	// Of what was found only that stays which is in the answer no more, and so
 	// cannot be found again.
 	for _, v := range answer.Verdicts {

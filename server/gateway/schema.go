@@ -182,9 +182,9 @@ func (g *Gateway) repair(ctx context.Context, c *check, request backend.Request,
 		sink.(Restarter).Restart()
 		if err := ask(ctx, again); err != nil {
 			g.Log.WarnContext(ctx, "an answer that breaks its schema could not be asked for anew", "request_id", answer.RequestID, "error", Logged(err))
-			attempts, used := answer.Attempts, answer.used
+			attempts, used, hedges := answer.Attempts, answer.used, answer.Hedges
 			*answer = before
-			answer.Attempts, answer.used = attempts, used
+			answer.Attempts, answer.used, answer.Hedges = attempts, used, hedges
 			sink.(Restarter).Restart()
 			said.replay(sink)
 			answer.Warnings = append(answer.Warnings, wrong...)

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sort"
+	"time"
 
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server/backend"
@@ -73,6 +74,9 @@ type Model struct {
 	// MaxOutputTokens is what a call gets that asks for no limit, per candidate.
 	MaxOutputTokens int
 	Affinity        Affinity
+	// HedgeAfter is how long a target may say nothing before another is asked
+	// beside it; 0 is never.
+	HedgeAfter time.Duration
 
 	tiers       []tier
 	conditional bool // a target has a condition
@@ -107,7 +111,7 @@ func (r *Router) Renew(models []Model) (*Router, error) {
 		// A model is known by its address, and its count of retries is its own.
 		m := &Model{
 			Name: given.Name, Targets: slices.Clone(given.Targets), MaxOutputTokens: given.MaxOutputTokens,
-			Affinity: given.Affinity, retries: newBudget(), random: r.random,
+			Affinity: given.Affinity, HedgeAfter: given.HedgeAfter, retries: newBudget(), random: r.random,
 		}
 		switch {
 		case len(m.Targets) == 0:

@@ -23,8 +23,8 @@ type Call struct {
 }
 
 // Tries are the targets of one call in the order in which they are tried. Each
-// is chosen when it is asked for, by how things stand then, and comes once. It
-// is used by one goroutine.
+// is chosen when it is asked for, by how things stand then, and comes once, unless
+// it is given back. It is used by one goroutine.
 type Tries struct {
 	model *Model
 	left  set
@@ -39,6 +39,7 @@ type Try struct {
 	// Reason is why this one, in words for people.
 	Reason string
 
+	place          int // of the target in its model
 	start          time.Time
 	ejected        bool // it was when it was chosen
 	probe          bool // and this is the one call that tests it
@@ -150,7 +151,7 @@ func (t *Tries) Next(now time.Time) (Try, error) {
 		if i < 0 {
 			return Try{}, t.resting(at)
 		}
-		try := Try{Target: &t.model.Targets[i], Reason: reason, start: now}
+		try := Try{Target: &t.model.Targets[i], Reason: reason, place: i, start: now}
 		if until := try.state.until.Load(); until != 0 {
 			try.ejected = true
 			try.probe = until <= at && try.state.probing.CompareAndSwap(false, true)

@@ -129,7 +129,7 @@ func (s *Store) Sum(ctx context.Context, q report.Query) (report.Report, error) 
 }
 
 // unpriced counts the lines that somebody would pay for if a price were known.
-var unpriced = fmt.Sprintf("COUNT(CASE WHEN currency IS NULL AND outcome NOT IN ('%s', '%s') THEN 1 END)", accounting.OutcomeFailed, accounting.OutcomeBroken)
+var unpriced = fmt.Sprintf("COUNT(CASE WHEN currency IS NULL AND outcome NOT IN ('%s', '%s', '%s') THEN 1 END)", accounting.OutcomeFailed, accounting.OutcomeBroken, accounting.OutcomeHedgeLoser)
 
 // sumUsage returns one row more than the limit where there are more.
 func (s *Store) sumUsage(ctx context.Context, tx *sql.Tx, q report.Query) ([]report.Row, error) {
