@@ -110,6 +110,22 @@ type ModelConfig struct {
 	Embeds bool `yaml:"embeds"`
 	// MaxOutputTokens is what a candidate may have where the caller sets no limit.
 	MaxOutputTokens int `yaml:"max_output_tokens"`
+	// Hedge says when another target is asked beside one that says nothing; nil is
+	// never.
+	Hedge *HedgeConfig `yaml:"hedge"`
+}
+
+// HedgeConfig says when a call is hedged.
+type HedgeConfig struct {
+	After Duration `yaml:"after"`
+}
+
+// after is how long a target may say nothing; 0 is for ever.
+func (h *HedgeConfig) after() time.Duration {
+	if h == nil {
+		return 0
+	}
+	return time.Duration(h.After)
 }
 
 // TargetConfig is a backend and its name for the model.
@@ -292,6 +308,11 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 		if m.MaxOutputTokens < 0 {
 			fault(at+".max_output_tokens", "%d is negative: leave it out for %d", m.MaxOutputTokens, defaultMaxOutputTokens)
 		}
+		if h := m.Hedge; h != nil && h.After == 0 {
+			fault(at+".hedge.after", "missing: say for how long a target may say nothing, such as 800ms, or leave hedge out")
+		} else if h != nil && len(m.Targets) < 2 {
+			fault(at+".hedge", "there is no other target to ask: add one, or leave hedge out")
+		}
 		switch m.Affinity {
 		case "", "none", string(route.SessionAffinity), string(route.PrefixAffinity):
 		default:
@@ -410,7 +431,7 @@ func (c *Config) router(old *route.Router) (*route.Router, error) {
 	var models []route.Model
 	tokenizers := map[string]*bpe.Tokenizer{"": nil}
 	for i, m := range c.Models {
-		model := route.Model{Name: m.Name, MaxOutputTokens: m.MaxOutputTokens, Affinity: route.Affinity(m.Affinity)}
+		model := route.Model{Name: m.Name, MaxOutputTokens: m.MaxOutputTokens, Affinity: route.Affinity(m.Affinity), HedgeAfter: m.Hedge.after()}
 		if m.Affinity == "none" {
 			model.Affinity = route.NoAffinity
 		}

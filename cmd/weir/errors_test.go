@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/weir-gateway/weir/server/route"
 )
@@ -73,6 +74,8 @@ func TestWrongConfigurations(t *testing.T) {
 		"wrong condition": {backend + "models:\n  - name: m1\n    targets:\n      - {backend: local, when: \"caller.tenat == 'a'\"}\n", []string{"line 6", "models[0].targets[0].when", "character 1", "caller.tenant"}},
 		"wrong weight":    {backend + "models:\n  - {name: m1, targets: [{backend: local, weight: 0}]}\n", []string{"line 4", "models[0].targets[0].weight", "remove the target"}},
 		"wrong affinity":  {backend + "models:\n  - {name: m1, affinity: sticky, targets: [{backend: local}]}\n", []string{"line 4", "models[0].affinity", "session"}},
+		"no time":         {backend + "models:\n  - {name: m1, hedge: {}, targets: [{backend: local}, {backend: local}]}\n", []string{"line 4", "models[0].hedge.after", "800ms"}},
+		"lonely hedge":    {backend + "models:\n  - {name: m1, hedge: {after: 1s}, targets: [{backend: local}]}\n", []string{"line 4", "models[0].hedge:", "no other target"}},
 		"bad duration":    {"grace: soon\n" + backend + model, []string{"line 1", "grace", "30s"}},
 		"no tokenizer":    {backend + "models:\n  - {name: m1, targets: [{backend: local, tokenizer: p50k}]}\n", []string{"line 4", "models[0].targets[0].tokenizer", `"p50k"`, "o200k", "tokenizer.json"}},
 		"no such file":    {backend + "models:\n  - {name: m1, targets: [{backend: local, tokenizer: nowhere/tokenizer.json}]}\n", []string{"models[0].targets[0].tokenizer", "nowhere/tokenizer.json"}},
@@ -90,7 +93,7 @@ func TestAConfigurationAsTheReadmeHasIt(t *testing.T) {
 backends:
   - {name: local, kind: openai, url: "http://127.0.0.1:9901/v1", key: "${LOCAL_KEY}", tags: [private], region: eu}
 models:
-  - {name: m1, affinity: prefix, targets: [{backend: local, model: m1, priority: 1, weight: 3, when: "labels.region == region"}]}
+  - {name: m1, affinity: prefix, hedge: {after: 800ms}, targets: [{backend: local, model: m1, priority: 1, weight: 3, when: "labels.region == region"}, {backend: local, priority: 2}]}
 `), func(name string) (string, bool) { return "sk-" + name, name == "LOCAL_KEY" })
 	if err != nil || len(warnings) != 0 || c.Backends[0].Key != "sk-LOCAL_KEY" || c.Backends[0].Tags[0] != "private" || c.Models[0].Targets[0].Model != "m1" {
 		t.Errorf("%+v %v %v", c, warnings, err)
@@ -100,7 +103,7 @@ models:
 		t.Fatal(err)
 	}
 	m, _ := router.Plan("m1")
-	if x := m.Targets[0]; m.Affinity != route.PrefixAffinity || x.Priority != 1 || x.Weight != 3 || x.Region != "eu" || x.When.String() != "labels.region == region" {
+	if x := m.Targets[0]; m.Affinity != route.PrefixAffinity || m.HedgeAfter != 800*time.Millisecond || x.Priority != 1 || x.Weight != 3 || x.Region != "eu" || x.When.String() != "labels.region == region" {
 		t.Errorf("%+v", m)
 	}
 }

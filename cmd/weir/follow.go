@@ -200,6 +200,9 @@ func end(tried gateway.Tried) time.Time {
 
 // failure is the error.type of an attempt, empty where it did not fail.
 func failure(tried gateway.Tried) string {
+	if tried.Outcome == accounting.OutcomeHedgeLoser {
+		return "" // it was cancelled
+	}
 	if tried.Err == nil && !tried.Outcome.Charged() {
 		return "_OTHER" // it panicked: the conventions' word for what has no name
 	}

@@ -23,6 +23,7 @@ type callMetrics struct {
 	firstOutput *prometheus.HistogramVec
 	unjudged    *prometheus.CounterVec
 	excesses    *prometheus.CounterVec
+	hedges      *prometheus.CounterVec
 }
 
 func newCallMetrics(r prometheus.Registerer) *callMetrics {
@@ -46,6 +47,9 @@ func newCallMetrics(r prometheus.Registerer) *callMetrics {
 		excesses: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_budget_excesses_total", Help: "Claims that a budget granted without room for them, by mode: shadow would have been refused if the budget were enforced, grace is within the budget's grace.",
 		}, []string{"mode"}),
+		hedges: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_hedges_total", Help: "Hedges that were due, by model and what became of them: won, lost, served (as a retry of the first attempt, which failed), failed, or refused (not made).",
+		}, []string{"model", "result"}),
 		firstOutput: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "weir_time_to_first_output_seconds", Help: "Time from a call's arrival to the first text that was released.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
@@ -82,6 +86,9 @@ func (m *callMetrics) observe(call *gateway.Call, answer *gateway.Answer, err er
 	}
 	if answer.Replayed {
 		return // its tokens were counted when they were used
+	}
+	for _, h := range answer.Hedges {
+		m.hedges.WithLabelValues(model, string(h)).Inc()
 	}
 	m.count(model, backend, "input", answer, accounting.Usage.InputTokens)
 	m.count(model, backend, "output", answer, accounting.Usage.OutputTokens)
