@@ -100,6 +100,9 @@ func TestWhoeverAnswersFirstIsHeard(t *testing.T) {
 			[]accounting.Outcome{failed, failed, completed}, []gateway.Hedge{gateway.HedgeServed}},
 		"the one that was overtaken, after the other has broken off": {[]simulator.Profile{soon(10 * time.Second), {Fault: simulator.FaultCut, FaultAfter: 2}}, "b0", 10*time.Second + hedgeAfter,
 			[]accounting.Outcome{loser, accounting.OutcomeBroken, completed}, []gateway.Hedge{gateway.HedgeWon}},
+		// 3/4 of what is left of a minute when it answers, and then the other's ten seconds.
+		"the one that was overtaken, after the other has stalled": {[]simulator.Profile{soon(10 * time.Second), {Fault: simulator.FaultStall, FaultAfter: 2}}, "b0", 55200 * time.Millisecond,
+			[]accounting.Outcome{loser, accounting.OutcomeBroken, completed}, []gateway.Hedge{gateway.HedgeWon}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T) {
@@ -203,6 +206,66 @@ func TestNoRoomForAHedgeIsNoFailure(t *testing.T) {
 			})
 		})
 	}
+}
+
+// One that is not made takes no retry from those of the model.
+func TestARefusedHedgeTakesNoRetry(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		h := newHedging(t, "", simulator.Profile{TimeToFirstToken: time.Second}, simulator.Profile{})
+		now := time.Now()
+		h.Clock = func() time.Time { return now }
+		var fault simulator.Fault
+		h.Behave = func(model string, p simulator.Profile) simulator.Profile {
+			if model == "sim" {
+				p.Fault = fault
+			}
+			return p
+		}
+		for n := range 31 {
+			if n == 30 {
+				fault = simulator.FaultReset
+			}
+			call := newCall("say: one two")
+			call.MaxCost = &accounting.Money{Currency: "USD", Nanos: 300_000}
+			if _, answer, err := h.ask(context.Background(), call); err != nil || !slices.Equal(answer.Hedges, []gateway.Hedge{gateway.HedgeRefused}) {
+				t.Fatalf("call %d: hedges %v, %v", n, answer.Hedges, err)
+			}
+		}
+	})
+}
+
+// lateWord is a backend that is silent until it is cancelled, and has a word on
+// the way then.
+type lateWord struct{ *simulator.Backend }
+
+func (b lateWord) Generate(ctx context.Context, _ *backend.Request) (backend.Stream, error) {
+	return &lateStream{ctx: ctx}, nil
+}
+
+type lateStream struct{ ctx context.Context }
+
+func (s *lateStream) Recv() (backend.Event, error) {
+	<-s.ctx.Done()
+	return backend.Event{Kind: backend.Delta, Channel: backend.Content, Text: "too late"}, nil
+}
+
+func (s *lateStream) Close() error { return nil }
+
+// What a loser is known to have said is in what it costs us.
+func TestTheLastWordOfALoserCounts(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		h := newHouse(t, pricedLongAgo)
+		h.hedging(route.Target{Name: "b0", Backend: lateWord{h.Sim}, Model: "sim"}, route.Target{Name: "b1", Backend: h.Sim, Model: "sim"})
+		call := newCall("say: hello")
+		text, _, err := h.ask(context.Background(), call)
+		if err != nil || text != "hello" {
+			t.Fatalf("%q, %v", text, err)
+		}
+		l := h.lines(call)[0]
+		if out, _ := l.Usage.OutputTokens(); l.Outcome != loser || out < 2 {
+			t.Errorf("the loser, %s, has %d tokens of output", l.Outcome, out)
+		}
+	})
 }
 
 // Hedges are of the budget of retries: beyond it no backend gets calls twice.
