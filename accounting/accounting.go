@@ -55,7 +55,7 @@ const (
 
 // Outcomes returns all outcomes.
 func Outcomes() []Outcome {
-	return []Outcome{OutcomeCompleted, OutcomeCancelled, OutcomeBlocked, OutcomeCut, OutcomeDeadline, OutcomeFailed, OutcomeBroken, OutcomeInDoubt}
+	return []Outcome{OutcomeCompleted, OutcomeCancelled, OutcomeBlocked, OutcomeCut, OutcomeDeadline, OutcomeFailed, OutcomeBroken, OutcomeHedgeLoser, OutcomeInDoubt}
 }
 
 // Charged tells whether the caller pays for an attempt that ended so.

@@ -2,6 +2,9 @@ package accounting_test
 
 import (
 	"encoding/json"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -123,12 +126,22 @@ func TestMetersKeepTheirNames(t *testing.T) {
 }
 
 func TestWhoPays(t *testing.T) {
-	for o, want := range map[accounting.Outcome]bool{
+	source, err := os.ReadFile("accounting.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\tOutcome\w+ +Outcome += "(\w+)"`).FindAllSubmatch(source, -1) {
+		if o := accounting.Outcome(m[1]); !slices.Contains(accounting.Outcomes(), o) {
+			t.Errorf("outcome %s is not among all", o)
+		}
+	}
+	pays := map[accounting.Outcome]bool{
 		accounting.OutcomeCompleted: true, accounting.OutcomeCancelled: true, accounting.OutcomeBlocked: true, accounting.OutcomeDeadline: true,
-		accounting.OutcomeInDoubt: true, accounting.OutcomeFailed: false, accounting.OutcomeBroken: false,
+		accounting.OutcomeCut: true, accounting.OutcomeInDoubt: true, accounting.OutcomeFailed: false, accounting.OutcomeBroken: false,
 		accounting.OutcomeHedgeLoser: false,
-	} {
-		if o.Charged() != want {
+	}
+	for _, o := range accounting.Outcomes() {
+		if want, said := pays[o]; !said || o.Charged() != want {
 			t.Errorf("outcome %s charges: %t", o, o.Charged())
 		}
 	}

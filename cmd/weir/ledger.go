@@ -26,7 +26,7 @@ type ledgerListCommand struct {
 	listOutput
 	span
 	Tenant  string `help:"Tenant whose calls they are; all that the key may see where it is absent." placeholder:"NAME"`
-	Outcome string `help:"Only attempts that ended so: completed, cancelled, blocked, cut, deadline, failed, broken, in_doubt." placeholder:"OUTCOME"`
+	Outcome string `help:"Only attempts that ended so: completed, cancelled, blocked, cut, deadline, failed, broken, hedge_loser, in_doubt." placeholder:"OUTCOME"`
 	Model   string `help:"Only calls of this model." placeholder:"NAME"`
 	Backend string `help:"Only attempts at this backend." placeholder:"NAME"`
 	Project string `help:"Only calls of this project." placeholder:"NAME"`

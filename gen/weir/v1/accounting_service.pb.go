@@ -1814,14 +1814,14 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\x06filter\x18\x02 \x01(\v2\x13.weir.v1.LineFilterR\x06filter\x12$\n" +
 	"\tpage_size\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\x86\x05\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\xa2\x05\n" +
 	"\n" +
 	"LineFilter\x129\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\xf0\x01\n" +
-	"\aoutcome\x18\x03 \x01(\tB\xd5\x01\xbaH\xd1\x01\xba\x01\xcd\x01\n" +
-	"\x13line_filter.outcome\x12Pmust be completed, cancelled, blocked, cut, deadline, failed, broken or in_doubt\x1adthis in ['', 'completed', 'cancelled', 'blocked', 'cut', 'deadline', 'failed', 'broken', 'in_doubt']R\aoutcome\x12\x1e\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x8c\x02\n" +
+	"\aoutcome\x18\x03 \x01(\tB\xf1\x01\xbaH\xed\x01\xba\x01\xe9\x01\n" +
+	"\x13line_filter.outcome\x12]must be completed, cancelled, blocked, cut, deadline, failed, broken, hedge_loser or in_doubt\x1asthis in ['', 'completed', 'cancelled', 'blocked', 'cut', 'deadline', 'failed', 'broken', 'hedge_loser', 'in_doubt']R\aoutcome\x12\x1e\n" +
 	"\x05model\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12\"\n" +
 	"\abackend\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\abackend\x12\"\n" +
 	"\aproject\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\aproject\x12\x1a\n" +

@@ -398,8 +398,8 @@ type LedgerLine struct {
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// When it had ended.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// "completed", "cancelled", "blocked", "cut", "deadline", "failed", "broken" or
-	// "in_doubt". More may come.
+	// "completed", "cancelled", "blocked", "cut", "deadline", "failed", "broken",
+	// "hedge_loser" or "in_doubt". More may come.
 	Outcome string `protobuf:"bytes,18,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	// What the line is rated by. Absent where nobody counted.
 	Usage *Usage `protobuf:"bytes,19,opt,name=usage,proto3" json:"usage,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weir-gateway/weir/accounting"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 )
 
@@ -40,6 +41,11 @@ func TestANameMayLeaveItToTheKey(t *testing.T) {
 	_, err = budgets.ListLines(h.as("platform"), &weirv1.ListLinesRequest{Parent: "tenants/-", Filter: &weirv1.LineFilter{Outcome: "odd"}})
 	if failure(err) != "InvalidArgument INVALID_REQUEST filter.outcome=LINE_FILTER_OUTCOME" {
 		t.Errorf("another field is wrong: %v", err)
+	}
+	for _, o := range accounting.Outcomes() {
+		if _, err = budgets.ListLines(h.as("platform"), &weirv1.ListLinesRequest{Parent: "tenants/-", Filter: &weirv1.LineFilter{Outcome: string(o)}}); err != nil {
+			t.Errorf("outcome %s: %v", o, err)
+		}
 	}
 	if _, err = budgets.ListBudgets(h.as("member"), &weirv1.ListBudgetsRequest{Parent: "tenants/-"}); failure(err) != no {
 		t.Errorf("as member: %v", err)
