@@ -12,18 +12,18 @@
 // its system prompt, wherever they stand.
 //
 // What the model thinks comes with a signature, by which the API takes it back
-// in the next turn; what has none, or another vendor's, is left out then. A
-// request that says how much to reason turns thinking on, with a budget of
-// tokens: its own, or a share of the room for output. Where the turn that goes
-// on has calls of tools and no signed thinking it stays off, since the API
-// refuses the one without the other.
+// in the next turn; what has none, or another vendor's, is left out then. How
+// much to reason is said in the way that the model takes, which its name tells:
+// as an effort, or as a budget of tokens, which is the request's own or a share
+// of the room for output.
 //
 // Only events, blocks and fields that are known here are read. What a server
 // adds of its own never reaches a caller.
 //
 // Usage is additive on this wire: input_tokens leaves out what was read from or
 // written to a cache, so each figure is a meter as it stands. Thinking is in
-// output_tokens and not told apart; the meter of reasoning is absent.
+// output_tokens; where the API does not tell it apart, the meter of reasoning is
+// absent.
 package anthropic
 
 import (
@@ -75,20 +75,21 @@ func (b *Backend) Close() error {
 	return nil
 }
 
-// Capabilities implements backend.Backend. The driver does not know the
-// server's models apart.
-func (b *Backend) Capabilities(string) backend.Capabilities {
+// Capabilities implements backend.Backend. The driver knows the server's models
+// apart by how they are told to think alone.
+func (b *Backend) Capabilities(model string) backend.Capabilities {
+	mind := mindOf(model)
 	var urls []backend.Modality
 	if b.config.MediaURLs {
 		urls = []backend.Modality{backend.Image, backend.File}
 	}
 	return backend.Capabilities{
 		Candidates:      1,
-		TopK:            true,
+		TopK:            !mind.noSampling,
 		Tools:           true,
 		Schema:          true,
 		Reasoning:       true,
-		ReasoningBudget: true,
+		ReasoningBudget: mind.budget,
 		Media:           b.config.Media,
 		MediaURLs:       urls,
 		ResultMedia:     true,

@@ -2,7 +2,6 @@ package anthropic
 
 import (
 	"encoding/base64"
-	"fmt"
 	"strings"
 
 	"github.com/weir-gateway/weir/server/backend"
@@ -11,20 +10,12 @@ import (
 // signer is who signs what this API signs.
 const signer = "anthropic"
 
-// leastThinking is the smallest budget that the API takes.
-const leastThinking = 1024
-
 // reserved are the parameters that are no vendor options beside those that the
 // driver sets itself: they change who answers, what it costs, or run something
 // that no rule sees.
 var reserved = []string{
 	"service_tier", "speed", "inference_geo", "mcp_servers", "container", "betas", "thinking", "output_config", "system",
 	"tools", "tool_choice", "stop_sequences", "temperature", "top_p", "top_k", "cache_control",
-}
-
-type thinking struct {
-	Type         string `json:"type"`
-	BudgetTokens int    `json:"budget_tokens,omitempty"`
 }
 
 type thinkingBlock struct {
@@ -134,40 +125,4 @@ func thinkingOf(p backend.Part) any {
 	default:
 		return thinkingBlock{Type: "thinking", Thinking: &p.Text, Signature: s.Data}
 	}
-}
-
-// think tells how much to think; nil leaves it to the model.
-func think(req *backend.Request, most int) (*thinking, error) {
-	r := req.Reasoning
-	switch {
-	case r == nil:
-		return nil, nil
-	case r.Effort == backend.EffortNone && r.Budget == 0:
-		return &thinking{Type: "disabled"}, nil
-	case r.Budget >= most || r.Budget > 0 && r.Budget < leastThinking:
-		return nil, fmt.Errorf("a budget of %d tokens of thinking is wanted: the API takes from %d to less than the %d of the answer", r.Budget, leastThinking, most)
-	case unsigned(req.Messages):
-		return nil, nil
-	case r.Budget > 0:
-		return &thinking{"enabled", r.Budget}, nil
-	case most <= leastThinking:
-		return nil, nil // an effort is a wish, and there is no room for the least
-	}
-	return &thinking{"enabled", min(max(leastThinking, int(r.Effort.Share()*float64(most))), most-1)}, nil
-}
-
-// unsigned tells that the turn which goes on has called tools without thinking
-// that the API would take back.
-func unsigned(messages []backend.Message) bool {
-	for i := len(messages) - 1; i >= 0 && messages[i].Role != backend.User; i-- {
-		called, signed := false, false
-		for _, p := range messages[i].Parts {
-			called = called || p.Channel == backend.Arguments
-			signed = signed || p.Channel == backend.Reasoning && p.Signature != nil && p.Signature.Signer == signer
-		}
-		if called && !signed {
-			return true
-		}
-	}
-	return false
 }

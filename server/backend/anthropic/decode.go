@@ -75,6 +75,7 @@ type decoder struct {
 	calls    int
 	usage    tally
 	extras   httpstream.Extras
+	inUsage  httpstream.Extras
 	besides  map[int]*httpstream.Extras
 	events   []backend.Event
 }
@@ -120,7 +121,11 @@ func (d *decoder) Decode(name, data []byte) (done bool, err error) {
 		d.usage.add(e.Usage)
 		d.gather(data)
 		if reason := httpstream.StringOf(e.Delta.StopReason); reason != "" {
-			d.finish(finishOf(reason))
+			finish, exact := finishOf(reason)
+			if !exact && !d.finished {
+				d.extras.Put("stop_reason", e.Delta.StopReason)
+			}
+			d.finish(finish)
 		}
 	case "message_stop":
 		return true, nil
@@ -282,16 +287,21 @@ func (d *decoder) finish(reason backend.FinishReason) {
 	d.events = append(d.events, backend.Event{Kind: backend.Finished, Finish: reason})
 }
 
-func finishOf(reason string) backend.FinishReason {
+// finishOf is the reason in the neutral form, and tells whether that says all: what
+// it does not say goes beside the answer.
+// Source: anthropic-sdk-python @ 009b035 (7 Aug 2026), types/stop_reason.py.
+func finishOf(reason string) (finish backend.FinishReason, exact bool) {
 	switch reason {
-	case "end_turn", "stop_sequence":
-		return backend.FinishStop
-	case "max_tokens", "model_context_window_exceeded":
-		return backend.FinishLength
+	case "end_turn", "stop_sequence": // the sequence stands beside
+		return backend.FinishStop, true
+	case "max_tokens":
+		return backend.FinishLength, true
+	case "model_context_window_exceeded":
+		return backend.FinishLength, false
 	case "tool_use":
-		return backend.FinishToolCalls
+		return backend.FinishToolCalls, true
 	case "refusal":
-		return backend.FinishRefusal
+		return backend.FinishRefusal, true
 	}
-	return backend.FinishUnknown // pause_turn among them, which only tools of the server cause
+	return backend.FinishUnknown, false // pause_turn among them, which only tools of the server cause
 }

@@ -17,6 +17,7 @@ var (
 	knownOfMessage = []string{"id", "type", "role", "content", "model", "stop_reason", "usage"}
 	knownOfDelta   = []string{"type", "stop_reason"}
 	knownOfEvent   = []string{"type", "message", "delta", "usage"}
+	knownOfUsage   = []string{"input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation", "output_tokens", "output_tokens_details"}
 )
 
 // gather keeps what of the first and the last event of a message the neutral form
@@ -27,8 +28,20 @@ func (d *decoder) gather(event []byte) {
 		switch {
 		case bytes.EqualFold(name, []byte("message")):
 			d.extras.Add(value, knownOfMessage)
+			d.gatherUsage(value)
 		case bytes.EqualFold(name, []byte("delta")):
 			d.extras.Add(value, knownOfDelta)
+		}
+	}
+	d.gatherUsage(event)
+}
+
+// gatherUsage keeps what of a usage is no meter, such as the tier of service and
+// what the server's own tools were asked.
+func (d *decoder) gatherUsage(around []byte) {
+	for name, value := range httpstream.Members(around) {
+		if bytes.EqualFold(name, []byte("usage")) {
+			d.inUsage.Add(value, knownOfUsage)
 		}
 	}
 }
@@ -87,6 +100,9 @@ func (d *decoder) all() json.RawMessage {
 		if list, err := json.Marshal(content); err == nil {
 			d.extras.Put("content", list)
 		}
+	}
+	if said := d.inUsage.Object(); said != nil {
+		d.extras.Put("usage", said)
 	}
 	return d.extras.Object()
 }

@@ -71,7 +71,8 @@ type wireChoice struct {
 }
 
 type outputConfig struct {
-	Format wireFormat `json:"format"`
+	Effort string      `json:"effort,omitempty"`
+	Format *wireFormat `json:"format,omitempty"`
 }
 
 type wireFormat struct {
@@ -109,12 +110,16 @@ func (b *Backend) encode(req *backend.Request) ([]byte, error) {
 		}
 		w.ToolChoice = choice(req)
 	}
+	var out outputConfig
 	if f := req.Format; f != nil && f.Schema != nil {
-		w.OutputConfig = &outputConfig{wireFormat{"json_schema", f.Schema}}
+		out.Format = &wireFormat{"json_schema", f.Schema}
 	}
 	var err error
-	if w.Thinking, err = think(req, w.MaxTokens); err != nil {
+	if w.Thinking, out.Effort, err = think(req, w.MaxTokens); err != nil {
 		return nil, err
+	}
+	if out != (outputConfig{}) {
+		w.OutputConfig = &out
 	}
 	return httpstream.EncodeWith(w, req.Vendor["anthropic"], reserved)
 }

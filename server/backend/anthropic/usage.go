@@ -8,6 +8,8 @@ import (
 )
 
 // A tally is what a server says was used.
+// Source: anthropic-sdk-python @ 009b035 (7 Aug 2026), types/usage.py,
+// cache_creation.py and output_tokens_details.py.
 type tally struct {
 	Input      httpstream.Count `json:"input_tokens"`
 	CacheRead  httpstream.Count `json:"cache_read_input_tokens"`
@@ -16,7 +18,11 @@ type tally struct {
 		For5m httpstream.Count `json:"ephemeral_5m_input_tokens"`
 		For1h httpstream.Count `json:"ephemeral_1h_input_tokens"`
 	} `json:"cache_creation"`
-	Output httpstream.Count `json:"output_tokens"`
+	Output   httpstream.Count `json:"output_tokens"`
+	OfOutput struct {
+		// Thinking is counted from the text again, and at most the output.
+		Thinking httpstream.Count `json:"thinking_tokens"`
+	} `json:"output_tokens_details"`
 }
 
 // add reads a usage object over what is known. The figures are running totals,
@@ -30,7 +36,7 @@ func (t *tally) add(raw json.RawMessage) {
 	// What could be read counts; a wrong figure must not fail an answer.
 	_ = json.Unmarshal(raw, &u)
 	for _, c := range []struct{ to, from *httpstream.Count }{
-		{&t.Input, &u.Input}, {&t.CacheRead, &u.CacheRead}, {&t.Output, &u.Output},
+		{&t.Input, &u.Input}, {&t.CacheRead, &u.CacheRead}, {&t.Output, &u.Output}, {&t.OfOutput.Thinking, &u.OfOutput.Thinking},
 	} {
 		if c.from.Known {
 			*c.to = *c.from
@@ -55,7 +61,12 @@ func (t *tally) meters() accounting.Usage {
 	}
 	set(accounting.Input, t.Input)
 	set(accounting.CacheRead, t.CacheRead)
-	set(accounting.Output, t.Output)
+	if thinking := t.OfOutput.Thinking; thinking.Known && t.Output.Known && thinking.N <= t.Output.N {
+		u.Set(accounting.Reasoning, thinking.N)
+		u.Set(accounting.Output, t.Output.N-thinking.N)
+	} else {
+		set(accounting.Output, t.Output)
+	}
 	if d := t.OfWrite; t.CacheWrite.Known && d.For5m.N+d.For1h.N != t.CacheWrite.N {
 		set(accounting.CacheWrite5m, t.CacheWrite)
 	} else {

@@ -197,12 +197,50 @@ func TestUsageIsAdditive(t *testing.T) {
 		{`{"input_tokens":9,"cache_creation_input_tokens":7,"cache_creation":{"ephemeral_1h_input_tokens":8}}`, `{"output_tokens":4}`, `{"input":9,"cache_write_5m":7,"output":4}`},
 		{`{"input_tokens":9,"cache_creation":null,"cache_read_input_tokens":null}`, `{"output_tokens":4}`, `{"input":9,"output":4}`},
 		{`{"input_tokens":-1,"output_tokens":"x","cache_creation":3}`, `{"output_tokens":4}`, `{"output":4}`},
+		// Thinking is in the output, and never more than it.
+		{`{"input_tokens":9}`, `{"output_tokens":40,"output_tokens_details":{"thinking_tokens":30}}`, `{"input":9,"output":10,"reasoning":30}`},
+		{`{"input_tokens":9}`, `{"output_tokens":40,"output_tokens_details":{"thinking_tokens":0}}`, `{"input":9,"output":40,"reasoning":0}`},
+		{`{"input_tokens":9}`, `{"output_tokens":40,"output_tokens_details":{"thinking_tokens":41}}`, `{"input":9,"output":40}`},
+		{`{"input_tokens":9}`, `{"output_tokens":40,"output_tokens_details":null}`, `{"input":9,"output":40}`},
 		{`null`, `null`, `{}`},
 	} {
 		a, err := hear(t, to(t, says(first(c.first), block, hi, over, last(c.last), stop), nil))
 		got, _ := json.Marshal(a.Usage)
 		if err != io.EOF || string(got) != c.want || a.Used > 1 {
 			t.Errorf("%s, %s: usage is %s (%d times), %v, want %s", c.first, c.last, got, a.Used, err, c.want)
+		}
+	}
+}
+
+// What an answer has that the neutral form has no place for goes beside it: a
+// reason that it does not tell apart, and what of the usage is no meter.
+func TestWhatGoesBeside(t *testing.T) {
+	for last, want := range map[string]string{
+		`{"stop_reason":"end_turn"}`:                                     `{"usage":{"inference_geo":"eu","service_tier":"priority"}}`,
+		`{"stop_reason":"pause_turn"}`:                                   `{"stop_reason":"pause_turn","usage":{"inference_geo":"eu","service_tier":"priority"}}`,
+		`{"stop_reason":"model_context_window_exceeded"}`:                `{"stop_reason":"model_context_window_exceeded","usage":{"inference_geo":"eu","service_tier":"priority"}}`,
+		`{"stop_reason":"stop_sequence","stop_sequence":"x"}`:            `{"stop_sequence":"x","usage":{"inference_geo":"eu","service_tier":"priority"}}`,
+		`{"stop_reason":"refusal","stop_details":{"category":"cyber"}}`:  `{"stop_details":{"category":"cyber"},"usage":{"inference_geo":"eu","service_tier":"priority"}}`,
+		`{"stop_reason":"end_turn"},"usage":{"server_tool_use":{"x":1}}`: `{"usage":{"inference_geo":"eu","server_tool_use":{"x":1},"service_tier":"priority"}}`,
+	} {
+		s, err := to(t, says(`{"type":"message_start","message":{"model":"m","usage":{"input_tokens":9,"service_tier":"priority","inference_geo":"eu"}}}`,
+			block, hi, over, `{"type":"message_delta","delta":`+last+`}`, stop), nil).Generate(t.Context(), hello())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		for {
+			e, err := s.Recv()
+			if err != nil {
+				break
+			}
+			if e.Kind == backend.Beside {
+				got = string(e.Extras["anthropic"])
+			}
+		}
+		s.Close()
+		if got != want {
+			t.Errorf("%s: beside is %s, want %s", last, got, want)
 		}
 	}
 }
