@@ -70,6 +70,7 @@ type decoder struct {
 	events     []backend.Event
 	frame      frame // of the text that came last
 	extras     httpstream.Extras
+	inUsage    httpstream.Extras
 	secrets    *credential.Hider
 }
 
@@ -197,7 +198,11 @@ func (d *decoder) choose(c *choice) error {
 	}
 	// Some servers write "" for null in every chunk.
 	if reason := httpstream.StringOf(c.FinishReason); reason != "" {
-		d.finish(c.Index, finishOf(reason))
+		finish := finishOf(reason)
+		if finish == backend.FinishUnknown && !d.candidates[c.Index].finished {
+			d.candidates[c.Index].extras.Put("finish_reason", c.FinishReason)
+		}
+		d.finish(c.Index, finish)
 	}
 	return nil
 }

@@ -89,6 +89,8 @@ func (c Config) Validate() error {
 		return bad("candidates are %d: a server of dialect %s gives at most %d", c.Candidates, c.Dialect, d.Candidates)
 	case c.APIVersion != "" && d.Versioned == "":
 		return bad("api version is %q: dialect %q takes none, leave it out", c.APIVersion, c.Dialect)
+	case c.MediaURLs && d.NoURLs:
+		return bad("media urls are allowed: a server of dialect %s fetches nothing from addresses, leave it out", c.Dialect)
 	case c.MaxOutputTokens < 0:
 		return bad("max output tokens are %d: write a number above 0, or 0 where it is unknown", c.MaxOutputTokens)
 	}

@@ -27,9 +27,8 @@ type dialect struct {
 	// NoSeed tells that the server takes no seed, and NoSchema that it cannot be held
 	// to answer in JSON of a schema.
 	NoSeed, NoSchema bool
-	// NoLogprobs tells that the server gives no log probabilities; Alternatives is
-	// the most of a token, where 0 is the API's own bound.
-	NoLogprobs   bool
+	// Alternatives is the most whose log probabilities a token has; 0 is the API's
+	// own bound.
 	Alternatives int
 	// NoParallelCalls and NoCacheKey leave out parallel_tool_calls and
 	// prompt_cache_key.
@@ -47,12 +46,17 @@ type dialect struct {
 	Efforts map[backend.Effort]reasoning
 	// Budget tells that the server takes a bound on the tokens of reasoning.
 	Budget bool
-	// SendsReasoning puts the reasoning of earlier turns that called tools back
-	// into them, as reasoning_content.
-	SendsReasoning bool
+	// SendsReasoning is the member that the reasoning of earlier turns that called
+	// tools goes back in: reasoning_content or reasoning; empty leaves it out.
+	// EmptyReasoning sends it also where a turn has none, as one of another
+	// backend may.
+	SendsReasoning string
+	EmptyReasoning bool
 	// AudioURL sends audio as an audio_url, which may be an address, in the place
 	// of input_audio.
 	AudioURL bool
+	// NoURLs tells that the server fetches nothing from addresses.
+	NoURLs bool
 
 	// KeyHeader is the header of the key; empty is a bearer token in Authorization.
 	KeyHeader string
@@ -134,17 +138,25 @@ var dialects = map[string]dialect{
 	// authentication) and …/openai/api-version-lifecycle (v1).
 	"azure": {MaxCompletionTokens: true, DeveloperRole: true, Efforts: openAIEfforts, KeyHeader: "Api-Key", Versioned: "/deployments/{model}"},
 
-	// vLLM: reasoning_effort is low, medium or high, and whether a hybrid model
-	// reasons is a variable of its template.
+	// vLLM: the words of reasoning_effort that all its versions take are low, medium
+	// and high, and whether a hybrid model reasons is a variable of its template.
+	// Reasoning goes back for models that reason between calls of tools.
 	// Source: docs.vllm.ai, Reasoning Outputs (chat_template_kwargs; the answer's
-	// field is reasoning, once reasoning_content) and OpenAI-Compatible Server
-	// (extra parameters: top_k; parallel_tool_calls is read).
-	"vllm": {TopK: true, NoCacheKey: true, Efforts: ladder(template(false, ""), words{"low", "low", "medium", "high", "high"}, templated)},
+	// field is reasoning, once reasoning_content), Interleaved Thinking and
+	// OpenAI-Compatible Server (extra parameters: top_k; parallel_tool_calls is
+	// read); vllm/entrypoints/openai/chat_completion/protocol.py @ 002032e, which
+	// also takes none, minimal, xhigh and max. Read on 24 Nov 2026.
+	"vllm": {TopK: true, NoCacheKey: true, SendsReasoning: "reasoning",
+		Efforts: ladder(template(false, ""), words{"low", "low", "medium", "high", "high"}, templated)},
 
-	// SGLang: has words for every effort, and audio as audio_url alone.
+	// SGLang: has words for every effort, and audio as audio_url alone. Its count of
+	// reasoning stands beside completion_tokens.
 	// Source: docs.sglang.io, OpenAI APIs - Completions and Reasoning Parser; the
-	// request's fields in python/sglang/srt/entrypoints/openai/protocol.py.
-	"sglang": {TopK: true, NoCacheKey: true, AudioURL: true, Efforts: ladder(template(false, "none"), words{"minimal", "low", "medium", "high", "max"}, templated)},
+	// request's fields, reasoning_content of messages and usage's reasoning_tokens
+	// in python/sglang/srt/entrypoints/openai/protocol.py @ 004c82e, read on
+	// 24 Nov 2026.
+	"sglang": {TopK: true, NoCacheKey: true, AudioURL: true, SendsReasoning: "reasoning_content",
+		Efforts: ladder(template(false, "none"), words{"minimal", "low", "medium", "high", "max"}, templated)},
 
 	// llama.cpp: the effort is a variable of the template. A choice that is an
 	// object is read as auto.
@@ -152,20 +164,25 @@ var dialects = map[string]dialect{
 	// /v1/chat/completions; issue 26535 of the same (tool_choice).
 	"llamacpp": {TopK: true, NoCacheKey: true, NamedAlone: true, Efforts: ladder(template(false, ""), words{"low", "low", "medium", "high", "high"}, wholly)},
 
-	// Ollama: no tool_choice, no n, no log probabilities.
-	// Source: docs.ollama.com/api/openai-compatibility, supported request fields
-	// (reasoning_effort is high, medium, low or none).
-	"ollama": {Candidates: 1, NoLogprobs: true, NoParallelCalls: true, NoCacheKey: true,
+	// Ollama: no tool_choice, no n, images as data alone. Its page says that it gives
+	// no log probabilities; its code does, up to 20.
+	// Source: docs/api/openai-compatibility.mdx of github.com/ollama/ollama @ fb30760
+	// (21 Aug 2026), supported request fields (reasoning_effort is max, high, medium,
+	// low or none; image URL is not ticked), and openai/openai.go and
+	// server/routes.go of the same (logprobs, top_logprobs; reasoning of messages).
+	"ollama": {Candidates: 1, NoParallelCalls: true, NoCacheKey: true, NoURLs: true, SendsReasoning: "reasoning",
 		Choices: []backend.ToolMode{backend.ToolAuto, backend.ToolNone}, NoChoice: true,
-		Efforts: ladder(effort("none"), words{"low", "low", "medium", "high", "high"}, effort)},
+		Efforts: ladder(effort("none"), words{"low", "low", "medium", "high", "max"}, effort)},
 
-	// DeepSeek: JSON without a schema, efforts high and max, and reasoning that
-	// called tools goes back. No seed, no n.
+	// DeepSeek: JSON without a schema, efforts low, high and max, and reasoning that
+	// called tools goes back. A turn without is refused, though it may be empty. No
+	// seed, no n.
 	// Source: api-docs.deepseek.com/api/create-chat-completion (fields; usage's
-	// prompt_cache_hit_tokens) and …/guides/thinking_mode (thinking,
-	// reasoning_effort, reasoning_content of turns with tool calls).
-	"deepseek": {Candidates: 1, NoSeed: true, NoSchema: true, NoParallelCalls: true, NoCacheKey: true, SendsReasoning: true,
-		Efforts: ladder(reasoning{Thinking: &thinking{"disabled"}}, words{"high", "high", "high", "high", "max"}, deepThinking)},
+	// prompt_cache_hit_tokens) and …/guides/thinking_mode (thinking; which effort
+	// each word is; reasoning_content of turns with tool calls), read on 24 Nov
+	// 2026; that an empty one is taken: pull request 13203 of github.com/vercel/ai.
+	"deepseek": {Candidates: 1, NoSeed: true, NoSchema: true, NoParallelCalls: true, NoCacheKey: true, SendsReasoning: "reasoning_content", EmptyReasoning: true,
+		Efforts: ladder(reasoning{Thinking: &thinking{"disabled"}}, words{"low", "low", "high", "high", "max"}, deepThinking)},
 
 	// Qwen on Alibaba Cloud's Model Studio: reasoning is on or off, with a bound in
 	// tokens; no tool can be required without naming it.

@@ -110,6 +110,34 @@ func TestWhatADialectIsSent(t *testing.T) {
 	}
 }
 
+// A turn that called tools goes to DeepSeek with what it reasoned, also where that
+// is nothing: another backend's turn is refused otherwise.
+func TestTurnsOfAnotherBackend(t *testing.T) {
+	for dialect, want := range map[string]string{
+		"deepseek": `"content":null,"reasoning_content":"","tool_calls"`,
+		"sglang":   `"content":null,"tool_calls"`,
+		"vllm":     `"content":null,"tool_calls"`,
+	} {
+		var body []byte
+		b := to(t, func(w http.ResponseWriter, r *http.Request) {
+			body, _ = io.ReadAll(r.Body)
+			says(stop)(w, r)
+		}, func(c *openai.Config) { c.Dialect = dialect })
+		req := hello()
+		req.Messages = append(req.Messages,
+			backend.Message{Role: backend.Assistant, Parts: []backend.Part{{Channel: backend.Arguments, Text: `{}`, CallID: "c1", Tool: "level"}}},
+			backend.Message{Role: backend.ToolRole, Parts: []backend.Part{{Channel: backend.Result, Text: "3 m", CallID: "c1"}}})
+		s, err := b.Generate(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if !bytes.Contains(body, []byte(want)) {
+			t.Errorf("%s: sent is %s, want %s", dialect, body, want)
+		}
+	}
+}
+
 // dialectOf is the dialect of a test's name, and the version of its API.
 func dialectOf(name string) (dialect, version string) {
 	if name == "generic" {
@@ -151,7 +179,10 @@ func TestWhatADialectAnswers(t *testing.T) {
 			want.Set(accounting.Input, 12)
 			want.Set(accounting.Output, 20)
 			switch name {
-			case "vllm", "sglang", "ollama": // they tell no details, unless they are asked
+			case "vllm", "ollama": // they tell no details, unless they are asked
+			case "sglang":
+				want.Set(accounting.Output, 15)
+				want.Set(accounting.Reasoning, 5)
 			case "llamacpp":
 				want.Set(accounting.Input, 4)
 				want.Set(accounting.CacheRead, 8)
@@ -175,6 +206,7 @@ func TestDialectIsKnown(t *testing.T) {
 		`unknown dialect "vlm": known are azure, deepseek, llamacpp, ollama, openai, qwen, sglang, vllm`: {Dialect: "vlm"},
 		"candidates are 2: a server of dialect ollama gives at most 1":                                   {Dialect: "ollama", Candidates: 2},
 		`api version is "2024-10-21": dialect "vllm" takes none`:                                         {Dialect: "vllm", APIVersion: "2024-10-21"},
+		"a server of dialect ollama fetches nothing from addresses":                                      {Dialect: "ollama", MediaURLs: true},
 		"header Api-Key is set by the driver":                                                            {Dialect: "azure", Header: http.Header{"api-key": {"x"}}},
 	} {
 		c.Name, c.URL = "east", "http://h/v1"

@@ -22,6 +22,7 @@ var (
 	knownOfDelta  = []string{"role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls"}
 	knownOfCall   = []string{"index", "id", "type", "function"}
 	knownOfFunc   = []string{"name", "arguments"}
+	knownOfUsage  = []string{"prompt_tokens", "completion_tokens", "total_tokens", "prompt_cache_hit_tokens", "prompt_cache_miss_tokens", "reasoning_tokens", "prompt_tokens_details", "completion_tokens_details"}
 )
 
 // maxCalls bounds the calls of a candidate whose extras are kept.
@@ -32,14 +33,40 @@ const maxCalls = 64
 // so that its choices are those of candidates that there are.
 func (d *decoder) gather(chunk []byte) {
 	d.extras.Add(chunk, knownOfChunk)
-	for name, choices := range httpstream.Members(chunk) {
-		if !bytes.EqualFold(name, []byte("choices")) {
-			continue
-		}
-		for choice := range httpstream.Elements(choices) {
-			d.gatherChoice(choice)
+	for name, value := range httpstream.Members(chunk) {
+		switch {
+		case bytes.EqualFold(name, []byte("usage")):
+			d.gatherUsage(value)
+		case bytes.EqualFold(name, []byte("choices")):
+			for choice := range httpstream.Elements(value) {
+				d.gatherChoice(choice)
+			}
 		}
 	}
+}
+
+// gatherUsage keeps what of a usage is no meter, such as tokens of audio or of
+// predictions. Of counts that are nothing there are many, and they say nothing.
+func (d *decoder) gatherUsage(usage []byte) {
+	var said httpstream.Extras
+	said.Add(usage, knownOfUsage)
+	for name, value := range httpstream.Members(usage) {
+		for _, of := range []struct{ name, known string }{{"prompt_tokens_details", "cached_tokens"}, {"completion_tokens_details", "reasoning_tokens"}} {
+			if !bytes.EqualFold(name, []byte(of.name)) {
+				continue
+			}
+			var details httpstream.Extras
+			for detail, n := range httpstream.Members(value) {
+				if string(detail) != of.known && string(n) != "0" && string(n) != "null" {
+					details.Put(string(detail), n)
+				}
+			}
+			if object := details.Object(); object != nil {
+				said.Put(of.name, object)
+			}
+		}
+	}
+	d.inUsage.Add(said.Object(), nil)
 }
 
 func (d *decoder) gatherChoice(choice []byte) {
@@ -137,6 +164,9 @@ func (d *decoder) beside() json.RawMessage {
 		if all, err := json.Marshal(choices); err == nil {
 			d.extras.Put("choices", all)
 		}
+	}
+	if said := d.inUsage.Object(); said != nil {
+		d.extras.Put("usage", said)
 	}
 	return d.extras.Object()
 }

@@ -107,11 +107,7 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		return backend.Capabilities{Embeds: true}
 	}
 	d := &b.dialect
-	var alternatives *int
-	if !d.NoLogprobs {
-		alternatives = new(int)
-		*alternatives = cmp.Or(d.Alternatives, maxAlternatives)
-	}
+	alternatives := cmp.Or(d.Alternatives, maxAlternatives)
 	var urls []backend.Modality
 	if b.config.MediaURLs {
 		urls = []backend.Modality{backend.Image, backend.Video}
@@ -130,7 +126,7 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		Schema:          !d.NoSchema,
 		Reasoning:       true,
 		ReasoningBudget: d.Budget,
-		Logprobs:        alternatives,
+		Logprobs:        &alternatives,
 		Media:           b.config.Media,
 		MediaURLs:       urls,
 		MaxOutputTokens: b.config.MaxOutputTokens,

@@ -104,6 +104,8 @@ func (t *tally) plain(data []byte) bool {
 			return seen.first(4) && detail("reasoning_tokens", &t.OfCompletion.Reasoning)
 		case "prompt_cache_hit_tokens":
 			return seen.first(5) && count(&t.CacheHit)
+		case "reasoning_tokens":
+			return seen.first(6) && count(&t.Reasoning)
 		}
 		return !likely(name) && r.value(0)
 	})

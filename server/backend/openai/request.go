@@ -42,7 +42,8 @@ type wireMessage struct {
 	Content    any          `json:"content"` // a text, parts, or null
 	Name       string       `json:"name,omitempty"`
 	Refusal    string       `json:"refusal,omitempty"`
-	Reasoning  string       `json:"reasoning_content,omitempty"`
+	Thoughts   *string      `json:"reasoning_content,omitempty"`
+	Reasoning  *string      `json:"reasoning,omitempty"` // the newer name of it
 	ToolCalls  []wireCall   `json:"tool_calls,omitempty"`
 	ToolCallID string       `json:"tool_call_id,omitempty"`
 }
@@ -208,12 +209,24 @@ func encodeMessage(m backend.Message, d *dialect) (all []wireMessage) {
 			}
 		}
 		w.Refusal = refusal.String()
-		if d.SendsReasoning && len(w.ToolCalls) > 0 {
-			w.Reasoning = reasoning.String()
-		}
+		w.thought(reasoning.String(), d)
 		if text == "" && len(w.ToolCalls) > 0 {
 			w.Content = nil
 		}
 	}
 	return []wireMessage{w}
+}
+
+// thought puts what a turn that called tools reasoned into it, as the dialect has
+// it.
+func (w *wireMessage) thought(text string, d *dialect) {
+	if len(w.ToolCalls) == 0 || text == "" && !d.EmptyReasoning {
+		return
+	}
+	switch d.SendsReasoning {
+	case "reasoning_content":
+		w.Thoughts = &text
+	case "reasoning":
+		w.Reasoning = &text
+	}
 }

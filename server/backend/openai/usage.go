@@ -20,6 +20,9 @@ type tally struct {
 	OfCompletion struct {
 		Reasoning httpstream.Count `json:"reasoning_tokens"`
 	} `json:"completion_tokens_details"`
+	// Reasoning is the same as that of OfCompletion, where SGLang says it: 0 also
+	// where it has not counted.
+	Reasoning httpstream.Count `json:"reasoning_tokens"`
 }
 
 // parseUsage reads a usage object and tells whether it is one.
@@ -53,6 +56,9 @@ func (t tally) meters() accounting.Usage {
 	}
 	if t.Completion.Known {
 		output, reasoning := t.Completion.N, t.OfCompletion.Reasoning
+		if !reasoning.Known && t.Reasoning.N > 0 {
+			reasoning = t.Reasoning
+		}
 		surplus := t.Total.N - t.Prompt.N - output
 		switch {
 		case t.Prompt.Known && t.Total.Known && surplus > 0 && (!reasoning.Known || reasoning.N == 0 || reasoning.N == surplus):

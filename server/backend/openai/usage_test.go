@@ -70,7 +70,12 @@ func TestUsageShapes(t *testing.T) {
 		`{"prompt_tokens":10,"completion_tokens":4,"total_tokens":20,"completion_tokens_details":{"reasoning_tokens":6}}`: `{"input":10,"output":4,"reasoning":6}`,
 		`{"prompt_tokens":10,"completion_tokens":4,"total_tokens":20}`:                                                    `{"input":10,"output":4,"reasoning":6}`,
 		`{"prompt_tokens":10,"completion_tokens":4,"total_tokens":20,"completion_tokens_details":{"reasoning_tokens":3}}`: `{"input":10,"output":1,"reasoning":3}`,
-		`{"prompt_tokens":10,"completion_tokens":4,"total_tokens":9}`:                                                     `{"input":10,"output":4}`,
+		// Beside the details, as SGLang has it, which says 0 where it does not count.
+		`{"prompt_tokens":10,"completion_tokens":4,"total_tokens":14,"prompt_tokens_details":null,"reasoning_tokens":3}`:                       `{"input":10,"output":1,"reasoning":3}`,
+		`{"prompt_tokens":10,"completion_tokens":4,"total_tokens":14,"reasoning_tokens":0}`:                                                    `{"input":10,"output":4}`,
+		`{"prompt_tokens":10,"completion_tokens":4,"total_tokens":14,"reasoning_tokens":5}`:                                                    `{"input":10,"output":4}`,
+		`{"prompt_tokens":10,"completion_tokens":4,"total_tokens":14,"completion_tokens_details":{"reasoning_tokens":2},"reasoning_tokens":3}`: `{"input":10,"output":2,"reasoning":2}`,
+		`{"prompt_tokens":10,"completion_tokens":4,"total_tokens":9}`:                                                                          `{"input":10,"output":4}`,
 	} {
 		got, err := json.Marshal(metersOf(t, raw))
 		if err != nil || string(got) != want {

@@ -175,7 +175,8 @@ func TestCapabilitiesComeFromTheConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := b.Capabilities("m"), (backend.Capabilities{Candidates: 1, Seed: true, Penalties: true, Tools: true, ToolChoices: []backend.ToolMode{backend.ToolAuto, backend.ToolNone}, JSON: true, Schema: true, Reasoning: true, MaxOutputTokens: 7}); !reflect.DeepEqual(got, want) {
+	alternatives := 20
+	if got, want := b.Capabilities("m"), (backend.Capabilities{Candidates: 1, Seed: true, Penalties: true, Logprobs: &alternatives, Tools: true, ToolChoices: []backend.ToolMode{backend.ToolAuto, backend.ToolNone}, JSON: true, Schema: true, Reasoning: true, MaxOutputTokens: 7}); !reflect.DeepEqual(got, want) {
 		t.Errorf("capabilities are %+v, want %+v", got, want)
 	}
 	req := hello()
