@@ -45,10 +45,10 @@ var mayImport = map[string][]string{
 	"server/backend/grpcclient":      {"server/backend", "server/backend/credential"},
 	"server/backend/openai":          {"server/backend", "accounting", "server/backend/httpstream", "server/backend/credential", "server/backend/load"},
 	"server/backend/anthropic":       {"server/backend", "accounting", "server/backend/httpstream", "server/backend/credential"},
-	"server/backend/gemini":          {"server/backend", "accounting", "server/backend/grpcclient", "server/backend/credential"},
-	"server/backend/oip":             {"server/backend", "accounting", "server/backend/grpcclient", "server/backend/credential", "gen/inference"}, // its vendors' wire, of our own writing
-	"server/backend/weir":            {"server/backend", "accounting", "server/backend/credential", "server/backend/load", "gen/weir/v1"},         // its vendor's wire is our own
-	"server/backend/backendtest":     {"server/backend", "accounting", "server/backend/simulator"},                                                // the models that its cases of embeddings ask
+	"server/backend/gemini":          {"server/backend", "accounting", "server/backend/grpcclient", "server/backend/credential", "server/backend/httpstream"}, // httpstream: it gathers extras, which are JSON
+	"server/backend/oip":             {"server/backend", "accounting", "server/backend/grpcclient", "server/backend/credential", "gen/inference"},             // its vendors' wire, of our own writing
+	"server/backend/weir":            {"server/backend", "accounting", "server/backend/credential", "server/backend/load", "gen/weir/v1"},                     // its vendor's wire is our own
+	"server/backend/backendtest":     {"server/backend", "accounting", "server/backend/simulator"},                                                            // the models that its cases of embeddings ask
 	"server/tokens":                  {"server/backend", "server/tokens/bpe"},
 	"server/tokens/bpe":              {}, // a tokenizer knows no call
 	"server/tokens/bpe/vocabularies": {},

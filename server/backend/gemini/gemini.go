@@ -17,7 +17,8 @@
 // reasoning that has none.
 //
 // Only parts that are known here are read: code that the server runs of itself is
-// none, since no request here turns it on.
+// none, since no request here turns it on. What a response has beside its parts,
+// such as ratings and citations, goes beside the answer as extras.
 //
 // Usage is told as totals: the cached part of the prompt is in the prompt's count,
 // thoughts are beside the candidates'. Embeddings come without usage.

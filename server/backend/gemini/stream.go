@@ -15,6 +15,7 @@ import (
 
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/grpcclient"
+	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
 
 // stream reads one answer. The goroutine that calls Recv does all its work.
@@ -27,6 +28,7 @@ type stream struct {
 	received   bool
 	started    bool
 	usage      *pb.GenerateContentResponse_UsageMetadata // the last one
+	extras     httpstream.Extras
 	events     []backend.Event
 	taken      int   // how many of events Recv has returned
 	end        error // what Recv returns after them
@@ -37,6 +39,7 @@ type candidate struct {
 	calls    int
 	last     backend.Channel // of what was said last
 	finished bool
+	extras   httpstream.Extras
 }
 
 var errClosed = errors.New("stream is closed: do not call Recv after Close")
@@ -89,6 +92,7 @@ func (s *stream) read(r *pb.GenerateContentResponse) error {
 	if r.GetUsageMetadata() != nil {
 		s.usage = r.GetUsageMetadata()
 	}
+	s.gather(r)
 	if r.GetPromptFeedback().GetBlockReason() != pb.GenerateContentResponse_PromptFeedback_BLOCK_REASON_UNSPECIFIED {
 		for i := range s.candidates {
 			s.finish(i, backend.FinishBackendFilter)
@@ -105,6 +109,7 @@ func (s *stream) read(r *pb.GenerateContentResponse) error {
 			}
 			continue
 		}
+		s.gatherCandidate(i, c)
 		logprobs := logprobsOf(c)
 		for _, p := range c.GetContent().GetParts() {
 			if err := s.part(i, p, logprobs); err != nil {
@@ -243,6 +248,9 @@ func (s *stream) complete() error {
 		if !s.candidates[i].finished {
 			return s.conn.Error(backend.Broken, "stream ended and candidate %d had not finished", i)
 		}
+	}
+	if extras := s.beside(); extras != nil {
+		s.add(backend.Event{Kind: backend.Beside, Extras: extras})
 	}
 	if u := meters(s.usage); u.Known() {
 		s.add(backend.Event{Kind: backend.Used, Usage: u})

@@ -243,12 +243,13 @@ func TestEnds(t *testing.T) {
 	for answer, want := range map[string]backend.FinishReason{
 		end("STOP"): backend.FinishStop, end("MAX_TOKENS"): backend.FinishLength, end("SAFETY"): backend.FinishBackendFilter, end("RECITATION"): backend.FinishBackendFilter,
 		end("BLOCKLIST"): backend.FinishBackendFilter, end("PROHIBITED_CONTENT"): backend.FinishBackendFilter, end("SPII"): backend.FinishBackendFilter, end("IMAGE_SAFETY"): backend.FinishBackendFilter,
-		end("LANGUAGE"): backend.FinishUnknown, end("OTHER"): backend.FinishUnknown, end("MALFORMED_FUNCTION_CALL"): backend.FinishUnknown, call: backend.FinishToolCalls,
+		end("LANGUAGE"): backend.FinishUnknown, end("OTHER"): backend.FinishUnknown, end("MALFORMED_FUNCTION_CALL"): backend.FinishUnknown, end("UNEXPECTED_TOOL_CALL"): backend.FinishUnknown, call: backend.FinishToolCalls,
 		`{"candidates": [{"finishReason": 99}]}`:        backend.FinishUnknown,
 		`{"promptFeedback": {"blockReason": "SAFETY"}}`: backend.FinishBackendFilter,
 	} {
 		events, err := generate(t, listen(t, &scripted{answer: []string{answer}}, nil), &backend.Request{Model: "m", Candidates: 1, Messages: []backend.Message{text(backend.User, "hi")}})
-		if err != io.EOF || len(events) == 0 || events[len(events)-1].Finish != want {
+		i := slices.IndexFunc(events, func(e backend.Event) bool { return e.Kind == backend.Finished })
+		if err != io.EOF || i < 0 || events[i].Finish != want {
 			t.Errorf("%s: %v: %+v, want %s", answer, err, events, want)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 var efforts = map[string]backend.Effort{
 	"none": backend.EffortNone, "minimal": backend.EffortMinimal, "low": backend.EffortLow,
-	"medium": backend.EffortMedium, "high": backend.EffortHigh, "xhigh": backend.EffortMax,
+	"medium": backend.EffortMedium, "high": backend.EffortHigh, "xhigh": backend.EffortMax, "max": backend.EffortMax,
 }
 
 // The bounds of weir.v1.
@@ -29,7 +29,7 @@ func (in *chatRequest) extras(out *backend.Request) error {
 	if in.ReasoningEffort != "" {
 		effort, known := efforts[in.ReasoningEffort]
 		if !known {
-			return face.Invalid("reasoning_effort", "must be none, minimal, low, medium, high or xhigh")
+			return face.Invalid("reasoning_effort", "must be none, minimal, low, medium, high, xhigh or max")
 		}
 		out.Reasoning = &backend.ReasoningWish{Effort: effort}
 	}
