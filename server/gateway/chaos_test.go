@@ -32,6 +32,7 @@ func faults(chance *rand.Rand) simulator.Profile {
 		{Fault: simulator.FaultRateLimited, RetryAfter: 10 * time.Second},
 		{Fault: simulator.FaultStall, FaultAfter: after},
 		{Fault: simulator.FaultCut, FaultAfter: after},
+		{Fault: simulator.FaultGarbage, FaultAfter: after},
 		{Fault: simulator.FaultUsage},
 		{TimeToFirstToken: time.Hour},
 	}

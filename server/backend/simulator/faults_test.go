@@ -62,6 +62,15 @@ func TestFaultsBeforeTheFirstToken(t *testing.T) {
 			t.Errorf("%s: %q, %v", f, text, err)
 		}
 	}
+	for after, want := range []string{"", "hell", "hello"} {
+		garbled, err := New(Config{Models: map[string]Profile{"m": {Fault: FaultGarbage, FaultAfter: after}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, _, err := answered(t, garbled, "m", "say: hello there"); backend.ClassOf(err) != backend.Protocol || text != want {
+			t.Errorf("garbage after %d tokens: %q, %v", after, text, err)
+		}
+	}
 	fault = FaultUsage
 	text, usage, err := answered(t, b, "m", "say: hello there")
 	if out, _ := usage.OutputTokens(); err != nil || text != "hello there" || out != int64(2*countTokens(text)) {

@@ -66,6 +66,9 @@ const (
 	// FaultCut breaks off after FaultAfter tokens in the middle of one more,
 	// which it has generated and accounts for but of which no rune is whole.
 	FaultCut Fault = "cut"
+	// FaultGarbage says something that makes no sense after FaultAfter tokens, as
+	// JSON that cannot be read or a frame without end do.
+	FaultGarbage Fault = "garbage"
 )
 
 // A Profile says how one model behaves. The zero Profile answers at once and
@@ -94,8 +97,8 @@ type Profile struct {
 	// TimeToFirstToken, and ContextTokens bounds each text.
 	Dimensions int
 
-	// Fault is how the model fails, FaultAfter the tokens before a stall or a
-	// cut, RetryAfter what an overloaded or limiting model asks for.
+	// Fault is how the model fails, FaultAfter the tokens before a stall, a
+	// cut or garbage, RetryAfter what an overloaded or limiting model asks for.
 	Fault      Fault
 	FaultAfter int
 	RetryAfter time.Duration
@@ -125,10 +128,10 @@ func (p Profile) Validate() error {
 		return fmt.Errorf("retry after %v: it must not be negative", p.RetryAfter)
 	}
 	switch p.Fault {
-	case FaultNone, FaultError, FaultOverloaded, FaultRateLimited, FaultRefused, FaultReset, FaultUsage, FaultStall, FaultCut:
+	case FaultNone, FaultError, FaultOverloaded, FaultRateLimited, FaultRefused, FaultReset, FaultUsage, FaultStall, FaultCut, FaultGarbage:
 		return nil
 	}
-	return fmt.Errorf("%q is not a fault: use error, overloaded, rate_limited, refused, reset, usage, stall or cut", p.Fault)
+	return fmt.Errorf("%q is not a fault: use error, overloaded, rate_limited, refused, reset, usage, stall, cut or garbage", p.Fault)
 }
 
 // Config configures a simulator.

@@ -72,7 +72,7 @@ func newStream(ctx context.Context, b *Backend, p Profile, req *backend.Request,
 		s.usage.Set(accounting.Output, int64(2*output))
 	case FaultReset:
 		s.faultAt = 0
-	case FaultStall:
+	case FaultStall, FaultGarbage:
 		s.faultAt = min(p.FaultAfter, total)
 	case FaultCut: // one token must be left to break off in
 		s.faultAt = max(0, min(p.FaultAfter, total-1))
@@ -175,8 +175,11 @@ func (s *stream) fail() (backend.Event, error) {
 	if err := s.wait(); err != nil {
 		return s.stop(EndedCancelled, err)
 	}
-	if s.profile.Fault == FaultReset {
+	switch s.profile.Fault {
+	case FaultReset:
 		return s.stop(EndedFaulted, &backend.Error{Class: backend.Broken, Detail: "simulated reset of the connection"})
+	case FaultGarbage:
+		return s.stop(EndedFaulted, &backend.Error{Class: backend.Protocol, Detail: "simulated garbage"})
 	}
 	s.entry.token()
 	return s.stop(EndedFaulted, &backend.Error{Class: backend.Broken, Detail: "simulated break in the middle of a token"})
