@@ -1,8 +1,6 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"crypto/x509"
 	"fmt"
 	"hash/fnv"
@@ -11,11 +9,9 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/anthropic"
-	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/gemini"
 	"github.com/weir-gateway/weir/server/backend/oip"
 	"github.com/weir-gateway/weir/server/backend/openai"
@@ -39,16 +35,8 @@ type BackendConfig struct {
 	APIVersion string `yaml:"api_version"`
 	// URL is where it is: of an HTTP API up to and with /v1, of the others the
 	// gRPC port.
-	URL string `yaml:"url"`
-	// Key is what it wants as a bearer token, as x-api-key (kind anthropic) or as
-	// x-goog-api-key (kind gemini); empty for none.
-	Key string `yaml:"key"`
-	// KeyFile is a file with the key, read again when it changes; KeyCommand a
-	// program that prints it, and its arguments, run again when KeyTTL has passed (5m where
-	// nothing is said). Both give a newer key where the server has refused one.
-	KeyFile    string   `yaml:"key_file"`
-	KeyCommand []string `yaml:"key_command"`
-	KeyTTL     Duration `yaml:"key_ttl"`
+	URL       string `yaml:"url"`
+	KeyConfig `yaml:",inline"`
 	// CA is a PEM file of the CAs that vouch for it (kinds that speak gRPC); empty
 	// are those of this machine.
 	CA string `yaml:"ca"`
@@ -132,6 +120,9 @@ func (c BackendConfig) check() (field, problem string) {
 	if u, err := url.Parse(c.URL); isServer && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return "url", fmt.Sprintf("%q is no URL of a server: write it as %s", c.URL, example)
 	}
+	if c.Kind == "simulator" && (c.KeyFile != "" || len(c.KeyCommand) > 0) {
+		return "key_file", "a simulator wants no key: leave it out"
+	}
 	if field, problem := c.checkKey(); field != "" {
 		return field, problem
 	}
@@ -157,46 +148,12 @@ func (c BackendConfig) checkDialect() (field, problem string) {
 	return "", ""
 }
 
-// checkKey tells what is wrong with how the key is given.
-func (c BackendConfig) checkKey() (field, problem string) {
-	file, command := c.KeyFile != "", len(c.KeyCommand) > 0
-	switch {
-	case c.Kind == "simulator" && (file || command):
-		return "key_file", "a simulator wants no key: leave it out"
-	case c.Key != "" && (file || command), file && command:
-		return "key", "the key is given in two ways: keep one of key, key_file and key_command"
-	case command && c.KeyCommand[0] == "":
-		return "key_command", "names no program: write it as [program, argument]"
-	case c.KeyTTL != 0 && !command:
-		return "key_ttl", "it is for key_command alone: leave it out"
-	}
-	return "", ""
-}
-
-const keyTTL = 5 * time.Minute
-
-// key is the key where it may change, nil where it does not. A file must have one
-// now; a program is run when there is a call.
-func (c BackendConfig) key() (credential.Key, error) {
-	switch {
-	case c.KeyFile != "":
-		key := credential.File(c.KeyFile, time.Now)
-		if _, err := key(context.Background(), ""); err != nil {
-			return nil, fmt.Errorf("backend %q: %w", c.Name, err)
-		}
-		return key, nil
-	case len(c.KeyCommand) > 0:
-		return credential.Command(c.KeyCommand, cmp.Or(time.Duration(c.KeyTTL), keyTTL), time.Now), nil
-	}
-	return nil, nil
-}
-
 // open makes the driver. This is the only place that knows which drivers there
 // are. Embedding are its models that give embeddings.
 func (c BackendConfig) open(embedding []string) (backend.Backend, error) {
-	key, err := c.key()
+	key, err := c.source()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("backend %q: %w", c.Name, err)
 	}
 	switch c.Kind {
 	case "openai":

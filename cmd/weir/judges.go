@@ -20,6 +20,7 @@ import (
 	"github.com/weir-gateway/weir/policy/guard"
 	"github.com/weir-gateway/weir/policy/remote"
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/gateway"
 )
 
@@ -31,9 +32,14 @@ type GuardConfig struct {
 	Kind string `yaml:"kind"`
 	// URL is where it is, up to and with /v1. What it is sent is what callers and
 	// models say, so it must be https unless it is on this machine.
-	URL string `yaml:"url"`
-	// Key is what it wants as a bearer token; empty for none.
-	Key string `yaml:"key"`
+	URL       string `yaml:"url"`
+	KeyConfig `yaml:",inline"`
+}
+
+// A service is a guard service as it is asked.
+type service struct {
+	GuardConfig
+	key credential.Key // nil where Key holds
 }
 
 // check tells what is wrong with the service, by field.
@@ -48,7 +54,7 @@ func (c GuardConfig) check() (field, problem string) {
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())) {
 		return "url", "no URL of a service that may be told what callers say: write it as https://api.openai.com/v1, or as http:// on this machine; a secret belongs in key"
 	}
-	return "", ""
+	return c.checkKey()
 }
 
 func loopback(host string) bool {
@@ -71,7 +77,7 @@ func guards() map[string]policy.Factory {
 type judges struct {
 	gateway  *gateway.Gateway
 	judge    *remote.Judge
-	services atomic.Pointer[map[string]GuardConfig]
+	services atomic.Pointer[map[string]service]
 	client   *http.Client
 }
 
@@ -88,13 +94,17 @@ func newJudges() *judges {
 	}
 }
 
-// use makes the services of a configuration those of the questions that come.
-func (j *judges) use(configs []GuardConfig) {
-	services := map[string]GuardConfig{}
+// services are those of a configuration.
+func services(configs []GuardConfig) (map[string]service, error) {
+	all := map[string]service{}
 	for _, c := range configs {
-		services[c.Name] = c
+		key, err := c.source()
+		if err != nil {
+			return nil, fmt.Errorf("guard service %q: %w", c.Name, err)
+		}
+		all[c.Name] = service{c, key}
 	}
-	j.services.Store(&services)
+	return all, nil
 }
 
 func (j *judges) ask(ctx context.Context, parent *gateway.Call, q policy.Question) policy.Judgement {
@@ -145,33 +155,62 @@ func (j *judges) model(ctx context.Context, parent *gateway.Call, model string, 
 const maxModeration = 1 << 20
 
 func (j *judges) moderate(ctx context.Context, name string, body []byte) ([]byte, error) {
-	service, ok := (*j.services.Load())[name]
+	s, ok := (*j.services.Load())[name]
 	if !ok {
 		return nil, remote.Blameless(fmt.Errorf("there is no guard service %q: add it under guards in weir.yaml", name))
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(service.URL, "/")+"/moderations", bytes.NewReader(body))
+	text, err := s.moderate(ctx, j.client, body)
+	if err != nil {
+		return nil, fmt.Errorf("ask guard service %q: %w", name, err)
+	}
+	return text, nil
+}
+
+// moderate asks the service, and where it refuses the key and there is a newer one
+// once more.
+func (s service) moderate(ctx context.Context, client *http.Client, body []byte) ([]byte, error) {
+	if s.key == nil {
+		text, _, err := s.post(ctx, client, s.Key, body)
+		return text, err
+	}
+	key, err := s.key(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("Content-Type", "application/json")
-	if service.Key != "" {
-		request.Header.Set("Authorization", "Bearer "+service.Key)
+	text, status, err := s.post(ctx, client, key, body)
+	if status != http.StatusUnauthorized {
+		return text, err
 	}
-	answer, err := j.client.Do(request)
+	if newer, failed := s.key(ctx, key); failed != nil {
+		return nil, failed
+	} else if newer != key {
+		text, _, err = s.post(ctx, client, newer, body)
+	}
+	return text, err
+}
+
+// post sends one question. The status is 0 where there was no answer.
+func (s service) post(ctx context.Context, client *http.Client, key string, body []byte) (text []byte, status int, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(s.URL, "/")+"/moderations", bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("ask guard service %q: %w", name, err)
+		return nil, 0, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if key != "" {
+		request.Header.Set("Authorization", "Bearer "+key)
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return nil, 0, err
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, maxModeration)) // the connection can serve again
 		// Its words can repeat the text or the key.
-		return nil, fmt.Errorf("guard service %q answers with status %d", name, answer.StatusCode)
+		return nil, answer.StatusCode, fmt.Errorf("it answers with status %d", answer.StatusCode)
 	}
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxModeration))
-	if err != nil {
-		return nil, fmt.Errorf("ask guard service %q: %w", name, err)
-	}
-	return text, nil
+	text, err = io.ReadAll(io.LimitReader(answer.Body, maxModeration))
+	return text, answer.StatusCode, err
 }
 
 // close gives back idle connections.

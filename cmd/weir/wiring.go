@@ -155,13 +155,17 @@ func (w *weir) close() {
 // route makes the backends, models and guard services of a configuration those
 // of the calls that come.
 func (w *weir) route(config Config) error {
+	judging, err := services(config.Guards)
+	if err != nil {
+		return err
+	}
 	router, err := config.router(w.router.Load())
 	if err != nil {
 		return err
 	}
 	w.router.Store(router)
 	w.providers.Store(config.providers())
-	w.judges.use(config.Guards)
+	w.judges.services.Store(&judging)
 	w.loads.use(config.Backends)
 	return nil
 }
