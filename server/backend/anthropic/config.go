@@ -16,7 +16,7 @@ type Config struct {
 	// Name is how errors call the server.
 	Name string
 	// URL is where its API begins, such as https://api.anthropic.com/v1. The
-	// driver adds /messages.
+	// driver adds /messages and /models.
 	URL string
 	// Key is sent as x-api-key. Empty sends none.
 	Key string
