@@ -93,6 +93,9 @@ models:
 			t.Errorf("usage.%s is %v, want %s", field, usage[field], want)
 		}
 	}
+	same(t, answer["vendorExtras"], value(t, `{"gemini": {"candidates": [{"index": 0, "citationMetadata": {"citationSources": [{"uri": "unseen"}]},
+		"safetyRatings": [{"category": "HARM_CATEGORY_HARASSMENT", "probability": "LOW"}]}]}}`))
+	delete(answer, "vendorExtras")
 	if strings.Contains(string(must(json.Marshal(answer))), "unseen") {
 		t.Errorf("a field that nobody screens reached the caller: %v", answer)
 	}
