@@ -80,10 +80,11 @@ func (a *attempt) delta(p policy.Piece) (Delta, bool) {
 	}
 	t := &a.calls[p.Candidate]
 	t.name = append(t.name, p.Text...)
-	if json.Unmarshal(t.name, &d.Tool) != nil {
+	var tool string // not d's own, which would make every delta escape
+	if json.Unmarshal(t.name, &tool) != nil {
 		return d, false // the rest is held, or blocked
 	}
 	t.name = t.name[:0]
-	d.Text, d.CallID = "", t.ids[n]
+	d.Text, d.Tool, d.CallID = "", tool, t.ids[n]
 	return d, true
 }

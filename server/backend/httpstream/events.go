@@ -22,7 +22,8 @@ type eventReader struct {
 	r     *bufio.Reader
 	limit int
 
-	line   []byte
+	line   []byte // good until the next one is read
+	whole  []byte // of a line that did not come at once
 	data   []byte
 	name   []byte
 	has    bool // data has been seen since the last event
@@ -32,7 +33,7 @@ type eventReader struct {
 }
 
 func newEventReader(r io.Reader) *eventReader {
-	return &eventReader{r: bufio.NewReaderSize(r, 8<<10), limit: maxEvent}
+	return &eventReader{r: bufio.NewReaderSize(r, 4<<10), limit: maxEvent}
 }
 
 // next returns the next event that has data. Both slices are good until the
@@ -78,10 +79,11 @@ func (e *eventReader) next() (name, data []byte, err error) {
 	}
 }
 
-// readLine reads a line without its end into e.line. At the end of the stream
-// it returns io.EOF with what stood there.
+// readLine reads a line without its end into e.line, which lies in the buffer
+// of the reader where the line came at once. At the end of the stream it returns
+// io.EOF with what stood there.
 func (e *eventReader) readLine() error {
-	e.line = e.line[:0]
+	e.line, e.whole = nil, e.whole[:0]
 	for {
 		if _, err := e.r.Peek(1); err != nil {
 			return err
@@ -101,10 +103,14 @@ func (e *eventReader) readLine() error {
 		if cr := bytes.IndexByte(b[:end], '\r'); cr >= 0 {
 			end = cr
 		}
-		if len(e.line)+end > e.limit {
+		if len(e.whole)+end > e.limit {
 			return errTooLong
 		}
-		e.line = append(e.line, b[:end]...)
+		e.line = b[:end]
+		if len(e.whole) > 0 || end == len(b) {
+			e.whole = append(e.whole, b[:end]...)
+			e.line = e.whole
+		}
 		if end == len(b) {
 			e.r.Discard(end)
 			continue

@@ -225,6 +225,9 @@ func (c *Client) hidden(err error) error {
 
 // named puts the server's name into an error and hides secrets.
 func (c *Client) named(err error) error {
+	if err == nil {
+		return nil // for every event that is well; what is below allocates
+	}
 	var e *backend.Error
 	if errors.As(err, &e) {
 		e.Detail = c.name + ": " + c.Secrets.Replace(e.Detail)
