@@ -371,7 +371,7 @@ func TestKeepAliveBeforeTheFirstOutput(t *testing.T) {
 			t.Errorf("%d comments after three times", got)
 		}
 		time.Sleep(aliveEvery - 1)
-		if err := e.data("x"); err != nil {
+		if err := e.send("x"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(aliveEvery - 1)
@@ -384,7 +384,7 @@ func TestKeepAliveBeforeTheFirstOutput(t *testing.T) {
 		time.Sleep(3 * aliveEvery)
 		synctest.Wait()
 		e.keepAlive() // as a timer does that fired just before the end
-		if got := sent(); !strings.HasSuffix(got, "data: x\n\n") {
+		if got := sent(); !strings.HasSuffix(got, "data: \"x\"\n\n") {
 			t.Errorf("written behind the end: %q", got)
 		}
 	})

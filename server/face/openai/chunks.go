@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/weir-gateway/weir/server/backend"
@@ -16,6 +17,8 @@ type chunks struct {
 	id      string       // of every chunk
 	created time.Time    // of every chunk
 	begun   map[int]bool // choices that have told their role
+	frames  map[int]frame
+	text    string // of the piece that is written
 	// What each choice has thought since the last signature, and how many it has
 	// had: a signature comes with the text that it is of.
 	thought map[int][]byte
@@ -23,7 +26,7 @@ type chunks struct {
 }
 
 func newChunks(events *events, call *gateway.Call, includeUsage bool) *chunks {
-	return &chunks{events: events, call: call, includeUsage: includeUsage, begun: map[int]bool{}, thought: map[int][]byte{}, details: map[int]int{}}
+	return &chunks{events: events, call: call, includeUsage: includeUsage, begun: map[int]bool{}, frames: map[int]frame{}, thought: map[int][]byte{}, details: map[int]int{}}
 }
 
 // chunk must never have a key `error`: SDKs end the stream at one, null or not.
@@ -70,6 +73,9 @@ func (c *chunks) Delta(d gateway.Delta) error {
 	if d.Text == "" && d.Tool == "" && d.Signature == nil {
 		return nil
 	}
+	if d.Channel == backend.Content && d.Logprobs == nil && d.Signature == nil && c.begun[d.Candidate] {
+		return c.content(d.Candidate, d.Text)
+	}
 	var piece delta
 	switch d.Channel {
 	case backend.Reasoning:
@@ -87,7 +93,8 @@ func (c *chunks) Delta(d gateway.Delta) error {
 	case backend.Refusal:
 		piece.Refusal = d.Text
 	case backend.Arguments:
-		call := toolCall{Index: &d.Call, Function: calledFunction{d.Tool, d.Text}}
+		index := d.Call // not d's own, which would make every delta escape
+		call := toolCall{Index: &index, Function: calledFunction{d.Tool, d.Text}}
 		if d.Tool != "" {
 			call.ID, call.Type = d.CallID, "function"
 		}
@@ -96,6 +103,27 @@ func (c *chunks) Delta(d gateway.Delta) error {
 	c.role(d.Candidate, &piece)
 	var probs *logprobs
 	return c.events.send(c.chunk(chunkChoice{Index: d.Candidate, Delta: piece, Logprobs: probs.add(d.Channel, d.Logprobs)}))
+}
+
+// frame is what stands around the content of a chunk that has nothing else: the
+// same in every such chunk of a choice.
+type frame struct{ before, after string }
+
+// content writes such a chunk.
+func (c *chunks) content(candidate int, text string) error {
+	f, made := c.frames[candidate]
+	if !made {
+		const mark = "."
+		whole, err := marshal(c.chunk(chunkChoice{Index: candidate, Delta: delta{Content: mark}}))
+		if err != nil {
+			return err
+		}
+		at := bytes.LastIndex(whole, []byte(`"`+mark+`"`)) // nothing behind it is anybody's text
+		f = frame{string(whole[:at]), string(whole[at+len(mark)+2:])}
+		c.frames[candidate] = f
+	}
+	c.text = text
+	return c.events.around(f.before, &c.text, f.after)
 }
 
 // role puts the role into the first delta of a choice.
@@ -135,7 +163,7 @@ func (c *chunks) finish(a *gateway.Answer) error {
 			return gone(err)
 		}
 	}
-	if err := c.events.data("[DONE]"); err != nil {
+	if err := c.events.done(); err != nil {
 		return gone(err)
 	}
 	return nil

@@ -1,6 +1,8 @@
 package openai
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
 	"sync"
 	"time"
@@ -14,17 +16,21 @@ type events struct {
 	control *http.ResponseController
 	every   time.Duration
 
-	mu    sync.Mutex
-	begun bool
-	ended bool
-	err   error // of the first write that failed
-	alive *time.Timer
+	mu     sync.Mutex
+	frame  bytes.Buffer  // the event that is written; reused
+	encode *json.Encoder // into it
+	begun  bool
+	ended  bool
+	err    error // of the first write that failed
+	alive  *time.Timer
 }
 
 // newEvents starts the timer. Its end must be called before the handler
 // returns: after that, w is not ours.
 func newEvents(w http.ResponseWriter, every time.Duration) *events {
 	e := &events{w: w, control: http.NewResponseController(w), every: every}
+	e.encode = json.NewEncoder(&e.frame)
+	e.encode.SetEscapeHTML(false)
 	e.mu.Lock() // the timer may fire before it is assigned
 	defer e.mu.Unlock()
 	e.alive = time.AfterFunc(every, e.keepAlive)
@@ -38,26 +44,37 @@ func (e *events) keepAlive() {
 	if e.ended {
 		return
 	}
-	_ = e.write(": keep-alive\n\n") // the next event fails as well
+	_ = e.write([]byte(": keep-alive\n\n")) // the next event fails as well
 }
 
 // send writes one event.
-func (e *events) send(v any) error {
-	data, err := marshal(v)
-	if err != nil {
-		return err
-	}
-	return e.data(string(data))
-}
+func (e *events) send(v any) error { return e.around("", v, "") }
 
-func (e *events) data(text string) error {
+// around writes one event: v, between JSON that is there already.
+func (e *events) around(before string, v any, after string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.write("data: " + text + "\n\n")
+	e.frame.Reset()
+	e.frame.WriteString("data: ")
+	e.frame.WriteString(before)
+	if err := e.encode.Encode(v); err != nil {
+		return err
+	}
+	e.frame.Truncate(e.frame.Len() - 1) // the encoder ends its line
+	e.frame.WriteString(after)
+	e.frame.WriteString("\n\n")
+	return e.write(e.frame.Bytes())
+}
+
+// done is the event that ends a stream.
+func (e *events) done() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.write([]byte("data: [DONE]\n\n"))
 }
 
 // write needs the lock.
-func (e *events) write(text string) error {
+func (e *events) write(event []byte) error {
 	if e.err != nil {
 		return e.err
 	}
@@ -69,7 +86,7 @@ func (e *events) write(text string) error {
 		h.Set("X-Accel-Buffering", "no") // nginx would hold what we flush
 		e.w.WriteHeader(http.StatusOK)
 	}
-	if _, e.err = e.w.Write([]byte(text)); e.err == nil {
+	if _, e.err = e.w.Write(event); e.err == nil {
 		e.err = e.control.Flush()
 	}
 	if !e.ended {
