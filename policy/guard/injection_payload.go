@@ -11,7 +11,7 @@ import (
 // payload finds what is in a segment beside phrases: markers, text that nobody
 // sees, encoded and disguised text, and addresses that carry data away.
 type payload struct {
-	base64, escapes, json *decoding
+	base64, escapes, json decoding
 	loose                 reading
 	folded                []byte // a segment whose signs are not ASCII, as folded
 }
@@ -22,9 +22,9 @@ func (p *payload) open(b phrases) {
 }
 
 func (p *payload) copyFrom(f *payload) {
-	p.base64.copyFrom(f.base64)
-	p.escapes.copyFrom(f.escapes)
-	p.json.copyFrom(f.json)
+	p.base64.copyFrom(&f.base64)
+	p.escapes.copyFrom(&f.escapes)
+	p.json.copyFrom(&f.json)
 }
 
 // read returns the signals of a segment that has the bytes that had tells of.
@@ -196,26 +196,25 @@ func hidden(segment []byte) (out signalSet) {
 // decoding reads by the plain book what text says in a view that undoes an
 // encoding.
 type decoding struct {
-	reader *fold.Reader
+	reader fold.Reader
 	inner  reading
-	emit   fold.Emit
 	hits   signalSet // what was found of late
 	open   bool      // the segment before was read too, and this goes on
 }
 
-func newDecoding(v fold.View, b *book) *decoding {
-	d := &decoding{reader: fold.NewReader(v), inner: newReading(b)}
-	d.emit = func(r rune, _, _ int64) {
-		if r == fold.Break {
-			r = ' '
-		}
-		d.hits |= d.inner.folded(r)
+func newDecoding(v fold.View, b *book) decoding {
+	return decoding{reader: *fold.NewReader(v), inner: newReading(b)}
+}
+
+func (d *decoding) rune(r rune, _, _ int64) {
+	if r == fold.Break {
+		r = ' '
 	}
-	return d
+	d.hits |= d.inner.folded(r)
 }
 
 func (d *decoding) copyFrom(f *decoding) {
-	*d.reader = *f.reader
+	d.reader = f.reader
 	d.inner.copyFrom(&f.inner)
 	d.open = f.open
 }
@@ -234,11 +233,11 @@ func (d *decoding) read(segment []byte, look, last bool) signalSet {
 	d.hits = 0
 	for len(segment) > 0 { // rune by rune: a string of all would be a copy on the heap
 		_, n := utf8.DecodeRune(segment)
-		d.reader.Read(string(segment[:n]), d.emit)
+		d.reader.Read(string(segment[:n]), d.rune)
 		segment = segment[n:]
 	}
 	if last {
-		d.reader.Close(d.emit)
+		d.reader.Close(d.rune)
 		d.hits |= d.inner.close()
 	}
 	return d.hits

@@ -6,14 +6,15 @@ import (
 	"github.com/weir-gateway/weir/policy/fold"
 )
 
-// reading reads text by a book, as it comes. It does not allocate.
+// reading reads text by a book, as it comes. It allocates once, when the first
+// idea of a rule is said: most text says none.
 type reading struct {
 	*book
 	state  uint16
 	before uint8   // atBorder, inWord or inSpaceless
 	pause  uint8   // what stood between the last word and here
 	word   int32   // words read
-	done   []int32 // by step of all rules: the word with which it was last done
+	done   []int32 // by step of all rules: the word with which it was last done; nil where none was
 
 	// What was seen on the way since [reading.fresh], so that what is rare is only
 	// looked for where it may be.
@@ -46,7 +47,7 @@ var pauses = func() (p [utf8.RuneSelf]uint8) {
 }()
 
 func newReading(b *book) reading {
-	s := reading{book: b, done: make([]int32, b.steps)}
+	s := reading{book: b}
 	s.begin()
 	return s
 }
@@ -57,6 +58,11 @@ func (s *reading) begin() {
 	if !s.loose {
 		s.state = s.step(0, between)
 	}
+	s.forget()
+}
+
+// forget takes every step for not done.
+func (s *reading) forget() {
 	for i := range s.done {
 		s.done[i] = -1 << 30
 	}
@@ -64,9 +70,13 @@ func (s *reading) begin() {
 
 func (s *reading) copyFrom(from *reading) {
 	done := s.done
-	copy(done, from.done)
 	*s = *from
 	s.done = done
+	if from.done == nil {
+		s.forget()
+	} else {
+		s.done = append(done[:0], from.done...)
+	}
 }
 
 // read reads on and returns the families that were completed. A text can be cut
@@ -155,9 +165,7 @@ func (s *reading) next() {
 	s.pause = 0
 	if s.word > 1<<29 { // begin to count anew, with nothing half done
 		s.word = 0
-		for i := range s.done {
-			s.done[i] = -1 << 30
-		}
+		s.forget()
 	}
 }
 
@@ -220,6 +228,10 @@ func (s *reading) folded(r rune) (hits signalSet) {
 
 // speak does the steps of rules that the ideas that end here are.
 func (s *reading) speak() (hits signalSet) {
+	if s.done == nil {
+		s.done = make([]int32, s.steps)
+		s.forget()
+	}
 	for _, said := range s.says[s.first[s.state]:s.first[s.state+1]] {
 		start := s.word - int32(said.words) // the word before it
 		for _, p := range s.at[said.idea] {

@@ -13,8 +13,7 @@ import (
 type fork struct {
 	lane   lane
 	view   fold.View
-	reader *fold.Reader
-	emit   fold.Emit
+	reader fold.Reader
 
 	// Of the read that runs.
 	found []policy.Span
@@ -35,11 +34,10 @@ type fork struct {
 const fewest = 4
 
 func newFork(d *dictionary, v fold.View) *fork {
-	f := &fork{lane: newLane(d), view: v, reader: fold.NewReader(v), since: -1}
+	f := &fork{lane: newLane(d), view: v, reader: *fold.NewReader(v), since: -1}
 	if v == fold.Base64 {
 		f.lane.fewest = fewest
 	}
-	f.emit = f.rune
 	return f
 }
 
@@ -59,14 +57,14 @@ func (f *fork) read(text string, found []policy.Span) []policy.Span {
 	f.at += int64(len(text))
 	f.width = int64(len(text))
 	f.found = found
-	f.reader.Read(text, f.emit)
+	f.reader.Read(text, f.rune)
 	found, f.found = f.found, nil
 	return found
 }
 
 func (f *fork) close(found []policy.Span) []policy.Span {
 	f.found = found
-	f.reader.Close(f.emit)
+	f.reader.Close(f.rune)
 	found, f.found = f.found, nil
 	return f.lane.stop(f.at, f.at, found)
 }
@@ -75,7 +73,7 @@ func (f *fork) hold() int64 { return min(f.lane.hold(), f.reader.Hold()) }
 
 func (f *fork) copy(from *fork) {
 	f.lane.copy(&from.lane)
-	*f.reader = *from.reader
+	f.reader = from.reader
 	f.at, f.active, f.same, f.since, f.passed = from.at, from.active, from.same, from.since, from.passed
 }
 

@@ -94,7 +94,7 @@ func (w *words) Kinds() []policy.Kind { return w.kinds }
 func (w *words) Bound() (int, bool) { return w.bound, true }
 
 func (w *words) Open() policy.Stream {
-	s := &wordStream{words: w}
+	s := &wordStream{words: w, lanes: make([]*lane, 0, 2), own: make([]*fork, 0, 2)}
 	if w.reads() {
 		s.plain = newLane(w.plain)
 		s.lanes = append(s.lanes, &s.plain)
