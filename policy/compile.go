@@ -24,7 +24,9 @@ type Set struct {
 // compiled is a document whose rules have their guards.
 type compiled struct {
 	doc           Document
-	input, output []*rule
+	input, output []*rule // on text
+
+	inputMedia, outputMedia []*rule
 }
 
 // rule is a Rule with its guard, and what a verdict of it says.
@@ -63,7 +65,13 @@ func Compile(revision int64, docs []Document, lexicons []Lexicon, factories map[
 			c.problems = append(c.problems, Problem{Document: "policy " + d.FullName(), Message: "defined twice"})
 		}
 		names[d.FullName()] = true
-		set.policies = append(set.policies, compiled{doc: d, input: c.rules(d, d.Safety.Input), output: c.rules(d, d.Safety.Output)})
+		p := compiled{doc: d}
+		p.input, p.inputMedia = split(c.rules(d, d.Safety.Input))
+		p.output, p.outputMedia = split(c.rules(d, d.Safety.Output))
+		if r := unseen(p.output, p.outputMedia, d.FullName(), revision); r != nil {
+			p.outputMedia = append(p.outputMedia, r)
+		}
+		set.policies = append(set.policies, p)
 	}
 	slices.SortStableFunc(set.policies, func(a, b compiled) int {
 		return strings.Compare(a.doc.Tenant, b.doc.Tenant)

@@ -111,7 +111,9 @@ type inquiry struct {
 // the model last; it is shown to judges that look at an answer with its
 // question.
 func (e *Effective) Gate(prompt string) *Gate {
-	return newGate(e.output, prompt, segmenter{least: leastSegment, most: SegmentBytes})
+	g := newGate(e.output, prompt, segmenter{least: leastSegment, most: SegmentBytes})
+	g.screen.media = e.outputMedia
+	return g
 }
 
 func newGate(rules []*rule, prompt string, cut segmenter) *Gate {
@@ -143,7 +145,8 @@ func (g *Gate) Write(dst []Piece, p Piece) []Piece {
 		return dst
 	}
 	ch := c.channel(p.Channel, g.cut)
-	g.arrive(c, ch, ch.runes.take(p.Text), false)
+	_, _, media := p.Channel.Media() // what is written of it is all of it
+	g.arrive(c, ch, ch.runes.take(p.Text), media)
 	return g.pass(dst, c)
 }
 
@@ -319,7 +322,7 @@ func (g *Gate) arrive(c *gated, ch *gatedChannel, text string, ended bool) {
 		if g.holding {
 			ch.segments = append(ch.segments, seg)
 		}
-		if strings.TrimSpace(text) != "" {
+		if strings.TrimSpace(text) != "" && !ch.name.part() {
 			g.question(c, ch, seg, at, text)
 		}
 		ch.context = tail(ch.context+text, ContextBytes)

@@ -12,6 +12,9 @@ type InputText struct {
 	// Trusted tells that the operator of the calling service wrote it himself,
 	// as a system prompt is. Some guards are not for such text.
 	Trusted bool
+	// Media tells that it stands for what is no text: Text is its modality, and
+	// rules of a [Media] guard alone judge it.
+	Media bool
 }
 
 // InputResult is what became of the texts of a call.
@@ -29,7 +32,7 @@ type InputResult struct {
 // ends the judgement.
 func (e *Effective) JudgeInput(texts []InputText) InputResult {
 	res := InputResult{Texts: make([]string, len(texts))}
-	if len(e.input) == 0 {
+	if len(e.input) == 0 && len(e.inputMedia) == 0 {
 		for i, t := range texts {
 			res.Texts[i] = validText(t.Text)
 		}
@@ -37,10 +40,8 @@ func (e *Effective) JudgeInput(texts []InputText) InputResult {
 	}
 	var pieces []Piece
 	for i, t := range texts {
-		s := newScreen(e.input)
-		if t.Trusted {
-			s = newScreen(e.trusted)
-		}
+		s := newScreen(e.inputRules(t))
+		s.media = e.inputMedia
 		pieces = s.Write(pieces[:0], t.piece())
 		pieces = s.End(pieces, 0)
 		res.Texts[i] = join(pieces)
@@ -56,7 +57,18 @@ func (e *Effective) JudgeInput(texts []InputText) InputResult {
 	return res
 }
 
+// inputRules are those on a text.
+func (e *Effective) inputRules(t InputText) []*rule {
+	if t.Trusted {
+		return e.trusted
+	}
+	return e.input
+}
+
 func (t InputText) piece() Piece {
+	if t.Media {
+		return Piece{Channel: MediaPart(0), Text: t.Text}
+	}
 	if t.JSON {
 		return Piece{Channel: Structured, Text: t.Text}
 	}

@@ -17,11 +17,8 @@ type Inquiry struct {
 func (e *Effective) Inquire(texts []InputText) *Inquiry {
 	q := &Inquiry{texts: texts, out: make([][]Piece, len(texts))}
 	for i, t := range texts {
-		rules := e.input
-		if t.Trusted {
-			rules = e.trusted
-		}
-		g := newGate(rules, "", segmenter{least: leastInput, most: inputSegment})
+		g := newGate(e.inputRules(t), "", segmenter{least: leastInput, most: inputSegment})
+		g.screen.media = e.inputMedia
 		q.out[i] = g.Write(q.out[i], t.piece())
 		q.out[i] = g.End(q.out[i], 0)
 		q.gates = append(q.gates, g)

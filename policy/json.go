@@ -27,7 +27,13 @@ func ToolArguments(n int) Channel { return Channel("tool/" + strconv.Itoa(n) + "
 // literal or escape that turns out to be none belongs to it whole. What is
 // nested deeper than 10,000 arrays and objects, or a number of more than 1024
 // bytes, counts as not JSON.
-func (c Channel) JSON() bool { return c == Structured || strings.HasPrefix(string(c), "tool/") }
+func (c Channel) JSON() bool {
+	if c == Structured || strings.HasPrefix(string(c), "tool/") {
+		return true
+	}
+	_, text, _ := c.Media()
+	return text
+}
 
 // ToolCall tells which tool call of its candidate a channel belongs to, and
 // whether it is that call's name; false where it is of none.

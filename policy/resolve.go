@@ -27,6 +27,9 @@ type Effective struct {
 	input, output []*rule // in document order, which settles ties
 	trusted       []*rule // of input, those for what the operator wrote himself
 
+	// Those on what is no text, which the others never see.
+	inputMedia, outputMedia []*rule
+
 	// clean is the last text of which Clean has told true: most calls ask about
 	// the same name.
 	clean *atomic.Pointer[string]
@@ -99,6 +102,8 @@ func (s *Set) effective(which []byte) *Effective {
 			}
 		}
 		e.output = append(e.output, p.output...)
+		e.inputMedia = append(e.inputMedia, p.inputMedia...)
+		e.outputMedia = append(e.outputMedia, p.outputMedia...)
 		for _, r := range p.doc.Routing {
 			e.Restrictions = append(e.Restrictions, BoundRestriction{Restriction: r, Policy: p.doc.FullName()})
 		}
@@ -200,10 +205,10 @@ type RuleInfo struct {
 }
 
 // Rules tells of every rule that applies, input first, in the order that
-// settles ties.
+// settles ties, those on media after those on text.
 func (e *Effective) Rules() []RuleInfo {
 	var all []RuleInfo
-	for _, r := range slices.Concat(e.input, e.output) {
+	for _, r := range slices.Concat(e.input, e.inputMedia, e.output, e.outputMedia) {
 		info := RuleInfo{Policy: r.verdict.Policy, Rule: r.verdict.Rule, Stage: r.verdict.Stage, Guard: r.verdict.Guard, Action: r.action, Bounded: true}
 		for _, k := range r.kinds {
 			info.Kinds = append(info.Kinds, k.Kind)

@@ -39,14 +39,27 @@ type Piece struct {
 // caller that goes away drops it: nothing held is then released.
 type Screen struct {
 	rules      []*rule
+	media      []*rule // of the channels of parts that are no text
 	candidates []*candidate
 	found      []Span // scratch
 }
 
 // Screen starts the screening of one answer.
-func (e *Effective) Screen() *Screen { return newScreen(e.output) }
+func (e *Effective) Screen() *Screen {
+	s := newScreen(e.output)
+	s.media = e.outputMedia
+	return s
+}
 
 func newScreen(rules []*rule) *Screen { return &Screen{rules: rules} }
+
+// of returns the rules of a channel.
+func (s *Screen) of(name Channel) []*rule {
+	if name.part() {
+		return s.media
+	}
+	return s.rules
+}
 
 // Write takes what a model said and appends to dst what may be released now, in
 // order. A candidate that has ended says nothing any more.
@@ -55,7 +68,7 @@ func (s *Screen) Write(dst []Piece, p Piece) []Piece {
 	if c.ended {
 		return dst
 	}
-	ch := c.channel(p.Channel, s.rules)
+	ch := c.channel(p.Channel, s.of(p.Channel))
 	text := ch.runes.take(p.Text)
 	for text != "" && !c.ended {
 		// How text is cut makes no difference, so a long one is cut here, and what

@@ -15,6 +15,7 @@ func All() map[string]policy.Factory {
 	return map[string]policy.Factory{
 		"injection": Injection,
 		"lexicon":   Lexicon,
+		"media":     Media,
 		"pattern":   Pattern,
 		"pii":       PII,
 		"secrets":   Secrets,
