@@ -55,8 +55,8 @@ type Part struct {
 	// Failed tells that a Result is the tool's failure.
 	Failed bool
 
-	// Media is what a part of Content or Result is where it is no text; Text is
-	// empty then. Parts of Result that follow each other with one CallID are one
+	// Media is what a part of Content or Result is where it is no text, in answers
+	// too; Text is empty then. Parts of Result that follow each other with one CallID are one
 	// result.
 	Media *Media
 	// Signature is what the backend that wrote the part wants back with it; nil
@@ -118,6 +118,8 @@ type Request struct {
 	ParallelCalls *bool
 	// Format is the form of the content; nil is plain text.
 	Format *Format
+	// Modalities are what the answer may be beside text; nil is text alone.
+	Modalities []Modality
 
 	// Reasoning is how much the model reasons; nil is its default.
 	Reasoning *ReasoningWish
@@ -234,6 +236,9 @@ const (
 	// that channel, or call, that came last. Where the signature is hidden it is
 	// a part of Reasoning of its own.
 	Signed
+	// Shown carries Candidate and Media: a part of the answer that is no text,
+	// whole.
+	Shown
 	// Beside carries Extras. It comes once at the most, after every candidate has
 	// finished.
 	Beside
@@ -253,6 +258,7 @@ type Event struct {
 	// asked for.
 	Logprobs     []Logprob
 	Signature    *Signature
+	Media        *Media // as Media.Check wants it
 	Finish       FinishReason
 	Usage        accounting.Usage
 	Extras       VendorExtras
@@ -289,6 +295,9 @@ type Capabilities struct {
 	Media       map[Modality]int64
 	MediaURLs   []Modality
 	ResultMedia bool
+	// MediaOutput is what the target answers with where it is asked for: for each
+	// modality the most output tokens that one part of it can be.
+	MediaOutput map[Modality]int64
 	// MaxOutputTokens is what one candidate can have at the most, where the
 	// target has such a bound. The gateway asks for no more. 0 is unknown.
 	MaxOutputTokens int

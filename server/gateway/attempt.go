@@ -53,6 +53,7 @@ type attempt struct {
 	whole    int                    // candidates that the backend has finished
 	calls    []toolCalls            // by candidate
 	courses  []courses              // by candidate
+	shown    []shown                // by candidate
 	enforced bool                   // a rule can change the answer
 	pieces   []policy.Piece         // released by the last event; reused
 	released bool                   // the sink has got something
@@ -66,6 +67,8 @@ type attempt struct {
 	partial  *ledger.Hold           // the same, where it covers less than the answer may get; else nil
 	full     bool                   // there is room for what was said, and for no more
 	cut      bool                   // by that the answer has ended
+
+	mediaBytes int // of the answer so far
 
 	patience *patience // nil where no other target is left
 	decided  bool      // whether there is another attempt
@@ -252,6 +255,7 @@ func (a *attempt) hold(ctx context.Context, defaultMax int) error {
 	a.structured = req.Format != nil
 	a.calls = make([]toolCalls, req.Candidates)
 	a.courses = make([]courses, req.Candidates)
+	a.shown = make([]shown, req.Candidates)
 	a.enforced = a.rules.Enforces(policy.Output)
 	a.ends = make([]backend.FinishReason, req.Candidates)
 	a.finish = make([]backend.FinishReason, req.Candidates)
@@ -312,6 +316,14 @@ func (a *attempt) follow(ctx context.Context, cancel context.CancelFunc, stream 
 				return a.cutOff(ctx)
 			}
 			a.pieces = a.gate.Write(a.pieces[:0], policy.Piece{Candidate: c, Channel: channel, Text: event.Text})
+		case backend.Shown:
+			a.heard()
+			if err := a.show(event); err != nil {
+				return a.flush(ctx, err)
+			}
+			if !a.covered(ctx) {
+				return a.cutOff(ctx)
+			}
 		case backend.Signed:
 			a.heard()
 			if err := a.signed(event); err != nil {

@@ -84,6 +84,8 @@ type Delta struct {
 	// Signature ends the part of the channel, or call, that came last. A delta
 	// that has one has no text. A hidden one is a part of its own.
 	Signature *backend.Signature
+	// Media is a part of Content by itself. A delta that has one has no text.
+	Media *backend.Media
 }
 
 // A Sink takes an answer as it is released. An error of a sink ends the call

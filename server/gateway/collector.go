@@ -78,6 +78,9 @@ func (c *Collector) Delta(d Delta) error {
 		return err
 	}
 	p.text.WriteString(d.Text)
+	if d.Media != nil {
+		p.Media, p.done = d.Media, true
+	}
 	p.Logprobs = append(p.Logprobs, d.Logprobs...)
 	if d.Signature != nil {
 		p.Signature, p.done = d.Signature, true
@@ -101,8 +104,8 @@ func (c *collecting) part(d Delta) (*collectedPart, error) {
 	default:
 		return nil, fmt.Errorf("a unary answer has no place for text of channel %q", d.Channel)
 	}
-	hidden := d.Signature != nil && d.Signature.Hidden
-	if n := len(c.parts); n > 0 && !hidden {
+	alone := d.Media != nil || d.Signature != nil && d.Signature.Hidden
+	if n := len(c.parts); n > 0 && !alone {
 		// A signature comes when its part is whole, which can be after another has
 		// begun: text that is held does not hold what is signed.
 		for i := n - 1; i >= 0; i-- {

@@ -30,6 +30,11 @@ func (a *attempt) fitMore(req *backend.Request, can backend.Capabilities) error 
 	if c := req.Choice; c != nil && len(req.Tools) > 0 && can.ToolChoices != nil && !slices.Contains(can.ToolChoices, c.Mode) {
 		return unsupported("tool_choice", fmt.Sprintf("model %q cannot be held to the choice of tools %q", model, c.Mode))
 	}
+	for _, m := range req.Modalities {
+		if _, gives := can.MediaOutput[m]; !gives {
+			return unsupported("config.response_modalities", fmt.Sprintf("model %q answers with no %s", model, m))
+		}
+	}
 	return takesMedia(model, req, can)
 }
 

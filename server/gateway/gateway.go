@@ -142,6 +142,9 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	if before != nil {
 		return g.repeat(ctx, call, rules, &request, before, sink, answer)
 	}
+	if err := showable(&request, rules); err != nil {
+		return err
+	}
 	sink = claim.gather(rules.Outputs, sink)
 	kept.sent(request.Messages)
 	answer.unseen(&request, rules)

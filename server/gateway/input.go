@@ -43,6 +43,11 @@ func newInput(req backend.Request) *input {
 			if part.Media != nil {
 				media := *part.Media
 				clean.Parts[p].Media = &media
+				in.add(policy.InputText{Message: m, Part: p, Text: string(media.Modality), Media: true}, func(s string) {
+					if s != string(media.Modality) { // a placeholder in its place
+						clean.Parts[p].Media, clean.Parts[p].Text = nil, s
+					}
+				})
 				in.name(m, p, &media.Name)
 				in.name(m, p, &media.URL)
 			}

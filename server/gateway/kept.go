@@ -108,7 +108,7 @@ func (g *Gateway) repeat(ctx context.Context, call *Call, rules *policy.Effectiv
 	a := attempt{
 		gateway: g, call: &first, rules: rules, sink: sink, answer: answer,
 		gate: rules.Gate(lastPrompt(request)), structured: request.Format != nil, enforced: rules.Enforces(policy.Output),
-		calls: make([]toolCalls, n), courses: make([]courses, n),
+		calls: make([]toolCalls, n), courses: make([]courses, n), shown: make([]shown, n),
 		ends: make([]backend.FinishReason, n), finish: make([]backend.FinishReason, n),
 		output: tokens.NewCount(nil, nil, ""), room: new(ledger.Hold), // there is room for all of it
 		accepted: true, first: start, decided: true,
@@ -143,7 +143,10 @@ func (k *kept) stream() backend.Stream {
 		}
 		for _, p := range parts {
 			e := backend.Event{Kind: backend.Delta, Candidate: c, Channel: p.Channel, Text: p.Text, Logprobs: p.Logprobs}
-			if p.Channel == backend.Arguments {
+			switch {
+			case p.Media != nil:
+				e = backend.Event{Kind: backend.Shown, Candidate: c, Media: p.Media}
+			case p.Channel == backend.Arguments:
 				said = append(said, backend.Event{Kind: backend.Called, Candidate: c, Call: call, CallID: p.CallID, Tool: p.Tool})
 				e.Call = call
 				call++

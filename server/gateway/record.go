@@ -123,10 +123,17 @@ func (k *keeping) record(call *Call, answer *Answer, err error) outputlog.Record
 func message(m backend.Message) outputlog.Message {
 	out := outputlog.Message{Role: string(m.Role), Name: m.Name, Parts: make([]outputlog.Part, len(m.Parts))}
 	for i, p := range m.Parts {
-		out.Parts[i] = outputlog.Part{Channel: string(p.Channel), Text: p.Text, CallID: p.CallID, Tool: p.Tool, Failed: p.Failed}
-		if media := p.Media; media != nil {
-			out.Parts[i].Modality, out.Parts[i].Type, out.Parts[i].Bytes = string(media.Modality), media.Type, int64(len(media.Data))
-		}
+		out.Parts[i] = partOf(p)
+	}
+	return out
+}
+
+// partOf is a part as the output log keeps it: of media what it was, and none of
+// its bytes.
+func partOf(p backend.Part) outputlog.Part {
+	out := outputlog.Part{Channel: string(p.Channel), Text: p.Text, CallID: p.CallID, Tool: p.Tool, Failed: p.Failed}
+	if m := p.Media; m != nil {
+		out.Modality, out.Type, out.Bytes = string(m.Modality), m.Type, int64(len(m.Data))
 	}
 	return out
 }
@@ -156,6 +163,11 @@ func collectedParts(said Collected) (parts []outputlog.Part) {
 	} {
 		if p.Text != "" {
 			parts = append(parts, p)
+		}
+	}
+	for _, p := range said.Parts {
+		if p.Media != nil {
+			parts = append(parts, partOf(p))
 		}
 	}
 	for _, c := range said.Calls {

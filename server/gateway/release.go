@@ -10,8 +10,9 @@ func (a *attempt) release() error {
 		if !ok {
 			continue
 		}
+		_, _, media := p.Channel.Media()
 		var course *course
-		if delta.Tool == "" {
+		if delta.Tool == "" && !media {
 			course = a.courses[p.Candidate].of(delta.Channel, delta.Call)
 		}
 		if course != nil {

@@ -70,6 +70,9 @@ func (a *attempt) delta(p policy.Piece) (Delta, bool) {
 		d.Channel = backend.Content
 		return d, true
 	}
+	if n, text, media := p.Channel.Media(); media {
+		return a.showOn(p, n, text)
+	}
 	n, name, call := p.Channel.ToolCall()
 	if !call {
 		return d, true

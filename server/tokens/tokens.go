@@ -210,6 +210,7 @@ type Count struct {
 	// texts is kept only for the counter or the tokenizer.
 	texts map[slot]*output
 	bytes int64
+	media int64 // the most tokens that parts which are no text can be
 }
 
 type side struct {
@@ -275,6 +276,14 @@ func (c *Count) Add(candidate int, channel backend.Channel, s string) {
 	o.all = append(o.all, s...)
 }
 
+// AddMedia counts a part that is no text as the most that its backend says one can
+// be: what it is in the end only the backend knows.
+func (c *Count) AddMedia(b backend.Backend, m backend.Modality) {
+	if b != nil {
+		c.media += b.Capabilities(c.model).MediaOutput[m]
+	}
+}
+
 // Output returns the output tokens so far and whether they are exact: counted
 // by the target's own tokenizer, over each text as a whole. Otherwise they are
 // an estimate: about right, free, and never below the number of deltas with
@@ -285,9 +294,9 @@ func (c *Count) Add(candidate int, channel backend.Channel, s string) {
 // the end of each text, which the next delta may still change.
 func (c *Count) Output() (content, reasoning int64, exact bool) {
 	if c.texts == nil {
-		return c.content.estimate(), c.reasoning.estimate(), false
+		return c.content.estimate() + c.media, c.reasoning.estimate(), false
 	}
-	exact = true
+	content, exact = c.media, c.media == 0 || c.counter != nil
 	for at, o := range c.texts {
 		if o.stream != nil {
 			o.tokens = int64(o.stream.Tokens())
@@ -312,9 +321,9 @@ func (c *Count) Output() (content, reasoning int64, exact bool) {
 // costs next to nothing: ask it on the way.
 func (c *Count) Most() int64 {
 	if c.texts == nil {
-		return c.bytes
+		return c.bytes + c.media
 	}
-	var n int64
+	n := c.media
 	for _, o := range c.texts {
 		if o.stream != nil {
 			n += int64(o.stream.Most())

@@ -417,8 +417,8 @@ type Part_Text struct {
 }
 
 type Part_Media struct {
-	// What is no text. In messages of ROLE_USER only; what a tool answers stands
-	// in ToolResult.media.
+	// What is no text. In messages of ROLE_USER, and in answers; what a tool
+	// answers stands in ToolResult.media.
 	Media *Media `protobuf:"bytes,2,opt,name=media,proto3,oneof"`
 }
 
@@ -569,8 +569,8 @@ func (x *CacheHint) GetTtl() *durationpb.Duration {
 	return nil
 }
 
-// Media is content that is no text. No rule of a policy sees into it: see
-// WARNING_CODE_MEDIA_UNSEEN.
+// Media is content that is no text. No rule of a policy sees into it; rules of
+// guard media decide what becomes of it. See WARNING_CODE_MEDIA_UNSEEN.
 type Media struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What it is.
@@ -689,13 +689,14 @@ type isMedia_Source interface {
 }
 
 type Media_Data struct {
-	// The bytes. A request has at most 32 MiB in all.
+	// The bytes. A request has at most 32 MiB in all, an answer 20 MiB of media.
 	Data []byte `protobuf:"bytes,3,opt,name=data,proto3,oneof"`
 }
 
 type Media_Url struct {
 	// Address from which the backend fetches it; Weir does not. Only backends
-	// whose operator allows it take addresses.
+	// whose operator allows it take addresses. In an answer it is the backend's:
+	// whoever wants the bytes fetches them there.
 	Url string `protobuf:"bytes,4,opt,name=url,proto3,oneof"`
 }
 

@@ -445,8 +445,12 @@ type GenerationConfig struct {
 	// logprobs, reasoning) may be left out. WARNING_CODE_PARAMETER_DROPPED tells
 	// of each. Otherwise the call is refused.
 	DropUnsupported bool `protobuf:"varint,15,opt,name=drop_unsupported,json=dropUnsupported,proto3" json:"drop_unsupported,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// What the answer may be beside text, such as MODALITY_IMAGE. Empty means text
+	// alone. A model that has no such answers refuses the call, and so does a
+	// policy that lets none pass.
+	ResponseModalities []Modality `protobuf:"varint,16,rep,packed,name=response_modalities,json=responseModalities,proto3,enum=weir.v1.Modality" json:"response_modalities,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *GenerationConfig) Reset() {
@@ -582,6 +586,13 @@ func (x *GenerationConfig) GetDropUnsupported() bool {
 		return x.DropUnsupported
 	}
 	return false
+}
+
+func (x *GenerationConfig) GetResponseModalities() []Modality {
+	if x != nil {
+		return x.ResponseModalities
+	}
+	return nil
 }
 
 // ReasoningConfig says how much a model reasons. Reasoning counts to
@@ -1230,7 +1241,7 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\x0fidempotency_key\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0eidempotencyKey\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdb\b\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb4\t\n" +
 	"\x10GenerationConfig\x12>\n" +
 	"\vtemperature\x18\x01 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\vtemperature\x88\x01\x01\x121\n" +
 	"\x05top_p\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x04topP\x88\x01\x01\x12!\n" +
@@ -1247,7 +1258,8 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\blogprobs\x18\f \x01(\v2\x17.weir.v1.LogprobsConfigR\blogprobs\x12%\n" +
 	"\tcache_key\x18\r \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\bcacheKey\x12y\n" +
 	"\x0evendor_options\x18\x0e \x03(\v2,.weir.v1.GenerationConfig.VendorOptionsEntryB$\xbaH!\x9a\x01\x1e\x10\b\"\x1ar\x182\x16^[a-z][a-z0-9_]{0,31}$R\rvendorOptions\x12)\n" +
-	"\x10drop_unsupported\x18\x0f \x01(\bR\x0fdropUnsupported\x1aY\n" +
+	"\x10drop_unsupported\x18\x0f \x01(\bR\x0fdropUnsupported\x12W\n" +
+	"\x13response_modalities\x18\x10 \x03(\x0e2\x11.weir.v1.ModalityB\x13\xbaH\x10\x92\x01\r\x10\x04\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x12responseModalities\x1aY\n" +
 	"\x12VendorOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05value:\x028\x01B\x0e\n" +
@@ -1379,10 +1391,11 @@ var file_weir_v1_generation_proto_goTypes = []any{
 	nil,                         // 15: weir.v1.RequestContext.LabelsEntry
 	nil,                         // 16: weir.v1.GenerationConfig.VendorOptionsEntry
 	(*Money)(nil),               // 17: weir.v1.Money
-	(*CacheHint)(nil),           // 18: weir.v1.CacheHint
-	(*Message)(nil),             // 19: weir.v1.Message
-	(*durationpb.Duration)(nil), // 20: google.protobuf.Duration
-	(*structpb.Struct)(nil),     // 21: google.protobuf.Struct
+	(Modality)(0),               // 18: weir.v1.Modality
+	(*CacheHint)(nil),           // 19: weir.v1.CacheHint
+	(*Message)(nil),             // 20: weir.v1.Message
+	(*durationpb.Duration)(nil), // 21: google.protobuf.Duration
+	(*structpb.Struct)(nil),     // 22: google.protobuf.Struct
 }
 var file_weir_v1_generation_proto_depIdxs = []int32{
 	15, // 0: weir.v1.RequestContext.labels:type_name -> weir.v1.RequestContext.LabelsEntry
@@ -1391,20 +1404,21 @@ var file_weir_v1_generation_proto_depIdxs = []int32{
 	6,  // 3: weir.v1.GenerationConfig.reasoning:type_name -> weir.v1.ReasoningConfig
 	7,  // 4: weir.v1.GenerationConfig.logprobs:type_name -> weir.v1.LogprobsConfig
 	16, // 5: weir.v1.GenerationConfig.vendor_options:type_name -> weir.v1.GenerationConfig.VendorOptionsEntry
-	0,  // 6: weir.v1.ReasoningConfig.effort:type_name -> weir.v1.ReasoningEffort
-	1,  // 7: weir.v1.Warning.code:type_name -> weir.v1.WarningCode
-	18, // 8: weir.v1.Tool.cache_hint:type_name -> weir.v1.CacheHint
-	3,  // 9: weir.v1.ToolChoice.mode:type_name -> weir.v1.ToolChoice.Mode
-	19, // 10: weir.v1.Candidate.message:type_name -> weir.v1.Message
-	2,  // 11: weir.v1.Candidate.finish_reason:type_name -> weir.v1.FinishReason
-	20, // 12: weir.v1.Timing.time_to_first_output:type_name -> google.protobuf.Duration
-	20, // 13: weir.v1.Timing.total:type_name -> google.protobuf.Duration
-	21, // 14: weir.v1.GenerationConfig.VendorOptionsEntry.value:type_name -> google.protobuf.Struct
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	18, // 6: weir.v1.GenerationConfig.response_modalities:type_name -> weir.v1.Modality
+	0,  // 7: weir.v1.ReasoningConfig.effort:type_name -> weir.v1.ReasoningEffort
+	1,  // 8: weir.v1.Warning.code:type_name -> weir.v1.WarningCode
+	19, // 9: weir.v1.Tool.cache_hint:type_name -> weir.v1.CacheHint
+	3,  // 10: weir.v1.ToolChoice.mode:type_name -> weir.v1.ToolChoice.Mode
+	20, // 11: weir.v1.Candidate.message:type_name -> weir.v1.Message
+	2,  // 12: weir.v1.Candidate.finish_reason:type_name -> weir.v1.FinishReason
+	21, // 13: weir.v1.Timing.time_to_first_output:type_name -> google.protobuf.Duration
+	21, // 14: weir.v1.Timing.total:type_name -> google.protobuf.Duration
+	22, // 15: weir.v1.GenerationConfig.VendorOptionsEntry.value:type_name -> google.protobuf.Struct
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_generation_proto_init() }

@@ -511,6 +511,7 @@ type DeltaEvent struct {
 	//	*DeltaEvent_ToolCall
 	//	*DeltaEvent_ToolArguments
 	//	*DeltaEvent_Signature
+	//	*DeltaEvent_Media
 	Piece isDeltaEvent_Piece `protobuf_oneof:"piece"`
 	// Log probabilities of tokens of which the piece is the end.
 	Logprobs      []*TokenLogprob `protobuf:"bytes,8,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
@@ -616,6 +617,15 @@ func (x *DeltaEvent) GetSignature() *Signature {
 	return nil
 }
 
+func (x *DeltaEvent) GetMedia() *Media {
+	if x != nil {
+		if x, ok := x.Piece.(*DeltaEvent_Media); ok {
+			return x.Media
+		}
+	}
+	return nil
+}
+
 func (x *DeltaEvent) GetLogprobs() []*TokenLogprob {
 	if x != nil {
 		return x.Logprobs
@@ -658,6 +668,11 @@ type DeltaEvent_Signature struct {
 	Signature *Signature `protobuf:"bytes,7,opt,name=signature,proto3,oneof"`
 }
 
+type DeltaEvent_Media struct {
+	// A part that is no text, whole.
+	Media *Media `protobuf:"bytes,9,opt,name=media,proto3,oneof"`
+}
+
 func (*DeltaEvent_Text) isDeltaEvent_Piece() {}
 
 func (*DeltaEvent_ReasoningText) isDeltaEvent_Piece() {}
@@ -669,6 +684,8 @@ func (*DeltaEvent_ToolCall) isDeltaEvent_Piece() {}
 func (*DeltaEvent_ToolArguments) isDeltaEvent_Piece() {}
 
 func (*DeltaEvent_Signature) isDeltaEvent_Piece() {}
+
+func (*DeltaEvent_Media) isDeltaEvent_Piece() {}
 
 // ToolCallStart begins a call of a tool.
 type ToolCallStart struct {
@@ -1586,7 +1603,7 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\x03\xe0A\x03R\trequestId\x12,\n" +
 	"\x06target\x18\x02 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\x12\x1f\n" +
-	"\breplayed\x18\x03 \x01(\bB\x03\xe0A\x03R\breplayed\"\x8b\x03\n" +
+	"\breplayed\x18\x03 \x01(\bB\x03\xe0A\x03R\breplayed\"\xb3\x03\n" +
 	"\n" +
 	"DeltaEvent\x12,\n" +
 	"\x0fcandidate_index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x0ecandidateIndex\x12\x14\n" +
@@ -1595,7 +1612,8 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\frefusal_text\x18\x04 \x01(\tH\x00R\vrefusalText\x125\n" +
 	"\ttool_call\x18\x05 \x01(\v2\x16.weir.v1.ToolCallStartH\x00R\btoolCall\x12?\n" +
 	"\x0etool_arguments\x18\x06 \x01(\v2\x16.weir.v1.ToolArgumentsH\x00R\rtoolArguments\x122\n" +
-	"\tsignature\x18\a \x01(\v2\x12.weir.v1.SignatureH\x00R\tsignature\x126\n" +
+	"\tsignature\x18\a \x01(\v2\x12.weir.v1.SignatureH\x00R\tsignature\x12&\n" +
+	"\x05media\x18\t \x01(\v2\x0e.weir.v1.MediaH\x00R\x05media\x126\n" +
 	"\blogprobs\x18\b \x03(\v2\x15.weir.v1.TokenLogprobB\x03\xe0A\x03R\blogprobsB\a\n" +
 	"\x05piece\"X\n" +
 	"\rToolCallStart\x12\x19\n" +
@@ -1730,11 +1748,12 @@ var file_weir_v1_generation_service_proto_goTypes = []any{
 	(*Timing)(nil),                 // 30: weir.v1.Timing
 	(*Warning)(nil),                // 31: weir.v1.Warning
 	(*Signature)(nil),              // 32: weir.v1.Signature
-	(*TokenLogprob)(nil),           // 33: weir.v1.TokenLogprob
-	(FinishReason)(0),              // 34: weir.v1.FinishReason
-	(*ResponseFormat)(nil),         // 35: weir.v1.ResponseFormat
-	(Action)(0),                    // 36: weir.v1.Action
-	(*structpb.Struct)(nil),        // 37: google.protobuf.Struct
+	(*Media)(nil),                  // 33: weir.v1.Media
+	(*TokenLogprob)(nil),           // 34: weir.v1.TokenLogprob
+	(FinishReason)(0),              // 35: weir.v1.FinishReason
+	(*ResponseFormat)(nil),         // 36: weir.v1.ResponseFormat
+	(Action)(0),                    // 37: weir.v1.Action
+	(*structpb.Struct)(nil),        // 38: google.protobuf.Struct
 }
 var file_weir_v1_generation_service_proto_depIdxs = []int32{
 	20, // 0: weir.v1.GenerateRequest.messages:type_name -> weir.v1.Message
@@ -1758,47 +1777,48 @@ var file_weir_v1_generation_service_proto_depIdxs = []int32{
 	6,  // 18: weir.v1.DeltaEvent.tool_call:type_name -> weir.v1.ToolCallStart
 	7,  // 19: weir.v1.DeltaEvent.tool_arguments:type_name -> weir.v1.ToolArguments
 	32, // 20: weir.v1.DeltaEvent.signature:type_name -> weir.v1.Signature
-	33, // 21: weir.v1.DeltaEvent.logprobs:type_name -> weir.v1.TokenLogprob
-	34, // 22: weir.v1.CandidateDoneEvent.finish_reason:type_name -> weir.v1.FinishReason
-	26, // 23: weir.v1.CompletedEvent.usage:type_name -> weir.v1.Usage
-	27, // 24: weir.v1.CompletedEvent.cost:type_name -> weir.v1.Cost
-	28, // 25: weir.v1.CompletedEvent.verdicts:type_name -> weir.v1.Verdict
-	29, // 26: weir.v1.CompletedEvent.target:type_name -> weir.v1.Target
-	30, // 27: weir.v1.CompletedEvent.timing:type_name -> weir.v1.Timing
-	31, // 28: weir.v1.CompletedEvent.warnings:type_name -> weir.v1.Warning
-	19, // 29: weir.v1.CompletedEvent.vendor_extras:type_name -> weir.v1.CompletedEvent.VendorExtrasEntry
-	24, // 30: weir.v1.EmbedRequest.context:type_name -> weir.v1.RequestContext
-	12, // 31: weir.v1.EmbedResponse.embeddings:type_name -> weir.v1.Embedding
-	26, // 32: weir.v1.EmbedResponse.usage:type_name -> weir.v1.Usage
-	27, // 33: weir.v1.EmbedResponse.cost:type_name -> weir.v1.Cost
-	28, // 34: weir.v1.EmbedResponse.verdicts:type_name -> weir.v1.Verdict
-	29, // 35: weir.v1.EmbedResponse.target:type_name -> weir.v1.Target
-	30, // 36: weir.v1.EmbedResponse.timing:type_name -> weir.v1.Timing
-	20, // 37: weir.v1.CountTokensRequest.messages:type_name -> weir.v1.Message
-	21, // 38: weir.v1.CountTokensRequest.tools:type_name -> weir.v1.Tool
-	35, // 39: weir.v1.CountTokensRequest.response_format:type_name -> weir.v1.ResponseFormat
-	0,  // 40: weir.v1.CountTokensResponse.count:type_name -> weir.v1.TokenCount
-	24, // 41: weir.v1.ModerateRequest.context:type_name -> weir.v1.RequestContext
-	17, // 42: weir.v1.ModerateResponse.results:type_name -> weir.v1.Moderation
-	36, // 43: weir.v1.Moderation.action:type_name -> weir.v1.Action
-	28, // 44: weir.v1.Moderation.verdicts:type_name -> weir.v1.Verdict
-	37, // 45: weir.v1.GenerateResponse.VendorExtrasEntry.value:type_name -> google.protobuf.Struct
-	37, // 46: weir.v1.CompletedEvent.VendorExtrasEntry.value:type_name -> google.protobuf.Struct
-	1,  // 47: weir.v1.GenerationService.Generate:input_type -> weir.v1.GenerateRequest
-	1,  // 48: weir.v1.GenerationService.StreamGenerate:input_type -> weir.v1.GenerateRequest
-	10, // 49: weir.v1.GenerationService.Embed:input_type -> weir.v1.EmbedRequest
-	13, // 50: weir.v1.GenerationService.CountTokens:input_type -> weir.v1.CountTokensRequest
-	15, // 51: weir.v1.GenerationService.Moderate:input_type -> weir.v1.ModerateRequest
-	2,  // 52: weir.v1.GenerationService.Generate:output_type -> weir.v1.GenerateResponse
-	3,  // 53: weir.v1.GenerationService.StreamGenerate:output_type -> weir.v1.StreamGenerateResponse
-	11, // 54: weir.v1.GenerationService.Embed:output_type -> weir.v1.EmbedResponse
-	14, // 55: weir.v1.GenerationService.CountTokens:output_type -> weir.v1.CountTokensResponse
-	16, // 56: weir.v1.GenerationService.Moderate:output_type -> weir.v1.ModerateResponse
-	52, // [52:57] is the sub-list for method output_type
-	47, // [47:52] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	33, // 21: weir.v1.DeltaEvent.media:type_name -> weir.v1.Media
+	34, // 22: weir.v1.DeltaEvent.logprobs:type_name -> weir.v1.TokenLogprob
+	35, // 23: weir.v1.CandidateDoneEvent.finish_reason:type_name -> weir.v1.FinishReason
+	26, // 24: weir.v1.CompletedEvent.usage:type_name -> weir.v1.Usage
+	27, // 25: weir.v1.CompletedEvent.cost:type_name -> weir.v1.Cost
+	28, // 26: weir.v1.CompletedEvent.verdicts:type_name -> weir.v1.Verdict
+	29, // 27: weir.v1.CompletedEvent.target:type_name -> weir.v1.Target
+	30, // 28: weir.v1.CompletedEvent.timing:type_name -> weir.v1.Timing
+	31, // 29: weir.v1.CompletedEvent.warnings:type_name -> weir.v1.Warning
+	19, // 30: weir.v1.CompletedEvent.vendor_extras:type_name -> weir.v1.CompletedEvent.VendorExtrasEntry
+	24, // 31: weir.v1.EmbedRequest.context:type_name -> weir.v1.RequestContext
+	12, // 32: weir.v1.EmbedResponse.embeddings:type_name -> weir.v1.Embedding
+	26, // 33: weir.v1.EmbedResponse.usage:type_name -> weir.v1.Usage
+	27, // 34: weir.v1.EmbedResponse.cost:type_name -> weir.v1.Cost
+	28, // 35: weir.v1.EmbedResponse.verdicts:type_name -> weir.v1.Verdict
+	29, // 36: weir.v1.EmbedResponse.target:type_name -> weir.v1.Target
+	30, // 37: weir.v1.EmbedResponse.timing:type_name -> weir.v1.Timing
+	20, // 38: weir.v1.CountTokensRequest.messages:type_name -> weir.v1.Message
+	21, // 39: weir.v1.CountTokensRequest.tools:type_name -> weir.v1.Tool
+	36, // 40: weir.v1.CountTokensRequest.response_format:type_name -> weir.v1.ResponseFormat
+	0,  // 41: weir.v1.CountTokensResponse.count:type_name -> weir.v1.TokenCount
+	24, // 42: weir.v1.ModerateRequest.context:type_name -> weir.v1.RequestContext
+	17, // 43: weir.v1.ModerateResponse.results:type_name -> weir.v1.Moderation
+	37, // 44: weir.v1.Moderation.action:type_name -> weir.v1.Action
+	28, // 45: weir.v1.Moderation.verdicts:type_name -> weir.v1.Verdict
+	38, // 46: weir.v1.GenerateResponse.VendorExtrasEntry.value:type_name -> google.protobuf.Struct
+	38, // 47: weir.v1.CompletedEvent.VendorExtrasEntry.value:type_name -> google.protobuf.Struct
+	1,  // 48: weir.v1.GenerationService.Generate:input_type -> weir.v1.GenerateRequest
+	1,  // 49: weir.v1.GenerationService.StreamGenerate:input_type -> weir.v1.GenerateRequest
+	10, // 50: weir.v1.GenerationService.Embed:input_type -> weir.v1.EmbedRequest
+	13, // 51: weir.v1.GenerationService.CountTokens:input_type -> weir.v1.CountTokensRequest
+	15, // 52: weir.v1.GenerationService.Moderate:input_type -> weir.v1.ModerateRequest
+	2,  // 53: weir.v1.GenerationService.Generate:output_type -> weir.v1.GenerateResponse
+	3,  // 54: weir.v1.GenerationService.StreamGenerate:output_type -> weir.v1.StreamGenerateResponse
+	11, // 55: weir.v1.GenerationService.Embed:output_type -> weir.v1.EmbedResponse
+	14, // 56: weir.v1.GenerationService.CountTokens:output_type -> weir.v1.CountTokensResponse
+	16, // 57: weir.v1.GenerationService.Moderate:output_type -> weir.v1.ModerateResponse
+	53, // [53:58] is the sub-list for method output_type
+	48, // [48:53] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_generation_service_proto_init() }
@@ -1823,6 +1843,7 @@ func file_weir_v1_generation_service_proto_init() {
 		(*DeltaEvent_ToolCall)(nil),
 		(*DeltaEvent_ToolArguments)(nil),
 		(*DeltaEvent_Signature)(nil),
+		(*DeltaEvent_Media)(nil),
 	}
 	file_weir_v1_generation_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_weir_v1_generation_service_proto_msgTypes[13].OneofWrappers = []any{}
