@@ -61,6 +61,9 @@ type BackendConfig struct {
 	// MediaURLs lets callers send addresses from which the backend fetches media.
 	// One that stands in a network of its own would fetch what they could not.
 	MediaURLs bool `yaml:"media_urls"`
+	// MediaOutput is what its models answer with where they are asked for it, each
+	// with the most output tokens that one of it can be.
+	MediaOutput map[backend.Modality]int64 `yaml:"media_output"`
 	// OIP is how a server of kind oip is spoken to.
 	OIP OIPConfig `yaml:"oip"`
 }
@@ -117,6 +120,9 @@ func (c BackendConfig) check() (field, problem string) {
 	if c.MediaURLs && len(c.Media) == 0 {
 		return "media_urls", "the backend takes no media: say what it takes under media"
 	}
+	if field, problem := c.checkMediaOutput(); field != "" {
+		return field, problem
+	}
 	if u, err := url.Parse(c.URL); isServer && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return "url", fmt.Sprintf("%q is no URL of a server: write it as %s", c.URL, example)
 	}
@@ -131,6 +137,26 @@ func (c BackendConfig) check() (field, problem string) {
 	}
 	if field, problem := c.Load.check(c.Kind); field != "" {
 		return "load." + field, problem
+	}
+	return "", ""
+}
+
+// mediaOutputs are the kinds of media that a kind of backend can answer with.
+var mediaOutputs = map[string][]backend.Modality{
+	"openai": {backend.Image}, "gemini": {backend.Image, backend.Audio}, "weir": backend.Modalities(),
+}
+
+// checkMediaOutput tells what is wrong with what its models are said to answer with.
+func (c BackendConfig) checkMediaOutput() (field, problem string) {
+	for _, m := range slices.Sorted(maps.Keys(c.MediaOutput)) {
+		switch {
+		case c.Kind == "simulator":
+			return "media_output", "a simulator draws images: leave it out"
+		case !slices.Contains(mediaOutputs[c.Kind], m):
+			return "media_output", fmt.Sprintf("a backend of kind %s has no answers in %s: known are openai (image), gemini (image, audio) and weir (all)", c.Kind, m)
+		case c.MediaOutput[m] < 1 || c.MediaOutput[m] > maxMediaTokens:
+			return "media_output", fmt.Sprintf("%s has %d tokens at the most: write a number from 1 to %d", m, c.MediaOutput[m], maxMediaTokens)
+		}
 	}
 	return "", ""
 }
@@ -157,7 +183,7 @@ func (c BackendConfig) open(embedding []string) (backend.Backend, error) {
 	}
 	switch c.Kind {
 	case "openai":
-		return openai.New(openai.Config{Name: c.Name, Dialect: c.Dialect, APIVersion: c.APIVersion, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key, Candidates: c.Candidates, LoadReports: c.Load.ORCA, Embedding: embedding})
+		return openai.New(openai.Config{Name: c.Name, Dialect: c.Dialect, APIVersion: c.APIVersion, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, MediaOutput: c.MediaOutput, KeyFrom: key, Candidates: c.Candidates, LoadReports: c.Load.ORCA, Embedding: embedding})
 	case "anthropic":
 		return anthropic.New(anthropic.Config{Name: c.Name, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key})
 	case "gemini":
@@ -165,7 +191,7 @@ func (c BackendConfig) open(embedding []string) (backend.Backend, error) {
 		if err != nil {
 			return nil, err
 		}
-		return gemini.New(gemini.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, RootCAs: roots, Media: c.Media, MediaURLs: c.MediaURLs, Candidates: c.Candidates, Embedding: embedding})
+		return gemini.New(gemini.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, RootCAs: roots, Media: c.Media, MediaURLs: c.MediaURLs, MediaOutput: c.MediaOutput, Candidates: c.Candidates, Embedding: embedding})
 	case "oip":
 		roots, err := c.roots()
 		if err != nil {
@@ -178,7 +204,7 @@ func (c BackendConfig) open(embedding []string) (backend.Backend, error) {
 		if err != nil {
 			return nil, err
 		}
-		return backendweir.New(backendweir.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, RootCAs: roots, Media: c.Media, MediaURLs: c.MediaURLs, Candidates: c.Candidates, Embedding: embedding})
+		return backendweir.New(backendweir.Config{Name: c.Name, URL: c.URL, Key: c.Key, KeyFrom: key, RootCAs: roots, Media: c.Media, MediaURLs: c.MediaURLs, MediaOutput: c.MediaOutput, Candidates: c.Candidates, Embedding: embedding})
 	}
 	return simulator.New(simulator.Config{})
 }
@@ -202,6 +228,6 @@ func (c BackendConfig) roots() (*x509.CertPool, error) {
 // edition is another number where anything of the backend is different.
 func (c BackendConfig) edition() uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%q", []any{c.Kind, c.Dialect, c.APIVersion, c.URL, c.Key, c.KeyFile, c.KeyCommand, c.CA, c.Tags, c.Candidates, c.Media, c.MediaURLs, c.OIP})
+	fmt.Fprintf(h, "%q", []any{c.Kind, c.Dialect, c.APIVersion, c.URL, c.Key, c.KeyFile, c.KeyCommand, c.CA, c.Tags, c.Candidates, c.Media, c.MediaURLs, c.MediaOutput, c.OIP})
 	return h.Sum64()
 }

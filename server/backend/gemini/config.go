@@ -37,6 +37,9 @@ type Config struct {
 	// the server fetches.
 	Media     map[backend.Modality]int64
 	MediaURLs bool
+	// MediaOutput is what the models answer with where they are asked for it, each
+	// with the most output tokens that one part of it can be; nil for text alone.
+	MediaOutput map[backend.Modality]int64
 }
 
 // Validate names the first field that makes no sense.

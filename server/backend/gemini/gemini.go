@@ -102,6 +102,7 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		Logprobs:        &alternatives,
 		Media:           b.config.Media,
 		MediaURLs:       urls,
+		MediaOutput:     b.config.MediaOutput,
 		MaxOutputTokens: b.config.MaxOutputTokens,
 	}
 }

@@ -45,6 +45,7 @@ func encode(req *backend.Request) (*pb.GenerateContentRequest, error) {
 		}
 	}
 	config.ThinkingConfig = think(req)
+	config.ResponseModalities = modalities(req.Modalities)
 	if f := req.Format; f != nil {
 		config.ResponseMimeType = "application/json"
 		if f.Schema != nil {
@@ -62,6 +63,22 @@ func encode(req *backend.Request) (*pb.GenerateContentRequest, error) {
 		return nil, err
 	}
 	return out, addOptions(out, req.Vendor[signer])
+}
+
+// modalities are what the answer may be; nil is the model's default. The API says
+// text as well, and has no word for what is neither image nor audio: the gateway
+// asks for none that the configuration does not name.
+func modalities(wanted []backend.Modality) []pb.GenerationConfig_Modality {
+	var out []pb.GenerationConfig_Modality
+	for _, m := range wanted {
+		switch m {
+		case backend.Image:
+			out = append(out, pb.GenerationConfig_TEXT, pb.GenerationConfig_IMAGE)
+		case backend.Audio: // models of speech refuse text beside it
+			out = append(out, pb.GenerationConfig_AUDIO)
+		}
+	}
+	return out
 }
 
 // think tells how much to think, and asks for the thoughts; nil leaves it to the

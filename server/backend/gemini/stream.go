@@ -158,6 +158,12 @@ func (s *stream) part(i int, p *pb.Part, logprobs []backend.Logprob) error {
 		}
 		c.calls++
 		c.last = backend.Arguments
+	case *pb.Part_InlineData:
+		b := d.InlineData
+		return s.show(i, p, &backend.Media{Modality: backend.ModalityOf(b.GetMimeType()), Type: typeOf(b.GetMimeType()), Data: b.GetData()})
+	case *pb.Part_FileData:
+		f := d.FileData
+		return s.show(i, p, &backend.Media{Modality: backend.ModalityOf(f.GetMimeType()), Type: typeOf(f.GetMimeType()), URL: f.GetFileUri()})
 	default:
 		return nil
 	}
@@ -173,6 +179,26 @@ func (s *stream) part(i int, p *pb.Part, logprobs []backend.Logprob) error {
 		s.add(e)
 	}
 	return nil
+}
+
+// show says a part that is no text. Images that a model drew while it thought are
+// none of the answer, and its signature has no place: nothing takes it back.
+func (s *stream) show(i int, p *pb.Part, m *backend.Media) error {
+	if p.GetThought() {
+		return nil
+	}
+	if err := m.Check(); err != nil {
+		return err
+	}
+	s.candidates[i].last = backend.Content
+	s.add(backend.Event{Kind: backend.Shown, Candidate: i, Media: m})
+	return nil
+}
+
+// typeOf is a media type without its parameters, such as the rate of samples.
+func typeOf(mimeType string) string {
+	kind, _, _ := strings.Cut(mimeType, ";")
+	return strings.ToLower(strings.TrimSpace(kind))
 }
 
 // argumentsOf is what a tool is given, as JSON. The wire has its values alone: the

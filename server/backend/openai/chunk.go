@@ -36,6 +36,7 @@ type delta struct {
 	Reasoning        json.RawMessage `json:"reasoning"`
 	Refusal          json.RawMessage `json:"refusal"`
 	ToolCalls        []callDelta     `json:"tool_calls"`
+	Images           []wireShown     `json:"images"`
 }
 
 // spoken is the value of a text in a delta.
@@ -169,7 +170,7 @@ func (d *decoder) learn(data []byte, c *chunk) {
 			said = &all[i]
 		}
 	}
-	if said != nil && len(choice.Delta.ToolCalls) == 0 && httpstream.StringOf(choice.FinishReason) == "" {
+	if said != nil && len(choice.Delta.ToolCalls) == 0 && len(choice.Delta.Images) == 0 && httpstream.StringOf(choice.FinishReason) == "" {
 		d.frame.learn(data, said.raw, choice.Index, said.channel)
 	}
 }
@@ -190,6 +191,9 @@ func (d *decoder) choose(c *choice) error {
 		if err := d.say(c.Index, s.channel, s.raw); err != nil {
 			return err
 		}
+	}
+	if err := d.show(c.Index, c.Delta.Images); err != nil {
+		return err
 	}
 	for i := range c.Delta.ToolCalls {
 		if err := d.call(c.Index, &c.Delta.ToolCalls[i]); err != nil {

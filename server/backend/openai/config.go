@@ -50,6 +50,9 @@ type Config struct {
 	// a network of its own fetches what callers could not.
 	Media     map[backend.Modality]int64
 	MediaURLs bool
+	// MediaOutput is what the models answer with where they are asked for it, each
+	// with the most output tokens that one part of it can be; nil for text alone.
+	MediaOutput map[backend.Modality]int64
 	// Dialect is the kind of server, by one of the names of Dialects; empty is what
 	// most servers and clouds take.
 	Dialect string

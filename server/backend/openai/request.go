@@ -30,6 +30,7 @@ type wireRequest struct {
 	Logprobs            bool          `json:"logprobs,omitempty"`
 	TopLogprobs         int           `json:"top_logprobs,omitempty"`
 	PromptCacheKey      string        `json:"prompt_cache_key,omitempty"`
+	Modalities          []string      `json:"modalities,omitempty"`
 	reasoning
 }
 
@@ -94,6 +95,7 @@ func encodeRequest(req *backend.Request, d *dialect) ([]byte, error) {
 		PresencePenalty:  req.PresencePenalty,
 		Stop:             req.Stop,
 		ResponseFormat:   encodeFormat(req.Format),
+		Modalities:       modalities(req.Modalities),
 		reasoning:        d.asks(req.Reasoning),
 	}
 	if !d.NoCacheKey {

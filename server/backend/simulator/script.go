@@ -68,6 +68,7 @@ type script struct {
 	tokens  int // how many tokens of prose, 0 for a few sentences
 	prompt  string
 	format  *backend.Format
+	drawing *drawing // nil where there is none
 }
 
 // call is one call of a tool.
@@ -85,6 +86,9 @@ func read(req *backend.Request) script {
 		}
 	}
 	s := script{format: req.Format}
+	if slices.Contains(req.Modalities, backend.Image) {
+		s.drawing = readDrawing("")
+	}
 	var prompt strings.Builder
 	for rest := last; rest != ""; {
 		line, after, _ := strings.Cut(rest, "\n")
@@ -105,6 +109,9 @@ func read(req *backend.Request) script {
 			line, _, _ := strings.Cut(value, "\n")
 			tool, arguments, _ := strings.Cut(strings.TrimSuffix(line, "\r"), " ")
 			s.calls = append(s.calls, call{tool, arguments})
+		case "draw":
+			size, _, _ := strings.Cut(value, "\n")
+			s.drawing = readDrawing(strings.TrimSpace(size))
 		case "describe":
 			s.text, s.given = describe(req), true
 		case "tokens":
@@ -145,6 +152,7 @@ type answer struct {
 	calls           []call          // that come after the text
 	calling         int             // the one that speaks
 	named           bool            // it has been named
+	media           *backend.Media  // that comes after the text
 	finish          backend.FinishReason
 	finished        bool
 
@@ -180,6 +188,14 @@ func (s script) perform(c chance, limit int, stop []string) answer {
 		a.text, a.finish = a.text[:at], backend.FinishStop
 		a.outputTokens = countTokens(a.text)
 		return a
+	}
+	if a.finish == backend.FinishStop && s.drawing != nil {
+		if limit-a.reasoningTokens-a.outputTokens < drawTokens {
+			a.finish = backend.FinishLength
+			return a
+		}
+		a.media = s.drawing.draw(&c)
+		a.outputTokens += drawTokens
 	}
 	if a.finish == backend.FinishStop {
 		a.call(s.calls, limit)
@@ -233,6 +249,8 @@ func (a *answer) peek() (backend.Event, bool) {
 		return backend.Event{Kind: backend.Signed, Channel: backend.Reasoning, Signature: &backend.Signature{Signer: signer, Data: sign(a.thought)}}, true
 	case a.text != "":
 		return backend.Event{Kind: backend.Delta, Channel: a.channel, Text: a.text[:firstToken(a.text)]}, true
+	case a.media != nil:
+		return backend.Event{Kind: backend.Shown, Media: a.media}, true
 	case a.calling == len(a.calls):
 		return backend.Event{}, false
 	}
@@ -249,6 +267,9 @@ func (a *answer) take(e backend.Event) int {
 	case e.Kind == backend.Called:
 		a.named = true
 		return countTokens(e.Tool)
+	case e.Kind == backend.Shown:
+		a.media = nil
+		return drawTokens
 	case e.Kind == backend.Signed:
 		a.thought = ""
 		return 0

@@ -16,6 +16,10 @@
 //	tokens: N       the answer is prose of exactly N tokens
 //	call: TOOL JSON the answer calls a tool with these arguments; several lines, several calls
 //	describe:       the answer says what media the request has
+//	draw: WxH       the answer ends with an image of so many pixels, a PNG
+//
+// Where the request asks for images, every answer of words ends with one, of 64x64
+// pixels where no instruction says another size.
 //
 // Where the request asks for reasoning, an answer that is told none begins with
 // a sentence of it. Reasoning is signed, and comes back with its signature or
@@ -252,6 +256,7 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		Media:           map[backend.Modality]int64{backend.Image: mediaTokens, backend.Audio: mediaTokens, backend.Video: mediaTokens, backend.File: mediaTokens},
 		MediaURLs:       backend.Modalities(),
 		ResultMedia:     true,
+		MediaOutput:     map[backend.Modality]int64{backend.Image: drawTokens},
 		MaxOutputTokens: b.models[model].ContextTokens,
 	}
 }

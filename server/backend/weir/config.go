@@ -40,6 +40,9 @@ type Config struct {
 	// part of it can be; nil for text alone. MediaURLs lets them be addresses.
 	Media     map[backend.Modality]int64
 	MediaURLs bool
+	// MediaOutput is what the models answer with where they are asked for it, each
+	// with the most output tokens that one part of it can be; nil for text alone.
+	MediaOutput map[backend.Modality]int64
 }
 
 // Validate names the first field that makes no sense.

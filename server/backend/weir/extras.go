@@ -42,6 +42,9 @@ func encodeExtras(req *backend.Request, to *weirv1.GenerationConfig) error {
 	if req.Logprobs != nil {
 		to.Logprobs = &weirv1.LogprobsConfig{Alternatives: *narrow(req.Logprobs)}
 	}
+	for _, m := range req.Modalities {
+		to.ResponseModalities = append(to.ResponseModalities, modalities[m])
+	}
 	to.CacheKey, to.DropUnsupported = req.CacheKey, req.DropUnsupported
 	for vendor, options := range req.Vendor {
 		object := new(structpb.Struct)
@@ -74,6 +77,17 @@ func encodeMedia(m *backend.Media) *weirv1.Media {
 		out.Source = &weirv1.Media_Data{Data: m.Data}
 	}
 	return out
+}
+
+// neutralMedia is a part of an answer; nil where there is none of a kind that is
+// known here.
+func neutralMedia(m *weirv1.Media) *backend.Media {
+	for neutral, wire := range modalities {
+		if wire == m.GetModality() {
+			return &backend.Media{Modality: neutral, Type: m.GetMediaType(), Data: m.GetData(), URL: m.GetUrl(), Name: m.GetName()}
+		}
+	}
+	return nil
 }
 
 // joins puts a part of a result that goes on into the one before, and tells

@@ -140,6 +140,16 @@ func (s *stream) delta(d *weirv1.DeltaEvent) error {
 			return s.broken(backend.Protocol, "arguments of call %d of a tool came, and %d calls had begun", n, c.calls)
 		}
 		event.Channel, event.Call, event.Text = backend.Arguments, int(n), p.ToolArguments.GetText()
+	case *weirv1.DeltaEvent_Media:
+		event.Kind, event.Media = backend.Shown, neutralMedia(p.Media)
+		if event.Media == nil {
+			return nil // of a kind that a later version adds
+		}
+		if err := event.Media.Check(); err != nil {
+			return s.broken(backend.Protocol, "%s", err.Error())
+		}
+		s.event, c.last = event, backend.Content
+		return nil
 	case *weirv1.DeltaEvent_Signature:
 		event.Kind, event.Channel, event.Call = backend.Signed, c.last, c.calls-1
 		if p.Signature.GetHidden() || event.Channel == "" {

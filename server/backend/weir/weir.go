@@ -120,6 +120,7 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		Media:           b.config.Media,
 		MediaURLs:       urls,
 		ResultMedia:     true,
+		MediaOutput:     b.config.MediaOutput,
 		MaxOutputTokens: b.config.MaxOutputTokens,
 	}
 }

@@ -43,6 +43,7 @@ type message struct {
 	ReasoningContent string     `json:"reasoning_content,omitempty"`
 	ReasoningDetails []detail   `json:"reasoning_details,omitempty"`
 	ToolCalls        []toolCall `json:"tool_calls,omitempty"`
+	Images           []image    `json:"images,omitempty"`
 }
 
 type toolCall struct {
@@ -130,7 +131,7 @@ func completionOf(a *gateway.Answer, said []gateway.Collected) completion {
 }
 
 func messageOf(said gateway.Collected) message {
-	m := message{Role: "assistant", ReasoningContent: said.Reasoning, ReasoningDetails: detailsOf(said.Parts)}
+	m := message{Role: "assistant", ReasoningContent: said.Reasoning, ReasoningDetails: detailsOf(said.Parts), Images: imagesOf(said.Parts)}
 	if said.Refusal != "" {
 		m.Refusal = &said.Refusal
 	}

@@ -14,7 +14,7 @@ var (
 	ownOfAnswer  = []string{"id", "object", "created", "model", "choices", "usage", "weir", "error"}
 	ownOfChoice  = []string{"index", "message", "delta", "finish_reason", "logprobs"}
 	ownOfCall    = []string{"index", "id", "type", "function"}
-	ownOfMessage = []string{"role", "content", "refusal", "reasoning_content", "reasoning_details", "tool_calls", "function_call", "audio"}
+	ownOfMessage = []string{"role", "content", "refusal", "reasoning_content", "reasoning_details", "tool_calls", "images", "function_call", "audio"}
 )
 
 // An object is JSON whose members are not all known.

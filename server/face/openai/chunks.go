@@ -23,10 +23,11 @@ type chunks struct {
 	// had: a signature comes with the text that it is of.
 	thought map[int][]byte
 	details map[int]int
+	images  map[int]int // how many each choice has had
 }
 
 func newChunks(events *events, call *gateway.Call, includeUsage bool) *chunks {
-	return &chunks{events: events, call: call, includeUsage: includeUsage, begun: map[int]bool{}, frames: map[int]frame{}, thought: map[int][]byte{}, details: map[int]int{}}
+	return &chunks{events: events, call: call, includeUsage: includeUsage, begun: map[int]bool{}, frames: map[int]frame{}, thought: map[int][]byte{}, details: map[int]int{}, images: map[int]int{}}
 }
 
 // chunk must never have a key `error`: SDKs end the stream at one, null or not.
@@ -52,6 +53,7 @@ type delta struct {
 	ReasoningDetails []detail   `json:"reasoning_details,omitempty"`
 	Refusal          string     `json:"refusal,omitempty"`
 	ToolCalls        []toolCall `json:"tool_calls,omitempty"`
+	Images           []image    `json:"images,omitempty"`
 }
 
 func (c *chunks) chunk(choices ...chunkChoice) chunk {
@@ -70,13 +72,21 @@ func (c *chunks) Start(a *gateway.Answer) error {
 
 // Delta implements gateway.Sink.
 func (c *chunks) Delta(d gateway.Delta) error {
-	if d.Text == "" && d.Tool == "" && d.Signature == nil {
+	if d.Text == "" && d.Tool == "" && d.Signature == nil && d.Media == nil {
 		return nil
 	}
-	if d.Channel == backend.Content && d.Logprobs == nil && d.Signature == nil && c.begun[d.Candidate] {
+	if d.Channel == backend.Content && d.Logprobs == nil && d.Signature == nil && d.Media == nil && c.begun[d.Candidate] {
 		return c.content(d.Candidate, d.Text)
 	}
 	var piece delta
+	if d.Media != nil {
+		i, ok := imageOf(d.Media, c.images[d.Candidate])
+		if !ok {
+			return nil
+		}
+		c.images[d.Candidate]++
+		piece.Images = []image{i}
+	}
 	switch d.Channel {
 	case backend.Reasoning:
 		piece.ReasoningContent = d.Text

@@ -1,7 +1,7 @@
 // Package openai is the face that OpenAI's SDKs and everything built on them
 // can talk to unmodified: chat completions, streamed or whole, embeddings, moderations and the
 // list of models. It turns OpenAI's JSON into the neutral form and back. What it cannot
-// carry, such as images or audio, it refuses by name, since an answer to half
+// carry, such as answers in audio, it refuses by name, since an answer to half
 // of a request is worse than none; what it does not know it ignores, since
 // clients add fields of their own.
 //

@@ -48,6 +48,9 @@ type chatRequest struct {
 	PromptCacheKey  string `json:"prompt_cache_key"`
 	ServiceTier     string `json:"service_tier"`
 
+	// Modalities may ask for images too, as OpenRouter's API does.
+	Modalities json.RawMessage `json:"modalities"`
+
 	// VendorOptions are those of weir.v1: OpenAI has no such field.
 	VendorOptions map[string]json.RawMessage `json:"vendor_options"`
 
@@ -55,7 +58,6 @@ type chatRequest struct {
 	Functions        json.RawMessage `json:"functions"`
 	FunctionCall     json.RawMessage `json:"function_call"`
 	Audio            json.RawMessage `json:"audio"`
-	Modalities       json.RawMessage `json:"modalities"`
 	LogitBias        json.RawMessage `json:"logit_bias"`
 	WebSearchOptions json.RawMessage `json:"web_search_options"`
 }
@@ -123,6 +125,9 @@ func decode(body []byte) (*chat, error) {
 	if err := in.extras(&out.request); err != nil {
 		return nil, err
 	}
+	if err := in.modalities(&out.request); err != nil {
+		return nil, err
+	}
 	switch {
 	case len(in.Messages) == 0:
 		return nil, face.Invalid("messages", "missing: send at least one message")
@@ -184,7 +189,6 @@ func (in *chatRequest) refuse() error {
 		{"functions", functions, in.Functions, []string{`[]`}},
 		{"function_call", functions, in.FunctionCall, []string{`"none"`}},
 		{"audio", "answers in audio are not supported: leave it out", in.Audio, nil},
-		{"modalities", "answers are text alone: leave it out, or send [\"text\"]", in.Modalities, []string{`["text"]`, `[]`}},
 		{"logit_bias", "a bias on tokens is not supported: leave it out", in.LogitBias, []string{`{}`}},
 		{"web_search_options", "there is no search of the web: leave it out", in.WebSearchOptions, nil},
 	} {

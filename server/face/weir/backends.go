@@ -79,6 +79,9 @@ func backendTarget(s *route.Standing) *weirv1.BackendTarget {
 		if _, takes := can.Media[m]; takes {
 			t.Capabilities = append(t.Capabilities, string(m))
 		}
+		if _, gives := can.MediaOutput[m]; gives {
+			t.Capabilities = append(t.Capabilities, string(m)+"_output")
+		}
 	}
 	if s.Latency > 0 {
 		t.Latency = durationpb.New(s.Latency)

@@ -41,6 +41,9 @@ func extras(config *weirv1.GenerationConfig, out *backend.Request) error {
 		n := int(l.GetAlternatives())
 		out.Logprobs = &n
 	}
+	for _, m := range config.GetResponseModalities() {
+		out.Modalities = append(out.Modalities, modalities[m])
+	}
 	out.CacheKey, out.DropUnsupported = config.GetCacheKey(), config.GetDropUnsupported()
 	for vendor, options := range config.GetVendorOptions() {
 		if out.Vendor == nil {
@@ -91,6 +94,22 @@ func media(m *weirv1.Media, at string) (*backend.Media, error) {
 		Modality: modalities[m.GetModality()], Type: m.GetMediaType(), Data: m.GetData(), URL: m.GetUrl(),
 		Name: m.GetName(), Detail: details[m.GetDetail()],
 	}, nil
+}
+
+// shown is media of an answer.
+func shown(m *backend.Media) *weirv1.Media {
+	out := &weirv1.Media{MediaType: m.Type, Name: m.Name}
+	for wire, neutral := range modalities {
+		if neutral == m.Modality {
+			out.Modality = wire
+		}
+	}
+	if m.URL != "" {
+		out.Source = &weirv1.Media_Url{Url: m.URL}
+	} else {
+		out.Source = &weirv1.Media_Data{Data: m.Data}
+	}
+	return out
 }
 
 func cacheHint(h *weirv1.CacheHint) *backend.CacheHint {

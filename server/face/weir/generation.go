@@ -110,6 +110,10 @@ func (e *events) Delta(d gateway.Delta) error {
 		delta.Piece = &weirv1.DeltaEvent_Signature{Signature: signature(d.Signature)}
 		return e.send(&weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_Delta{Delta: delta}})
 	}
+	if d.Media != nil {
+		delta.Piece = &weirv1.DeltaEvent_Media{Media: shown(d.Media)}
+		return e.send(&weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_Delta{Delta: delta}})
+	}
 	if d.Text == "" && d.Tool == "" && d.Logprobs == nil {
 		return nil
 	}
@@ -318,13 +322,15 @@ func candidates(a *gateway.Answer, said []gateway.Collected) []*weirv1.Candidate
 
 func parts(said gateway.Collected) (all []*weirv1.Part) {
 	for _, p := range said.Parts {
-		if p.Text == "" && p.Signature == nil && p.Channel != backend.Arguments {
+		if p.Text == "" && p.Signature == nil && p.Media == nil && p.Channel != backend.Arguments {
 			continue
 		}
 		out := &weirv1.Part{Signature: signature(p.Signature), Logprobs: logprobs(p.Logprobs)}
 		switch p.Channel {
 		case backend.Content:
-			out.Data = &weirv1.Part_Text{Text: p.Text}
+			if out.Data = (&weirv1.Part_Text{Text: p.Text}); p.Media != nil {
+				out.Data = &weirv1.Part_Media{Media: shown(p.Media)}
+			}
 		case backend.Reasoning:
 			out.Data = &weirv1.Part_Reasoning{Reasoning: &weirv1.Reasoning{Text: p.Text}}
 		case backend.Refusal:
