@@ -18,11 +18,7 @@ import (
 // recite has a backend say these events, and returns what the caller gets.
 func (h *house) recite(call *gateway.Call, events ...backend.Event) (gateway.Collected, *gateway.Answer) {
 	h.t.Helper()
-	router, err := route.New([]route.Model{{Name: "sim", MaxOutputTokens: 100, Targets: []route.Target{{Name: "b", Backend: recites{events}, Model: "sim"}}}})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.House.Router = func() *route.Router { return router }
+	h.reciting(events...)
 	var c gateway.Collector
 	answer, err := h.Generate(context.Background(), call, &c)
 	if err != nil {
@@ -32,6 +28,16 @@ func (h *house) recite(call *gateway.Call, events ...backend.Event) (gateway.Col
 		return all[0], answer
 	}
 	return gateway.Collected{}, answer
+}
+
+// reciting has a backend say these events.
+func (h *house) reciting(events ...backend.Event) {
+	h.t.Helper()
+	router, err := route.New([]route.Model{{Name: "sim", MaxOutputTokens: 100, Targets: []route.Target{{Name: "b", Backend: recites{events}, Model: "sim"}}}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.House.Router = func() *route.Router { return router }
 }
 
 const redacting = "kind: Policy\nname: own\ntenant: acme\nsafety: {output: [{guard: lexicon, terms: [zorblatt, cz9y], action: redact, placeholder: '#'}]}\n"

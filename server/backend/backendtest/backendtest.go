@@ -143,6 +143,9 @@ func cases(h Harness) map[string]func(*run) {
 		if !h.Lacks.Schemas {
 			all["format"] = (*run).format
 		}
+		if _, draws := h.Backend.Capabilities(h.Model).MediaOutput[backend.Image]; draws {
+			all["images"] = (*run).images
+		}
 	}
 	if h.Embedding != nil {
 		all["embed"] = (*run).embed
@@ -261,6 +264,11 @@ func (r *run) checkUsage(req *backend.Request, a Answer) error {
 		}
 		output += r.Simulated.CountOutput(req.Model, c.Content) + r.Simulated.CountOutput(req.Model, c.Refusal)
 		reasoning += r.Simulated.CountOutput(req.Model, c.Reasoning)
+		if b, is := r.Simulated.(backend.Backend); is {
+			for _, m := range a.Media[i] {
+				output += int(b.Capabilities(req.Model).MediaOutput[m.Modality])
+			}
+		}
 	}
 	var want accounting.Usage
 	heard := *req
@@ -291,6 +299,7 @@ type Answer struct {
 	Model      string
 	Candidates []Candidate
 	Calls      [][]Call            // of tools, by candidate
+	Media      [][]backend.Media   // by candidate, in order
 	Signatures []backend.Signature // in order
 	Deltas     int
 	Used       int // how often usage came
@@ -314,7 +323,7 @@ var errContract = errors.New("contract broken")
 // It returns what came and how it ended: io.EOF for a whole answer.
 func Read(s backend.Stream, candidates int) (Answer, error) {
 	n := max(1, candidates)
-	a := Answer{Candidates: make([]Candidate, n), Calls: make([][]Call, n)}
+	a := Answer{Candidates: make([]Candidate, n), Calls: make([][]Call, n), Media: make([][]backend.Media, n)}
 	for {
 		e, err := s.Recv()
 		if err != nil {
@@ -377,7 +386,7 @@ func (a *Answer) add(e backend.Event) error {
 		}
 		a.Extras = e.Extras
 		return nil
-	case backend.Delta, backend.Finished, backend.Called, backend.Signed:
+	case backend.Delta, backend.Finished, backend.Called, backend.Signed, backend.Shown:
 	default:
 		return bad("unknown kind %d", e.Kind)
 	}
@@ -410,6 +419,13 @@ func (a *Answer) add(e backend.Event) error {
 			return bad("it begins no call")
 		}
 		a.Calls[e.Candidate] = append(calls, Call{ID: e.CallID, Tool: e.Tool})
+		return nil
+	}
+	if e.Kind == backend.Shown {
+		if e.Media == nil || e.Media.Check() != nil || e.Text != "" {
+			return bad("it shows nothing")
+		}
+		a.Media[e.Candidate] = append(a.Media[e.Candidate], *e.Media)
 		return nil
 	}
 	if e.Kind == backend.Signed {

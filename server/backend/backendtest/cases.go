@@ -1,10 +1,12 @@
 package backendtest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image/png"
 	"io"
 	"slices"
 	"strings"
@@ -70,6 +72,34 @@ func (r *run) channels() {
 				r.t.Errorf("prompt %q: answer is %+v, want %+v", how.prompt, got, how.want)
 			}
 		}
+	}
+}
+
+// images are drawn of the request alone, so the server's own simulator draws the
+// same ones.
+func (r *run) images() {
+	seed := int64(7)
+	req := r.request(r.Model, "draw: 24x16\nsay: Voilà, 画好了")
+	req.Modalities, req.Seed = []backend.Modality{backend.Image}, &seed
+	direct, err := r.Simulated.(backend.Backend).Generate(r.ctx, req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	want, err := Read(direct, 1)
+	if err != io.EOF {
+		r.t.Fatal(err)
+	}
+	got := r.whole(req)
+	if got.Candidates[0].Content != "Voilà, 画好了" || got.Candidates[0].Finish != backend.FinishStop || len(got.Media[0]) != 1 {
+		r.t.Fatalf("answer is %+v with %d images", got.Candidates[0], len(got.Media[0]))
+	}
+	m := got.Media[0][0]
+	picture, err := png.DecodeConfig(bytes.NewReader(m.Data))
+	if err != nil || m.Modality != backend.Image || m.Type != "image/png" || picture.Width != 24 || picture.Height != 16 {
+		r.t.Errorf("the image is %s %s of %d bytes: %+v, %v", m.Modality, m.Type, len(m.Data), picture, err)
+	}
+	if !bytes.Equal(m.Data, want.Media[0][0].Data) {
+		r.t.Error("the bytes are not those that the server drew")
 	}
 }
 

@@ -104,8 +104,11 @@ func TestContract(t *testing.T) {
 					t.Fatal(err)
 				}
 				return backendtest.Harness{
-					Backend: listen(t, &server{sim: sim, key: testKey, wire: w}, func(c *gemini.Config) { c.Embedding = backendtest.EmbeddingNames() }),
-					Model:   "sim-text", Simulated: sim, Stalls: "sim-stall", Cuts: "sim-cut",
+					Backend: listen(t, &server{sim: sim, key: testKey, wire: w}, func(c *gemini.Config) {
+						c.Embedding = backendtest.EmbeddingNames()
+						c.MediaOutput = map[backend.Modality]int64{backend.Image: 256}
+					}),
+					Model: "sim-text", Simulated: sim, Stalls: "sim-stall", Cuts: "sim-cut",
 					Fails: map[string]backend.Class{
 						"sim-error": backend.Failed, "sim-overloaded": backend.Overloaded, "sim-small": backend.ContextExceeded, "no-such-model": backend.ModelMissing,
 					},

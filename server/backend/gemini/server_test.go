@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	pb "cloud.google.com/go/ai/generativelanguage/apiv1beta/generativelanguagepb"
@@ -161,6 +162,8 @@ func (s *server) StreamGenerateContent(in *pb.GenerateContentRequest, out pb.Gen
 				u = &pb.GenerateContentResponse_UsageMetadata{PromptTokenCount: 1, TotalTokenCount: 1}
 			}
 			send(e.Candidate, 0, u, &pb.Part{Thought: e.Channel == backend.Reasoning, Data: &pb.Part_Text{Text: e.Text}})
+		case e.Kind == backend.Shown:
+			send(e.Candidate, 0, nil, &pb.Part{Data: &pb.Part_InlineData{InlineData: &pb.Blob{MimeType: e.Media.Type, Data: e.Media.Data}}})
 		case e.Kind == backend.Finished:
 			for n := 0; calls[[2]int{e.Candidate, n}] != nil; n++ {
 				call := calls[[2]int{e.Candidate, n}]
@@ -217,6 +220,9 @@ func canonical(v any) string {
 func read(in *pb.GenerateContentRequest) (*backend.Request, error) {
 	c := in.GetGenerationConfig()
 	req := &backend.Request{Model: strings.TrimPrefix(in.Model, "models/"), Stop: c.GetStopSequences(), Candidates: 1}
+	if slices.Equal(c.GetResponseModalities(), []pb.GenerationConfig_Modality{pb.GenerationConfig_TEXT, pb.GenerationConfig_IMAGE}) {
+		req.Modalities = []backend.Modality{backend.Image}
+	}
 	if c.CandidateCount != nil {
 		req.Candidates = int(*c.CandidateCount)
 	}

@@ -181,10 +181,10 @@ func (s *stream) part(i int, p *pb.Part, logprobs []backend.Logprob) error {
 	return nil
 }
 
-// show says a part that is no text. Images that a model drew while it thought are
+// show says a part that is no text, unless it is empty. Images that a model drew while it thought are
 // none of the answer, and its signature has no place: nothing takes it back.
 func (s *stream) show(i int, p *pb.Part, m *backend.Media) error {
-	if p.GetThought() {
+	if p.GetThought() || len(m.Data) == 0 && m.URL == "" {
 		return nil
 	}
 	if err := m.Check(); err != nil {

@@ -40,7 +40,8 @@ func serve(t *testing.T, w wire, tls bool) (*openai.Backend, *simulator.Backend,
 		s.Start()
 	}
 	t.Cleanup(s.Close)
-	b, err := openai.New(openai.Config{Name: "sim", URL: s.URL + "/v1/", Key: testKey, Candidates: 8, Embedding: backendtest.EmbeddingNames()})
+	b, err := openai.New(openai.Config{Name: "sim", URL: s.URL + "/v1/", Key: testKey, Candidates: 8, Embedding: backendtest.EmbeddingNames(),
+		MediaOutput: map[backend.Modality]int64{backend.Image: 256}})
 	if err != nil {
 		t.Fatal(err)
 	}

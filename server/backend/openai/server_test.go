@@ -2,11 +2,13 @@ package openai_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -108,10 +110,11 @@ func (s *server) chat(w http.ResponseWriter, r *http.Request) {
 		StreamOptions struct {
 			IncludeUsage bool `json:"include_usage"`
 		} `json:"stream_options"`
-		MaxTokens *int `json:"max_tokens"`
-		Stop      []string
-		Seed      *int64
-		N         int
+		Modalities []string `json:"modalities"`
+		MaxTokens  *int     `json:"max_tokens"`
+		Stop       []string
+		Seed       *int64
+		N          int
 	}
 	body, err := io.ReadAll(r.Body)
 	if err == nil {
@@ -122,6 +125,9 @@ func (s *server) chat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req := &backend.Request{RequestID: r.Header.Get("X-Request-Id"), Model: in.Model, MaxOutputTokens: in.MaxTokens, Stop: in.Stop, Seed: in.Seed, Candidates: max(1, in.N)}
+	if slices.Equal(in.Modalities, []string{"text", "image"}) {
+		req.Modalities = []backend.Modality{backend.Image}
+	}
 	for _, m := range in.Messages {
 		part := backend.Part{Channel: backend.Content, Text: m.Content}
 		if m.Role == "tool" {
@@ -194,6 +200,8 @@ func (p *speaker) say(e backend.Event) {
 				p.chunk(i, `"role":"assistant","content":""`, "")
 			}
 		}
+	case backend.Shown:
+		p.chunk(e.Candidate, fmt.Sprintf(`"content":"","images":[{"type":"image_url","image_url":{"url":"data:%s;base64,%s"},"index":0}]`, e.Media.Type, base64.StdEncoding.EncodeToString(e.Media.Data)), "")
 	case backend.Called:
 		p.chunk(e.Candidate, fmt.Sprintf(`"tool_calls":[{"index":%d,"id":%q,"type":"function","function":{"name":%q,"arguments":""}}]`, e.Call, e.CallID, e.Tool), "")
 	case backend.Delta:

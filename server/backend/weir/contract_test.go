@@ -76,8 +76,11 @@ func TestContract(t *testing.T) {
 					t.Fatal(err)
 				}
 				return backendtest.Harness{
-					Backend: listen(t, &server{sim: sim, key: testKey, wire: w.wire}, w.tls, func(c *weir.Config) { c.Embedding = backendtest.EmbeddingNames() }),
-					Model:   "sim-text", Simulated: sim, Stalls: "sim-stall", Cuts: "sim-cut",
+					Backend: listen(t, &server{sim: sim, key: testKey, wire: w.wire}, w.tls, func(c *weir.Config) {
+						c.Embedding = backendtest.EmbeddingNames()
+						c.MediaOutput = map[backend.Modality]int64{backend.Image: 256}
+					}),
+					Model: "sim-text", Simulated: sim, Stalls: "sim-stall", Cuts: "sim-cut",
 					Fails: map[string]backend.Class{
 						"sim-error":      backend.Failed,
 						"sim-overloaded": backend.Overloaded,

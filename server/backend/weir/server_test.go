@@ -108,7 +108,7 @@ func (s *server) StreamGenerate(in *weirv1.GenerateRequest, out grpc.ServerStrea
 			send(&weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_Completed{Completed: &weirv1.CompletedEvent{
 				Usage: s.usage(e.Usage), Verdicts: []*weirv1.Verdict{{Rule: "of the inner Weir"}},
 			}}})
-		case e.Kind == backend.Delta || e.Kind == backend.Called:
+		case e.Kind == backend.Delta || e.Kind == backend.Called || e.Kind == backend.Shown:
 			send(&weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_Delta{Delta: delta(e)}})
 		}
 	}
@@ -149,6 +149,8 @@ func (s *server) usage(u accounting.Usage) *weirv1.Usage {
 func delta(e backend.Event) *weirv1.DeltaEvent {
 	d := &weirv1.DeltaEvent{CandidateIndex: int32(e.Candidate)}
 	switch {
+	case e.Kind == backend.Shown:
+		d.Piece = &weirv1.DeltaEvent_Media{Media: &weirv1.Media{Modality: weirv1.Modality_MODALITY_IMAGE, MediaType: e.Media.Type, Source: &weirv1.Media_Data{Data: e.Media.Data}}}
 	case e.Kind == backend.Called:
 		d.Piece = &weirv1.DeltaEvent_ToolCall{ToolCall: &weirv1.ToolCallStart{Index: int32(e.Call), Id: e.CallID, Name: e.Tool}}
 	case e.Channel == backend.Arguments:
@@ -169,6 +171,9 @@ func read(in *weirv1.GenerateRequest, md metadata.MD) (*backend.Request, error) 
 	req := &backend.Request{Model: in.Model, Stop: c.StopSequences, Seed: c.Seed, Candidates: 1}
 	if ids := md.Get("x-request-id"); len(ids) == 1 {
 		req.RequestID = ids[0]
+	}
+	if len(c.ResponseModalities) == 1 && c.ResponseModalities[0] == weirv1.Modality_MODALITY_IMAGE {
+		req.Modalities = []backend.Modality{backend.Image}
 	}
 	if c.CandidateCount != nil {
 		req.Candidates = int(c.GetCandidateCount())

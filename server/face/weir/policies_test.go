@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/policy"
 )
 
 const moreDocuments = `---
@@ -165,7 +166,7 @@ func TestExplainPolicy(t *testing.T) {
 	if got := strings.Join(own.Policies, " "); got != "policies/floor tenants/acme/policies/base tenants/acme/policies/mail" || own.Revision != h.Live.Snapshot().Revision || own.OutputsMode != "metadata" {
 		t.Errorf("policies are %s at %d, outputs %s", got, own.Revision, own.OutputsMode)
 	}
-	if len(own.Rules) != 5 || len(own.Rates) != 1 {
+	if len(own.Rules) != 7 || own.Rules[6].Rule != policy.UnseenRule || len(own.Rates) != 1 {
 		t.Fatalf("rules are %v, rates %v", own.Rules, own.Rates)
 	}
 	last := own.Rules[4]
