@@ -143,7 +143,7 @@ func (c BackendConfig) check() (field, problem string) {
 
 // mediaOutputs are the kinds of media that a kind of backend can answer with.
 var mediaOutputs = map[string][]backend.Modality{
-	"openai": {backend.Image}, "gemini": {backend.Image, backend.Audio}, "weir": backend.Modalities(),
+	"openai": {backend.Image, backend.Audio}, "gemini": {backend.Image}, "weir": backend.Modalities(),
 }
 
 // checkMediaOutput tells what is wrong with what its models are said to answer with.
@@ -153,7 +153,7 @@ func (c BackendConfig) checkMediaOutput() (field, problem string) {
 		case c.Kind == "simulator":
 			return "media_output", "a simulator draws images: leave it out"
 		case !slices.Contains(mediaOutputs[c.Kind], m):
-			return "media_output", fmt.Sprintf("a backend of kind %s has no answers in %s: known are openai (image), gemini (image, audio) and weir (all)", c.Kind, m)
+			return "media_output", fmt.Sprintf("a backend of kind %s has no answers in %s: known are openai (image, audio), gemini (image) and weir (all)", c.Kind, m)
 		case c.MediaOutput[m] < 1 || c.MediaOutput[m] > maxMediaTokens:
 			return "media_output", fmt.Sprintf("%s has %d tokens at the most: write a number from 1 to %d", m, c.MediaOutput[m], maxMediaTokens)
 		}

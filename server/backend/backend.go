@@ -38,6 +38,8 @@ const (
 	Arguments Channel = "arguments"
 	// Result is what a tool answered.
 	Result Channel = "result"
+	// Transcript is what the audio of an answer says; it comes before the audio.
+	Transcript Channel = "transcript"
 )
 
 // A Part is one piece of a message.
@@ -120,6 +122,8 @@ type Request struct {
 	Format *Format
 	// Modalities are what the answer may be beside text; nil is text alone.
 	Modalities []Modality
+	// Voice is the one of audio, by the backend's own name; empty is its default.
+	Voice string
 
 	// Reasoning is how much the model reasons; nil is its default.
 	Reasoning *ReasoningWish

@@ -28,8 +28,8 @@ type attached struct {
 
 // courses are those of a candidate.
 type courses struct {
-	content, reasoning, refusal course
-	calls                       []course
+	content, reasoning, refusal, transcript course
+	calls                                   []course
 }
 
 // of returns the course of a channel; nil of one that has none.
@@ -41,6 +41,8 @@ func (c *courses) of(channel backend.Channel, call int) *course {
 		return &c.reasoning
 	case backend.Refusal:
 		return &c.refusal
+	case backend.Transcript:
+		return &c.transcript
 	case backend.Arguments:
 		if call >= 0 && call < len(c.calls) {
 			return &c.calls[call]
@@ -60,6 +62,9 @@ func (c *course) passed(p policy.Piece) {
 		c.from, c.to = p.At, p.At+n
 	}
 }
+
+// changed tells whether a rule has changed what was let go, or dropped some of it.
+func (c *course) changed() bool { return c.from > 0 || c.to < c.written }
 
 // next returns what may leave now; false where nothing may.
 func (c *course) next() (attached, bool) {

@@ -100,7 +100,7 @@ func (c *collecting) part(d Delta) (*collectedPart, error) {
 			c.calls = append(c.calls, add(backend.Part{Channel: d.Channel, CallID: d.CallID, Tool: d.Tool}))
 		}
 		return c.calls[d.Call], nil
-	case backend.Content, backend.Reasoning, backend.Refusal:
+	case backend.Content, backend.Reasoning, backend.Refusal, backend.Transcript:
 	default:
 		return nil, fmt.Errorf("a unary answer has no place for text of channel %q", d.Channel)
 	}

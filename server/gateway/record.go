@@ -166,7 +166,7 @@ func collectedParts(said Collected) (parts []outputlog.Part) {
 		}
 	}
 	for _, p := range said.Parts {
-		if p.Media != nil {
+		if p.Media != nil || p.Channel == backend.Transcript {
 			parts = append(parts, partOf(p))
 		}
 	}

@@ -57,12 +57,16 @@ func (a *attempt) show(e backend.Event) error {
 
 // showOn takes what the gate has let go of a part, and tells the caller of it when
 // that is all. A part that a rule redacts is a placeholder in the text; one whose
-// type or address a rule has changed is none any more.
+// type or address a rule has changed is none any more, and neither is audio of whose
+// transcript one has changed a word.
 func (a *attempt) showOn(p policy.Piece, n int, text bool) (d Delta, ok bool) {
 	part := a.shown[p.Candidate].parts[n]
 	d = Delta{Candidate: p.Candidate, Channel: backend.Content}
 	switch {
 	case part.media == nil:
+		return d, false
+	case part.media.Modality == backend.Audio && a.courses[p.Candidate].transcript.changed():
+		part.media = nil // it says what a rule has taken out
 		return d, false
 	case !text && p.Redacted:
 		part.media = nil

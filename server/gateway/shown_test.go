@@ -190,3 +190,32 @@ func TestNoByteOfAnAnswersMediaIsKept(t *testing.T) {
 		}
 	}
 }
+
+// What audio says is judged as text, and audio of which a rule has changed a word is
+// none any more.
+func TestAudioGoesOnlyWithItsTranscript(t *testing.T) {
+	say := func(s string) backend.Event {
+		return backend.Event{Kind: backend.Delta, Channel: backend.Transcript, Text: s}
+	}
+	sound := shown(backend.Media{Modality: backend.Audio, Type: "audio/wav", Data: []byte("WAV")})
+	for _, c := range []struct {
+		rule   string
+		events []backend.Event
+		want   string
+		finish backend.FinishReason
+	}{
+		{"{guard: lexicon, terms: [绝密], action: redact, placeholder: '#'}", []backend.Event{say("今天"), say("天气好"), sound}, "今天天气好|<audio audio/wav WAV >", backend.FinishStop},
+		{"{guard: lexicon, terms: [绝密], action: redact, placeholder: '#'}", []backend.Event{say("这是绝"), say("密文件"), sound}, "这是#文件", backend.FinishStop},
+		{"{guard: lexicon, terms: [绝密], action: redact, placeholder: ''}", []backend.Event{say("这是绝密"), sound}, "这是", backend.FinishStop},
+		{"{guard: lexicon, terms: [绝密], action: redact, placeholder: ''}", []backend.Event{say("绝密文件"), sound}, "文件", backend.FinishStop},
+		{"{guard: lexicon, terms: [绝密], action: flag}", []backend.Event{say("这是绝密"), sound}, "这是绝密|<audio audio/wav WAV >", backend.FinishStop},
+		{"{guard: lexicon, terms: [绝密], action: block}", []backend.Event{say("这是绝"), say("密文件"), sound}, "这是", backend.FinishSafety},
+		{"{guard: lexicon, terms: [zorblatt], action: block}", []backend.Event{say("zorb"), sound, say("latt")}, "", backend.FinishSafety},
+	} {
+		h := newHouse(t, "kind: Policy\nname: own\ntenant: acme\nsafety: {output: ["+c.rule+", {guard: media, action: shadow}]}\n")
+		said, answer := h.recite(newCall("hi"), append(c.events, backend.Event{Kind: backend.Finished, Finish: backend.FinishStop})...)
+		if got := seen(said); got != c.want || answer.Finish[0] != c.finish {
+			t.Errorf("%s: answer is %q (%s), want %q (%s)", c.rule, got, answer.Finish[0], c.want, c.finish)
+		}
+	}
+}

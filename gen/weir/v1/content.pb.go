@@ -281,6 +281,7 @@ type Part struct {
 	//	*Part_ToolResult
 	//	*Part_Reasoning
 	//	*Part_Refusal
+	//	*Part_Transcript
 	Data isPart_Data `protobuf_oneof:"data"`
 	// What the backend that wrote the part wants back with it, unchanged. In
 	// messages of ROLE_ASSISTANT only. A backend of another vendor never gets it.
@@ -386,6 +387,15 @@ func (x *Part) GetRefusal() *Refusal {
 	return nil
 }
 
+func (x *Part) GetTranscript() *Transcript {
+	if x != nil {
+		if x, ok := x.Data.(*Part_Transcript); ok {
+			return x.Transcript
+		}
+	}
+	return nil
+}
+
 func (x *Part) GetSignature() *Signature {
 	if x != nil {
 		return x.Signature
@@ -444,6 +454,12 @@ type Part_Refusal struct {
 	Refusal *Refusal `protobuf:"bytes,6,opt,name=refusal,proto3,oneof"`
 }
 
+type Part_Transcript struct {
+	// What the audio says that follows. In answers; in messages of ROLE_ASSISTANT
+	// a backend takes it as text.
+	Transcript *Transcript `protobuf:"bytes,10,opt,name=transcript,proto3,oneof"`
+}
+
 func (*Part_Text) isPart_Data() {}
 
 func (*Part_Media) isPart_Data() {}
@@ -455,6 +471,8 @@ func (*Part_ToolResult) isPart_Data() {}
 func (*Part_Reasoning) isPart_Data() {}
 
 func (*Part_Refusal) isPart_Data() {}
+
+func (*Part_Transcript) isPart_Data() {}
 
 // Signature is an opaque text by which a backend knows its own words again:
 // that of reasoning, for example, without which it does not take reasoning
@@ -973,6 +991,52 @@ func (x *Reasoning) GetText() string {
 	return ""
 }
 
+// Transcript is the text of audio.
+type Transcript struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The words.
+	Text          string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Transcript) Reset() {
+	*x = Transcript{}
+	mi := &file_weir_v1_content_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Transcript) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Transcript) ProtoMessage() {}
+
+func (x *Transcript) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_content_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Transcript.ProtoReflect.Descriptor instead.
+func (*Transcript) Descriptor() ([]byte, []int) {
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Transcript) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // Refusal is a model's refusal.
 type Refusal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -984,7 +1048,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_weir_v1_content_proto_msgTypes[9]
+	mi := &file_weir_v1_content_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1060,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_content_proto_msgTypes[9]
+	mi := &file_weir_v1_content_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1073,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_weir_v1_content_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_content_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Refusal) GetText() string {
@@ -1027,7 +1091,7 @@ const file_weir_v1_content_proto_rawDesc = "" +
 	"\aMessage\x120\n" +
 	"\x04role\x18\x01 \x01(\x0e2\r.weir.v1.RoleB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x123\n" +
 	"\x05parts\x18\x02 \x03(\v2\r.weir.v1.PartB\x0e\xe0A\x02\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\x05parts\x12\x1b\n" +
-	"\x04name\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04name\"\xbc\x03\n" +
+	"\x04name\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04name\"\xf3\x03\n" +
 	"\x04Part\x12\x14\n" +
 	"\x04text\x18\x01 \x01(\tH\x00R\x04text\x12&\n" +
 	"\x05media\x18\x02 \x01(\v2\x0e.weir.v1.MediaH\x00R\x05media\x120\n" +
@@ -1035,7 +1099,11 @@ const file_weir_v1_content_proto_rawDesc = "" +
 	"\vtool_result\x18\x04 \x01(\v2\x13.weir.v1.ToolResultH\x00R\n" +
 	"toolResult\x122\n" +
 	"\treasoning\x18\x05 \x01(\v2\x12.weir.v1.ReasoningH\x00R\treasoning\x12,\n" +
-	"\arefusal\x18\x06 \x01(\v2\x10.weir.v1.RefusalH\x00R\arefusal\x120\n" +
+	"\arefusal\x18\x06 \x01(\v2\x10.weir.v1.RefusalH\x00R\arefusal\x125\n" +
+	"\n" +
+	"transcript\x18\n" +
+	" \x01(\v2\x13.weir.v1.TranscriptH\x00R\n" +
+	"transcript\x120\n" +
 	"\tsignature\x18\a \x01(\v2\x12.weir.v1.SignatureR\tsignature\x121\n" +
 	"\n" +
 	"cache_hint\x18\b \x01(\v2\x12.weir.v1.CacheHintR\tcacheHint\x126\n" +
@@ -1077,6 +1145,9 @@ const file_weir_v1_content_proto_rawDesc = "" +
 	"\x06failed\x18\x04 \x01(\bR\x06failed\x12.\n" +
 	"\x05media\x18\x05 \x03(\v2\x0e.weir.v1.MediaB\b\xbaH\x05\x92\x01\x02\x10@R\x05media\"\x1f\n" +
 	"\tReasoning\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\" \n" +
+	"\n" +
+	"Transcript\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\"\x1d\n" +
 	"\aRefusal\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text*s\n" +
@@ -1111,7 +1182,7 @@ func file_weir_v1_content_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_content_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_weir_v1_content_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_weir_v1_content_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_weir_v1_content_proto_goTypes = []any{
 	(Role)(0),                   // 0: weir.v1.Role
 	(Modality)(0),               // 1: weir.v1.Modality
@@ -1125,8 +1196,9 @@ var file_weir_v1_content_proto_goTypes = []any{
 	(*ToolCall)(nil),            // 9: weir.v1.ToolCall
 	(*ToolResult)(nil),          // 10: weir.v1.ToolResult
 	(*Reasoning)(nil),           // 11: weir.v1.Reasoning
-	(*Refusal)(nil),             // 12: weir.v1.Refusal
-	(*durationpb.Duration)(nil), // 13: google.protobuf.Duration
+	(*Transcript)(nil),          // 12: weir.v1.Transcript
+	(*Refusal)(nil),             // 13: weir.v1.Refusal
+	(*durationpb.Duration)(nil), // 14: google.protobuf.Duration
 }
 var file_weir_v1_content_proto_depIdxs = []int32{
 	0,  // 0: weir.v1.Message.role:type_name -> weir.v1.Role
@@ -1135,20 +1207,21 @@ var file_weir_v1_content_proto_depIdxs = []int32{
 	9,  // 3: weir.v1.Part.tool_call:type_name -> weir.v1.ToolCall
 	10, // 4: weir.v1.Part.tool_result:type_name -> weir.v1.ToolResult
 	11, // 5: weir.v1.Part.reasoning:type_name -> weir.v1.Reasoning
-	12, // 6: weir.v1.Part.refusal:type_name -> weir.v1.Refusal
-	5,  // 7: weir.v1.Part.signature:type_name -> weir.v1.Signature
-	6,  // 8: weir.v1.Part.cache_hint:type_name -> weir.v1.CacheHint
-	8,  // 9: weir.v1.Part.logprobs:type_name -> weir.v1.TokenLogprob
-	13, // 10: weir.v1.CacheHint.ttl:type_name -> google.protobuf.Duration
-	1,  // 11: weir.v1.Media.modality:type_name -> weir.v1.Modality
-	2,  // 12: weir.v1.Media.detail:type_name -> weir.v1.MediaDetail
-	8,  // 13: weir.v1.TokenLogprob.alternatives:type_name -> weir.v1.TokenLogprob
-	7,  // 14: weir.v1.ToolResult.media:type_name -> weir.v1.Media
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	13, // 6: weir.v1.Part.refusal:type_name -> weir.v1.Refusal
+	12, // 7: weir.v1.Part.transcript:type_name -> weir.v1.Transcript
+	5,  // 8: weir.v1.Part.signature:type_name -> weir.v1.Signature
+	6,  // 9: weir.v1.Part.cache_hint:type_name -> weir.v1.CacheHint
+	8,  // 10: weir.v1.Part.logprobs:type_name -> weir.v1.TokenLogprob
+	14, // 11: weir.v1.CacheHint.ttl:type_name -> google.protobuf.Duration
+	1,  // 12: weir.v1.Media.modality:type_name -> weir.v1.Modality
+	2,  // 13: weir.v1.Media.detail:type_name -> weir.v1.MediaDetail
+	8,  // 14: weir.v1.TokenLogprob.alternatives:type_name -> weir.v1.TokenLogprob
+	7,  // 15: weir.v1.ToolResult.media:type_name -> weir.v1.Media
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_content_proto_init() }
@@ -1163,6 +1236,7 @@ func file_weir_v1_content_proto_init() {
 		(*Part_ToolResult)(nil),
 		(*Part_Reasoning)(nil),
 		(*Part_Refusal)(nil),
+		(*Part_Transcript)(nil),
 	}
 	file_weir_v1_content_proto_msgTypes[4].OneofWrappers = []any{
 		(*Media_Data)(nil),
@@ -1174,7 +1248,7 @@ func file_weir_v1_content_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_content_proto_rawDesc), len(file_weir_v1_content_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -449,8 +449,10 @@ type GenerationConfig struct {
 	// alone. A model that has no such answers refuses the call, and so does a
 	// policy that lets none pass.
 	ResponseModalities []Modality `protobuf:"varint,16,rep,packed,name=response_modalities,json=responseModalities,proto3,enum=weir.v1.Modality" json:"response_modalities,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Voice of audio, by the backend's own name. Empty means its default.
+	Voice         string `protobuf:"bytes,17,opt,name=voice,proto3" json:"voice,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GenerationConfig) Reset() {
@@ -593,6 +595,13 @@ func (x *GenerationConfig) GetResponseModalities() []Modality {
 		return x.ResponseModalities
 	}
 	return nil
+}
+
+func (x *GenerationConfig) GetVoice() string {
+	if x != nil {
+		return x.Voice
+	}
+	return ""
 }
 
 // ReasoningConfig says how much a model reasons. Reasoning counts to
@@ -1241,7 +1250,7 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\x0fidempotency_key\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0eidempotencyKey\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb4\t\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xea\t\n" +
 	"\x10GenerationConfig\x12>\n" +
 	"\vtemperature\x18\x01 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\vtemperature\x88\x01\x01\x121\n" +
 	"\x05top_p\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x04topP\x88\x01\x01\x12!\n" +
@@ -1259,7 +1268,8 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\tcache_key\x18\r \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\bcacheKey\x12y\n" +
 	"\x0evendor_options\x18\x0e \x03(\v2,.weir.v1.GenerationConfig.VendorOptionsEntryB$\xbaH!\x9a\x01\x1e\x10\b\"\x1ar\x182\x16^[a-z][a-z0-9_]{0,31}$R\rvendorOptions\x12)\n" +
 	"\x10drop_unsupported\x18\x0f \x01(\bR\x0fdropUnsupported\x12W\n" +
-	"\x13response_modalities\x18\x10 \x03(\x0e2\x11.weir.v1.ModalityB\x13\xbaH\x10\x92\x01\r\x10\x04\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x12responseModalities\x1aY\n" +
+	"\x13response_modalities\x18\x10 \x03(\x0e2\x11.weir.v1.ModalityB\x13\xbaH\x10\x92\x01\r\x10\x04\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x12responseModalities\x124\n" +
+	"\x05voice\x18\x11 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9_.:-]{0,64}$R\x05voice\x1aY\n" +
 	"\x12VendorOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05value:\x028\x01B\x0e\n" +

@@ -512,6 +512,7 @@ type DeltaEvent struct {
 	//	*DeltaEvent_ToolArguments
 	//	*DeltaEvent_Signature
 	//	*DeltaEvent_Media
+	//	*DeltaEvent_TranscriptText
 	Piece isDeltaEvent_Piece `protobuf_oneof:"piece"`
 	// Log probabilities of tokens of which the piece is the end.
 	Logprobs      []*TokenLogprob `protobuf:"bytes,8,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
@@ -626,6 +627,15 @@ func (x *DeltaEvent) GetMedia() *Media {
 	return nil
 }
 
+func (x *DeltaEvent) GetTranscriptText() string {
+	if x != nil {
+		if x, ok := x.Piece.(*DeltaEvent_TranscriptText); ok {
+			return x.TranscriptText
+		}
+	}
+	return ""
+}
+
 func (x *DeltaEvent) GetLogprobs() []*TokenLogprob {
 	if x != nil {
 		return x.Logprobs
@@ -673,6 +683,12 @@ type DeltaEvent_Media struct {
 	Media *Media `protobuf:"bytes,9,opt,name=media,proto3,oneof"`
 }
 
+type DeltaEvent_TranscriptText struct {
+	// Text of what audio says. The audio follows, whole; where a rule has changed
+	// the text there is none.
+	TranscriptText string `protobuf:"bytes,10,opt,name=transcript_text,json=transcriptText,proto3,oneof"`
+}
+
 func (*DeltaEvent_Text) isDeltaEvent_Piece() {}
 
 func (*DeltaEvent_ReasoningText) isDeltaEvent_Piece() {}
@@ -686,6 +702,8 @@ func (*DeltaEvent_ToolArguments) isDeltaEvent_Piece() {}
 func (*DeltaEvent_Signature) isDeltaEvent_Piece() {}
 
 func (*DeltaEvent_Media) isDeltaEvent_Piece() {}
+
+func (*DeltaEvent_TranscriptText) isDeltaEvent_Piece() {}
 
 // ToolCallStart begins a call of a tool.
 type ToolCallStart struct {
@@ -1603,7 +1621,7 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\x03\xe0A\x03R\trequestId\x12,\n" +
 	"\x06target\x18\x02 \x01(\v2\x0f.weir.v1.TargetB\x03\xe0A\x03R\x06target\x12\x1f\n" +
-	"\breplayed\x18\x03 \x01(\bB\x03\xe0A\x03R\breplayed\"\xb3\x03\n" +
+	"\breplayed\x18\x03 \x01(\bB\x03\xe0A\x03R\breplayed\"\xde\x03\n" +
 	"\n" +
 	"DeltaEvent\x12,\n" +
 	"\x0fcandidate_index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x0ecandidateIndex\x12\x14\n" +
@@ -1613,7 +1631,9 @@ const file_weir_v1_generation_service_proto_rawDesc = "" +
 	"\ttool_call\x18\x05 \x01(\v2\x16.weir.v1.ToolCallStartH\x00R\btoolCall\x12?\n" +
 	"\x0etool_arguments\x18\x06 \x01(\v2\x16.weir.v1.ToolArgumentsH\x00R\rtoolArguments\x122\n" +
 	"\tsignature\x18\a \x01(\v2\x12.weir.v1.SignatureH\x00R\tsignature\x12&\n" +
-	"\x05media\x18\t \x01(\v2\x0e.weir.v1.MediaH\x00R\x05media\x126\n" +
+	"\x05media\x18\t \x01(\v2\x0e.weir.v1.MediaH\x00R\x05media\x12)\n" +
+	"\x0ftranscript_text\x18\n" +
+	" \x01(\tH\x00R\x0etranscriptText\x126\n" +
 	"\blogprobs\x18\b \x03(\v2\x15.weir.v1.TokenLogprobB\x03\xe0A\x03R\blogprobsB\a\n" +
 	"\x05piece\"X\n" +
 	"\rToolCallStart\x12\x19\n" +
@@ -1844,6 +1864,7 @@ func file_weir_v1_generation_service_proto_init() {
 		(*DeltaEvent_ToolArguments)(nil),
 		(*DeltaEvent_Signature)(nil),
 		(*DeltaEvent_Media)(nil),
+		(*DeltaEvent_TranscriptText)(nil),
 	}
 	file_weir_v1_generation_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_weir_v1_generation_service_proto_msgTypes[13].OneofWrappers = []any{}

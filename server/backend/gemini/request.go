@@ -65,18 +65,13 @@ func encode(req *backend.Request) (*pb.GenerateContentRequest, error) {
 	return out, addOptions(out, req.Vendor[signer])
 }
 
-// modalities are what the answer may be; nil is the model's default. The API says
-// text as well, and has no word for what is neither image nor audio: the gateway
-// asks for none that the configuration does not name.
+// modalities are what the answer may be; nil is the model's default. Beside images
+// the API has audio, of models that give nothing else, in samples whose rate stands in
+// a parameter of their type: those are not asked for here.
 func modalities(wanted []backend.Modality) []pb.GenerationConfig_Modality {
 	var out []pb.GenerationConfig_Modality
-	for _, m := range wanted {
-		switch m {
-		case backend.Image:
-			out = append(out, pb.GenerationConfig_TEXT, pb.GenerationConfig_IMAGE)
-		case backend.Audio: // models of speech refuse text beside it
-			out = append(out, pb.GenerationConfig_AUDIO)
-		}
+	if slices.Contains(wanted, backend.Image) {
+		out = append(out, pb.GenerationConfig_TEXT, pb.GenerationConfig_IMAGE)
 	}
 	return out
 }

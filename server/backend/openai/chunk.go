@@ -36,7 +36,8 @@ type delta struct {
 	Reasoning        json.RawMessage `json:"reasoning"`
 	Refusal          json.RawMessage `json:"refusal"`
 	ToolCalls        []callDelta     `json:"tool_calls"`
-	Images           []wireShown     `json:"images"`
+	Images           json.RawMessage `json:"images"`
+	Audio            json.RawMessage `json:"audio"`
 }
 
 // spoken is the value of a text in a delta.
@@ -76,8 +77,9 @@ type decoder struct {
 }
 
 type candidate struct {
-	content, reasoning, refusal httpstream.Joiner
-	calls                       []toolCall
+	content, reasoning, refusal, transcript httpstream.Joiner
+	audio                                   []byte // samples so far
+	calls                                   []toolCall
 
 	contentProbs, refusalProbs []backend.Logprob // of text that has not come yet
 
@@ -170,7 +172,7 @@ func (d *decoder) learn(data []byte, c *chunk) {
 			said = &all[i]
 		}
 	}
-	if said != nil && len(choice.Delta.ToolCalls) == 0 && len(choice.Delta.Images) == 0 && httpstream.StringOf(choice.FinishReason) == "" {
+	if said != nil && len(choice.Delta.ToolCalls) == 0 && !httpstream.Present(choice.Delta.Images) && !httpstream.Present(choice.Delta.Audio) && httpstream.StringOf(choice.FinishReason) == "" {
 		d.frame.learn(data, said.raw, choice.Index, said.channel)
 	}
 }
@@ -193,6 +195,9 @@ func (d *decoder) choose(c *choice) error {
 		}
 	}
 	if err := d.show(c.Index, c.Delta.Images); err != nil {
+		return err
+	}
+	if err := d.speak(c.Index, c.Delta.Audio); err != nil {
 		return err
 	}
 	for i := range c.Delta.ToolCalls {
@@ -220,6 +225,8 @@ func (d *decoder) say(index int, channel backend.Channel, quoted []byte) error {
 		join = &a.reasoning
 	case backend.Refusal:
 		join = &a.refusal
+	case backend.Transcript:
+		join = &a.transcript
 	}
 	text := join.Add(quoted)
 	if text == "" {
@@ -244,11 +251,12 @@ func (d *decoder) finish(index int, reason backend.FinishReason) {
 	for _, s := range []struct {
 		channel backend.Channel
 		join    *httpstream.Joiner
-	}{{backend.Reasoning, &a.reasoning}, {backend.Content, &a.content}, {backend.Refusal, &a.refusal}} {
+	}{{backend.Reasoning, &a.reasoning}, {backend.Content, &a.content}, {backend.Refusal, &a.refusal}, {backend.Transcript, &a.transcript}} {
 		if text := s.join.Flush(); text != "" {
 			d.events = append(d.events, backend.Event{Kind: backend.Delta, Candidate: index, Channel: s.channel, Text: text})
 		}
 	}
+	d.heard(index)
 	d.flushCalls(index)
 	switch {
 	case reason == backend.FinishStop && a.refused:

@@ -19,7 +19,7 @@ const vendor = "openai"
 var (
 	knownOfChunk  = []string{"id", "object", "created", "model", "choices", "usage", "error", "obfuscation"}
 	knownOfChoice = []string{"index", "delta", "message", "finish_reason", "logprobs"}
-	knownOfDelta  = []string{"role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls", "images"}
+	knownOfDelta  = []string{"role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls", "images", "audio"}
 	knownOfCall   = []string{"index", "id", "type", "function"}
 	knownOfFunc   = []string{"name", "arguments"}
 	knownOfUsage  = []string{"prompt_tokens", "completion_tokens", "total_tokens", "prompt_cache_hit_tokens", "prompt_cache_miss_tokens", "reasoning_tokens", "prompt_tokens_details", "completion_tokens_details"}

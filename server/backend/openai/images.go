@@ -2,9 +2,11 @@ package openai
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"strings"
 
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
 
 // wireShown is an image of an answer. OpenAI's chats have none; OpenRouter, LiteLLM
@@ -29,7 +31,14 @@ func modalities(wanted []backend.Modality) []string {
 }
 
 // show appends the events of images of a candidate.
-func (d *decoder) show(index int, images []wireShown) error {
+func (d *decoder) show(index int, raw json.RawMessage) error {
+	if len(raw) == 0 || raw[0] != '[' {
+		return nil
+	}
+	var images []wireShown
+	if err := json.Unmarshal(raw, &images); err != nil {
+		return &backend.Error{Class: backend.Protocol, Detail: "images of a delta cannot be read: " + httpstream.ShapeOf(err)}
+	}
 	for _, image := range images {
 		m := &backend.Media{Modality: backend.Image, URL: image.ImageURL.URL}
 		if rest, inline := strings.CutPrefix(m.URL, "data:"); inline {

@@ -64,7 +64,7 @@ func (d *delta) plain(r *reader) bool {
 			return seen.first(2) && r.raw((*[]byte)(&d.Reasoning))
 		case "refusal":
 			return seen.first(3) && r.raw((*[]byte)(&d.Refusal))
-		case "tool_calls", "images":
+		case "tool_calls", "images", "audio":
 			return false
 		}
 		return !likely(name) && r.value(0)

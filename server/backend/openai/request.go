@@ -31,6 +31,7 @@ type wireRequest struct {
 	TopLogprobs         int           `json:"top_logprobs,omitempty"`
 	PromptCacheKey      string        `json:"prompt_cache_key,omitempty"`
 	Modalities          []string      `json:"modalities,omitempty"`
+	Audio               *wireSpeech   `json:"audio,omitempty"`
 	reasoning
 }
 
@@ -96,6 +97,7 @@ func encodeRequest(req *backend.Request, d *dialect) ([]byte, error) {
 		Stop:             req.Stop,
 		ResponseFormat:   encodeFormat(req.Format),
 		Modalities:       modalities(req.Modalities),
+		Audio:            speech(req),
 		reasoning:        d.asks(req.Reasoning),
 	}
 	if !d.NoCacheKey {

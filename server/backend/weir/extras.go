@@ -45,6 +45,7 @@ func encodeExtras(req *backend.Request, to *weirv1.GenerationConfig) error {
 	for _, m := range req.Modalities {
 		to.ResponseModalities = append(to.ResponseModalities, modalities[m])
 	}
+	to.Voice = req.Voice
 	to.CacheKey, to.DropUnsupported = req.CacheKey, req.DropUnsupported
 	for vendor, options := range req.Vendor {
 		object := new(structpb.Struct)

@@ -125,6 +125,8 @@ func (s *stream) delta(d *weirv1.DeltaEvent) error {
 		event.Channel, event.Text = backend.Reasoning, p.ReasoningText
 	case *weirv1.DeltaEvent_RefusalText:
 		event.Channel, event.Text = backend.Refusal, p.RefusalText
+	case *weirv1.DeltaEvent_TranscriptText:
+		event.Channel, event.Text = backend.Transcript, p.TranscriptText
 	case *weirv1.DeltaEvent_ToolCall:
 		call := p.ToolCall
 		if int(call.GetIndex()) != c.calls || call.GetName() == "" {

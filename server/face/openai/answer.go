@@ -44,6 +44,7 @@ type message struct {
 	ReasoningDetails []detail   `json:"reasoning_details,omitempty"`
 	ToolCalls        []toolCall `json:"tool_calls,omitempty"`
 	Images           []image    `json:"images,omitempty"`
+	Audio            *audio     `json:"audio,omitempty"`
 }
 
 type toolCall struct {
@@ -110,7 +111,7 @@ type cost struct {
 	PriceVersion string `json:"price_version"`
 }
 
-func completionOf(a *gateway.Answer, said []gateway.Collected) completion {
+func completionOf(a *gateway.Answer, said []gateway.Collected, format string) completion {
 	out := completion{
 		head:    headOf("chat.completion", a.RequestID, a.Target.Requested, a.Start),
 		Choices: make([]choice, len(a.Finish)),
@@ -123,6 +124,7 @@ func completionOf(a *gateway.Answer, said []gateway.Collected) completion {
 			text = said[i]
 		}
 		out.Choices[i] = choice{Index: i, Message: messageOf(text), FinishReason: finishReason(finish)}
+		out.Choices[i].Message.Audio = audioOf(text.Parts, a.RequestID, a.Start, format)
 		for _, p := range text.Parts {
 			out.Choices[i].Logprobs = out.Choices[i].Logprobs.add(p.Channel, p.Logprobs)
 		}

@@ -23,11 +23,12 @@ type chunks struct {
 	// had: a signature comes with the text that it is of.
 	thought map[int][]byte
 	details map[int]int
+	audio   string      // its format
 	images  map[int]int // how many each choice has had
 }
 
-func newChunks(events *events, call *gateway.Call, includeUsage bool) *chunks {
-	return &chunks{events: events, call: call, includeUsage: includeUsage, begun: map[int]bool{}, frames: map[int]frame{}, thought: map[int][]byte{}, details: map[int]int{}, images: map[int]int{}}
+func newChunks(events *events, call *gateway.Call, includeUsage bool, audio string) *chunks {
+	return &chunks{events: events, call: call, includeUsage: includeUsage, audio: audio, begun: map[int]bool{}, frames: map[int]frame{}, thought: map[int][]byte{}, details: map[int]int{}, images: map[int]int{}}
 }
 
 // chunk must never have a key `error`: SDKs end the stream at one, null or not.
@@ -54,6 +55,7 @@ type delta struct {
 	Refusal          string     `json:"refusal,omitempty"`
 	ToolCalls        []toolCall `json:"tool_calls,omitempty"`
 	Images           []image    `json:"images,omitempty"`
+	Audio            *audio     `json:"audio,omitempty"`
 }
 
 func (c *chunks) chunk(choices ...chunkChoice) chunk {
@@ -79,7 +81,14 @@ func (c *chunks) Delta(d gateway.Delta) error {
 		return c.content(d.Candidate, d.Text)
 	}
 	var piece delta
-	if d.Media != nil {
+	switch {
+	case d.Channel == backend.Transcript:
+		piece.Audio = newAudio(c.id, c.created)
+		piece.Audio.Transcript = d.Text
+	case d.Media != nil && d.Media.Modality == backend.Audio:
+		piece.Audio = newAudio(c.id, c.created)
+		piece.Audio.Data = encodeAudio(d.Media, c.audio)
+	case d.Media != nil:
 		i, ok := imageOf(d.Media, c.images[d.Candidate])
 		if !ok {
 			return nil

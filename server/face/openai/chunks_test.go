@@ -31,7 +31,7 @@ func TestAChunkOfContentIsAsAnyOther(t *testing.T) {
 		events := newEvents(w, time.Hour)
 		defer events.end()
 		model := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{`"."`, `.`, `{"content":"."}`})).Draw(t, "model")
-		out := newChunks(events, &gateway.Call{Model: model}, rapid.Bool().Draw(t, "usage"))
+		out := newChunks(events, &gateway.Call{Model: model}, rapid.Bool().Draw(t, "usage"), "")
 		if err := out.Start(&gateway.Answer{RequestID: "1", Start: time.Unix(1, 0)}); err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestAChunkOfContentIsAsAnyOther(t *testing.T) {
 func BenchmarkDelta(b *testing.B) {
 	events := newEvents(&lastEvent{header: http.Header{}}, time.Hour)
 	defer events.end()
-	out := newChunks(events, &gateway.Call{Model: "m"}, false)
+	out := newChunks(events, &gateway.Call{Model: "m"}, false, "")
 	if err := out.Start(&gateway.Answer{RequestID: "019abc", Start: time.Unix(1, 0)}); err != nil {
 		b.Fatal(err)
 	}

@@ -41,26 +41,35 @@ func imagesOf(parts []backend.Part) (all []image) {
 	return all
 }
 
-// modalities reads what the answer may be: text, and images beside it.
+// modalities reads what the answer may be: text, and images or audio beside it.
 func (in *chatRequest) modalities(out *backend.Request) error {
 	if !says(in.Modalities) {
 		return nil
 	}
 	var names []string
 	if json.Unmarshal(in.Modalities, &names) != nil {
-		return face.Invalid("modalities", "must be an array of text and image")
+		return face.Invalid("modalities", "must be an array of text, image and audio")
 	}
 	seen := map[string]bool{}
 	for _, name := range names {
 		switch {
-		case name == "audio":
-			return unsupported("modalities", "answers in audio are not supported here: leave audio out, or call weir.v1")
-		case name != "text" && name != "image":
-			return face.Invalid("modalities", "must be an array of text and image")
-		case name == "image" && !seen[name]:
-			out.Modalities = append(out.Modalities, backend.Image)
+		case name != "text" && name != "image" && name != "audio":
+			return face.Invalid("modalities", "must be an array of text, image and audio")
+		case name != "text" && !seen[name]:
+			out.Modalities = append(out.Modalities, backend.Modality(name))
 		}
 		seen[name] = true
 	}
+	switch {
+	case !seen["audio"]:
+		return nil
+	case in.Audio == nil:
+		return face.Invalid("audio", "missing: say in which voice and format (wav, or pcm16) the answer shall be")
+	case in.Audio.Format != formatWAV && in.Audio.Format != formatPCM:
+		return unsupported("audio.format", "answers in audio are in wav or pcm16: send one of them")
+	case !voice.MatchString(in.Audio.Voice):
+		return face.Invalid("audio.voice", "must be the name of a voice, of at most 64 letters, digits, dots and dashes")
+	}
+	out.Voice = in.Audio.Voice
 	return nil
 }

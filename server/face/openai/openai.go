@@ -1,7 +1,7 @@
 // Package openai is the face that OpenAI's SDKs and everything built on them
 // can talk to unmodified: chat completions, streamed or whole, embeddings, moderations and the
 // list of models. It turns OpenAI's JSON into the neutral form and back. What it cannot
-// carry, such as answers in audio, it refuses by name, since an answer to half
+// carry, such as a bias on tokens, it refuses by name, since an answer to half
 // of a request is worse than none; what it does not know it ignores, since
 // clients add fields of their own.
 //
@@ -100,9 +100,9 @@ func (s *server) chat(w http.ResponseWriter, r *http.Request) error {
 	}
 	call.Model, call.Request = req.model, req.request
 	if req.stream {
-		return s.stream(w, r.Context(), call, req.includeUsage)
+		return s.stream(w, r.Context(), call, req.includeUsage, req.audio)
 	}
-	return s.whole(w, r.Context(), call)
+	return s.whole(w, r.Context(), call, req.audio)
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
@@ -129,14 +129,14 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 }
 
 // whole answers at once.
-func (s *server) whole(w http.ResponseWriter, ctx context.Context, call *gateway.Call) error {
+func (s *server) whole(w http.ResponseWriter, ctx context.Context, call *gateway.Call, audio string) error {
 	var said gateway.Collector
 	answer, err := s.Gateway.Generate(ctx, call, &said)
 	if err != nil {
 		return err
 	}
 	tellCost(w, answer)
-	return writeJSON(w, http.StatusOK, beside(completionOf(answer, said.Candidates()), answer.Extras, true))
+	return writeJSON(w, http.StatusOK, beside(completionOf(answer, said.Candidates(), audio), answer.Extras, true))
 }
 
 func tellCost(w http.ResponseWriter, answer *gateway.Answer) {
@@ -147,10 +147,10 @@ func tellCost(w http.ResponseWriter, answer *gateway.Answer) {
 }
 
 // stream answers as the text is released.
-func (s *server) stream(w http.ResponseWriter, ctx context.Context, call *gateway.Call, includeUsage bool) error {
+func (s *server) stream(w http.ResponseWriter, ctx context.Context, call *gateway.Call, includeUsage bool, audio string) error {
 	out := newEvents(w, aliveEvery)
 	defer out.end() // also where the gateway panics
-	chunks := newChunks(out, call, includeUsage)
+	chunks := newChunks(out, call, includeUsage, audio)
 	answer, err := s.Gateway.Generate(ctx, call, chunks)
 	if err == nil {
 		err = chunks.finish(answer)

@@ -48,6 +48,7 @@ type chatRequest struct {
 	PromptCacheKey  string `json:"prompt_cache_key"`
 	ServiceTier     string `json:"service_tier"`
 
+	Audio *speech `json:"audio"`
 	// Modalities may ask for images too, as OpenRouter's API does.
 	Modalities json.RawMessage `json:"modalities"`
 
@@ -57,7 +58,6 @@ type chatRequest struct {
 	// What these ask for cannot be given.
 	Functions        json.RawMessage `json:"functions"`
 	FunctionCall     json.RawMessage `json:"function_call"`
-	Audio            json.RawMessage `json:"audio"`
 	LogitBias        json.RawMessage `json:"logit_bias"`
 	WebSearchOptions json.RawMessage `json:"web_search_options"`
 }
@@ -89,6 +89,7 @@ type chat struct {
 	about        face.About
 	stream       bool
 	includeUsage bool
+	audio        string // the format of audio in the answer
 }
 
 // The bounds, which are those of weir.v1.
@@ -127,6 +128,9 @@ func decode(body []byte) (*chat, error) {
 	}
 	if err := in.modalities(&out.request); err != nil {
 		return nil, err
+	}
+	if in.Audio != nil {
+		out.audio = in.Audio.Format
 	}
 	switch {
 	case len(in.Messages) == 0:
@@ -188,7 +192,6 @@ func (in *chatRequest) refuse() error {
 	}{
 		{"functions", functions, in.Functions, []string{`[]`}},
 		{"function_call", functions, in.FunctionCall, []string{`"none"`}},
-		{"audio", "answers in audio are not supported: leave it out", in.Audio, nil},
 		{"logit_bias", "a bias on tokens is not supported: leave it out", in.LogitBias, []string{`{}`}},
 		{"web_search_options", "there is no search of the web: leave it out", in.WebSearchOptions, nil},
 	} {

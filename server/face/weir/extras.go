@@ -44,6 +44,7 @@ func extras(config *weirv1.GenerationConfig, out *backend.Request) error {
 	for _, m := range config.GetResponseModalities() {
 		out.Modalities = append(out.Modalities, modalities[m])
 	}
+	out.Voice = config.GetVoice()
 	out.CacheKey, out.DropUnsupported = config.GetCacheKey(), config.GetDropUnsupported()
 	for vendor, options := range config.GetVendorOptions() {
 		if out.Vendor == nil {

@@ -124,6 +124,8 @@ func (e *events) Delta(d gateway.Delta) error {
 		delta.Piece = &weirv1.DeltaEvent_ReasoningText{ReasoningText: d.Text}
 	case backend.Refusal:
 		delta.Piece = &weirv1.DeltaEvent_RefusalText{RefusalText: d.Text}
+	case backend.Transcript:
+		delta.Piece = &weirv1.DeltaEvent_TranscriptText{TranscriptText: d.Text}
 	case backend.Arguments:
 		if d.Tool != "" {
 			delta.Piece = &weirv1.DeltaEvent_ToolCall{ToolCall: &weirv1.ToolCallStart{Index: int32(d.Call), Id: d.CallID, Name: d.Tool}}
@@ -288,6 +290,8 @@ func part(p *weirv1.Part) backend.Part {
 	switch data := p.GetData().(type) {
 	case *weirv1.Part_Reasoning:
 		return backend.Part{Channel: backend.Reasoning, Text: data.Reasoning.GetText()}
+	case *weirv1.Part_Transcript: // what was said is said again as text
+		return backend.Part{Channel: backend.Content, Text: data.Transcript.GetText()}
 	case *weirv1.Part_Refusal:
 		return backend.Part{Channel: backend.Refusal, Text: data.Refusal.GetText()}
 	case *weirv1.Part_ToolCall:
@@ -333,6 +337,8 @@ func parts(said gateway.Collected) (all []*weirv1.Part) {
 			}
 		case backend.Reasoning:
 			out.Data = &weirv1.Part_Reasoning{Reasoning: &weirv1.Reasoning{Text: p.Text}}
+		case backend.Transcript:
+			out.Data = &weirv1.Part_Transcript{Transcript: &weirv1.Transcript{Text: p.Text}}
 		case backend.Refusal:
 			out.Data = &weirv1.Part_Refusal{Refusal: &weirv1.Refusal{Text: p.Text}}
 		case backend.Arguments:

@@ -144,3 +144,68 @@ models:
 	same(t, partsOfAnswer(t, outer.post(key, "/weir/v1/generate", paintRequest)), value(t, `{"parts": [{"text": "Look[IMAGE][IMAGE]"}]}`)["parts"])
 	<-vendor.got
 }
+
+const spokenAnswer = `data: {"id":"1","model":"vendor-1","choices":[{"index":0,"delta":{"role":"assistant","content":null,"audio":{"id":"audio_1","transcript":"这是"}},"finish_reason":null}]}
+
+data: {"id":"1","model":"vendor-1","choices":[{"index":0,"delta":{"audio":{"data":"AQID"}},"finish_reason":null}]}
+
+data: {"id":"1","model":"vendor-1","choices":[{"index":0,"delta":{"audio":{"transcript":"绝密"}},"finish_reason":null}]}
+
+data: {"id":"1","model":"vendor-1","choices":[{"index":0,"delta":{"audio":{"data":"BAUG"}},"finish_reason":null}]}
+
+data: {"id":"1","model":"vendor-1","choices":[{"index":0,"delta":{"audio":{"expires_at":1}},"finish_reason":"stop"}]}
+
+data: {"id":"1","model":"vendor-1","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":60,"total_tokens":65,"completion_tokens_details":{"audio_tokens":50,"text_tokens":10}}}
+
+data: [DONE]
+
+`
+
+// What OpenAI's models say goes to the callers of both APIs, through two Weirs, with
+// its transcript; and without its sound where a rule has changed a word.
+func TestOpenAIAudioRoundTrip(t *testing.T) {
+	vendor := record(t, spokenAnswer)
+	inner := serve(t, t.TempDir(), "--config", file(t, "weir.yaml", `
+backends:
+  - {name: v, kind: openai, url: "`+vendor.URL+`/v1", media_output: {audio: 2000}}
+models:
+  - {name: m, targets: [{backend: v, model: vendor-model}]}
+`))
+	inner.apply("{kind: Tenant, name: front}")
+	outer := serve(t, t.TempDir(), "--config", file(t, "weir.yaml", `
+backends:
+  - {name: inner, kind: weir, url: "http://`+inner.grpc+`", key: "`+inner.createKey("front", "front")+`", media_output: {audio: 2000}}
+models:
+  - {name: m, targets: [{backend: inner, model: m}]}
+`))
+	outer.apply("{kind: Tenant, name: acme}")
+	key := outer.createKey("acme", "app")
+	const native = `{"model": "m", "messages": [{"role": "ROLE_USER", "parts": [{"text": "speak"}]}], "config": {"responseModalities": ["MODALITY_AUDIO"], "voice": "marin"}}`
+	parts := partsOfAnswer(t, outer.post(key, "/weir/v1/generate", native)).([]any)
+	got := value(t, string(<-vendor.got))
+	same(t, got["modalities"], []any{"text", "audio"})
+	same(t, got["audio"], map[string]any{"voice": "marin", "format": "pcm16"})
+	const wave = "UklGRioAAABXQVZFZm10IBAAAAABAAEAwF0AAIC7AAACABAAZGF0YQYAAAABAgMEBQY="
+	same(t, parts, value(t, `{"p": [{"transcript": {"text": "这是绝密"}}, {"media": {"modality": "MODALITY_AUDIO", "mediaType": "audio/wav", "data": "`+wave+`"}}]}`)["p"])
+
+	const chat = `{"model": "m", "modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "FORMAT"}, "messages": [{"role": "user", "content": "speak"}]STREAM}`
+	for format, data := range map[string]string{"wav": wave, "pcm16": "AQIDBAUG"} {
+		ask := strings.NewReplacer("FORMAT", format, "STREAM", "").Replace(chat)
+		spoken := value(t, outer.post(key, "/v1/chat/completions", ask))["choices"].([]any)[0].(map[string]any)["message"].(map[string]any)["audio"].(map[string]any)
+		<-vendor.got
+		if spoken["data"] != data || spoken["transcript"] != "这是绝密" || spoken["id"] == "" {
+			t.Errorf("%s: audio is %v", format, spoken)
+		}
+	}
+	stream := outer.post(key, "/v1/chat/completions", strings.NewReplacer("FORMAT", "pcm16", "STREAM", `, "stream": true`).Replace(chat))
+	<-vendor.got
+	for _, want := range []string{`"transcript":"这是"`, `"transcript":"绝密"`, `"data":"AQIDBAUG"`} {
+		if strings.Count(stream, want) != 1 {
+			t.Errorf("the stream has %d of %s:\n%s", strings.Count(stream, want), want, stream)
+		}
+	}
+
+	outer.apply("{kind: Policy, name: own, tenant: acme, safety: {output: [{guard: lexicon, terms: [绝密], action: redact}, {guard: media, action: flag}]}}")
+	same(t, partsOfAnswer(t, outer.post(key, "/weir/v1/generate", native)), value(t, `{"p": [{"transcript": {"text": "这是[REDACTED]"}}]}`)["p"])
+	<-vendor.got
+}
