@@ -97,6 +97,7 @@ type partLine struct {
 	Text       *string         `json:"text,omitempty"`
 	Reasoning  *string         `json:"reasoning,omitempty"`
 	Refusal    *string         `json:"refusal,omitempty"`
+	Transcript *string         `json:"transcript,omitempty"`
 	ToolCall   *toolCallResult `json:"tool_call,omitempty"`
 	ToolResult *toolResultLine `json:"tool_result,omitempty"`
 	Media      *mediaLine      `json:"media,omitempty"`
@@ -300,6 +301,8 @@ func partLines(parts []*weirv1.Part) []partLine {
 			line.Reasoning = &data.Reasoning.Text
 		case *weirv1.Part_Refusal:
 			line.Refusal = &data.Refusal.Text
+		case *weirv1.Part_Transcript:
+			line.Transcript = &data.Transcript.Text
 		case *weirv1.Part_ToolCall:
 			line.ToolCall = &toolCallResult{data.ToolCall.Id, data.ToolCall.Name, data.ToolCall.ArgumentsJson}
 		case *weirv1.Part_ToolResult:

@@ -297,6 +297,30 @@ func TestToolsAreRepeated(t *testing.T) {
 	}
 }
 
+func TestMediaAreRepeated(t *testing.T) {
+	h := newHouse(t, keeping("full")+"    - {id: pictures, guard: media, action: flag}\n")
+	ask := func() (gateway.Collected, *gateway.Answer) {
+		call := keyed("k", "say: Voilà")
+		most := 400
+		call.Request.Modalities, call.Request.MaxOutputTokens = []backend.Modality{backend.Image}, &most
+		var said gateway.Collector
+		answer, err := h.Generate(context.Background(), call, &said)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return said.Candidates()[0], answer
+	}
+	one, _ := ask()
+	two, again := ask()
+	if !again.Replayed || len(one.Parts) != 2 || one.Parts[1].Media == nil || seen(one) != seen(two) {
+		t.Errorf("first %d parts, then %d", len(one.Parts), len(two.Parts))
+	}
+	h.Apply(keeping("full")) // without the rule
+	if three, again := ask(); !again.Replayed || seen(three) != "Voilà" || again.Finish[0] != backend.FinishSafety {
+		t.Errorf("under rules that let none pass %q, %s", seen(three), again.Finish)
+	}
+}
+
 // lostClaims are a store that loses what ends a claim.
 type lostClaims struct{ idempotency.Store }
 

@@ -69,6 +69,8 @@ func recordedParts(parts []outputlog.Part) (all []*weirv1.Part) {
 		switch backend.Channel(p.Channel) {
 		case backend.Reasoning:
 			out.Data = &weirv1.Part_Reasoning{Reasoning: &weirv1.Reasoning{Text: p.Text}}
+		case backend.Transcript:
+			out.Data = &weirv1.Part_Transcript{Transcript: &weirv1.Transcript{Text: p.Text}}
 		case backend.Refusal:
 			out.Data = &weirv1.Part_Refusal{Refusal: &weirv1.Refusal{Text: p.Text}}
 		case backend.Arguments:
