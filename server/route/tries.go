@@ -85,7 +85,8 @@ func (e *RestingError) Error() string {
 func (m *Model) Tries(c *Call) (Tries, error) {
 	t := Tries{model: m, left: first(len(m.Targets)), key: m.key(c)}
 	if m.conditional {
-		t.left = m.willing(c)
+		asked := *c // conditions keep it, and only they need it to be kept
+		t.left = m.willing(&asked)
 		if t.left.empty() {
 			return t, &NoTargetError{Model: m.Name}
 		}
