@@ -101,6 +101,8 @@ type Attempt struct {
 	BackendModel string
 	// Reason is why that target, in words for people.
 	Reason string
+	// AskedClass is the class of service that was asked for.
+	AskedClass ServiceClass
 
 	// Start is when the attempt began; Deadline is when it must have ended,
 	// after which a hold without a line is in doubt.
@@ -122,6 +124,10 @@ type Line struct {
 	Usage    Usage
 	Source   Source
 	OwnUsage Usage
+	// ServedClass is the class of service that the provider says has served, by
+	// which the line is rated; empty where it says nothing, which is rated as the
+	// standard one.
+	ServedClass ServiceClass
 
 	// Cost is nil where no price is known. ProviderCost is what the provider
 	// charges us, Charge what the caller pays.

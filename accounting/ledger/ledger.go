@@ -89,6 +89,9 @@ type UnpricedError struct {
 	Model, Backend string
 	// Budget is empty where the call's own max_cost asks for a price.
 	Budget string
+	// Class is the class of service that was asked for, where it is that which the
+	// price does not name.
+	Class accounting.ServiceClass
 	// Currency is the budget's; Priced is the price's, empty where there is none.
 	Currency, Priced string
 }
@@ -97,6 +100,9 @@ func (e *UnpricedError) Error() string {
 	limits := fmt.Sprintf("budget %q", e.Budget)
 	if e.Budget == "" {
 		limits = "max_cost of this call"
+	}
+	if e.Class != "" {
+		return fmt.Sprintf("model %q on backend %q has no price for class of service %s, and %s limits money: name the class in its Price, or ask for another one", e.Model, e.Backend, e.Class, limits)
 	}
 	if e.Priced == "" {
 		return fmt.Sprintf("model %q on backend %q has no price, and %s limits money: apply a document of kind Price for it", e.Model, e.Backend, limits)
@@ -138,11 +144,11 @@ func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound acc
 	h.pinRates(windows, perCall)
 	claims, err := h.claims(windows)
 	if err != nil {
-		return nil, err
+		return nil, h.unpriced(err)
 	}
 	bounds, err := h.bounds(perCall)
 	if err != nil {
-		return nil, err
+		return nil, h.unpriced(err)
 	}
 	if h.tallied, err = h.open.worths(h.open.bound, h.open.cost); err != nil {
 		return nil, err
@@ -179,11 +185,13 @@ func (h *Hold) limit(bound accounting.Usage) error {
 	if h.price == nil {
 		return nil
 	}
-	cost, err := h.price.Rate(bound)
+	cost, known, err := h.price.RateMost(bound, h.open.attempt.AskedClass)
 	if err != nil {
 		return fmt.Errorf("rate the bound of model %q: %w", h.open.attempt.Model, err)
 	}
-	h.open.cost = &cost
+	if known {
+		h.open.cost = &cost
+	}
 	return nil
 }
 
@@ -286,6 +294,9 @@ type Result struct {
 	Usage    accounting.Usage
 	Source   accounting.Source
 	OwnUsage accounting.Usage
+	// ServedClass is the class of service that the backend says has served, empty
+	// where it says nothing.
+	ServedClass accounting.ServiceClass
 }
 
 // Settle keeps the attempt's line and returns its cost, nil where no price is
@@ -308,7 +319,7 @@ func (h *Hold) Settle(ctx context.Context, r Result) (*accounting.Cost, error) {
 	}
 	var charged worths
 	if line.Outcome.Charged() {
-		if charged, err = h.open.worths(line.Usage, line.Cost); err != nil {
+		if charged, err = h.open.worths(line.Usage, h.charged(&line)); err != nil {
 			return nil, err
 		}
 	}
@@ -340,14 +351,16 @@ func (h *Hold) line(r Result) (accounting.Line, error) {
 	}
 	line := accounting.Line{
 		Attempt: h.open.attempt, End: h.ledger.Now(), Outcome: r.Outcome,
-		Usage: r.Usage, Source: r.Source, OwnUsage: r.OwnUsage,
+		Usage: r.Usage, Source: r.Source, OwnUsage: r.OwnUsage, ServedClass: r.ServedClass,
 	}
 	if h.price != nil && r.Usage.Known() {
-		cost, err := h.price.Rate(r.Usage)
+		cost, known, err := h.rate(r)
 		if err != nil {
 			return line, fmt.Errorf("rate the usage of call %s: %w", h.open.attempt.RequestID, err)
 		}
-		line.Cost = &cost
+		if known { // else what was held stays taken
+			line.Cost = &cost
+		}
 	} else if h.price != nil && !r.Outcome.Charged() {
 		line.Cost = &accounting.Cost{
 			ProviderCost: accounting.Money{Currency: h.price.Currency}, Charge: accounting.Money{Currency: h.price.Currency}, PriceVersion: h.price.Version,
@@ -367,7 +380,7 @@ func (h *Hold) entry(line accounting.Line) (Entry, error) {
 		if !line.Outcome.Charged() {
 			break
 		}
-		amount, err := h.open.worth(c.Window.Budget, c.Window.Unit, line.Usage, line.Cost)
+		amount, err := h.open.worth(c.Window.Budget, c.Window.Unit, line.Usage, h.charged(&line))
 		if err != nil {
 			return Entry{}, err
 		}

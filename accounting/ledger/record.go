@@ -28,6 +28,11 @@ const unreasoned = 1
 // any is written as an older Weir reads it.
 const ratedVersion = 3
 
+// classVersion is that of a record with the class of service that was asked for,
+// and in an entry the one that has served, at its end. One of a call where neither
+// was named is written as an older Weir reads it.
+const classVersion = 4
+
 var errRecord = errors.New("a record of the spool cannot be read: it is of a newer Weir, or damaged in a way that its checksum does not show")
 
 // An opening is an attempt before its outcome is known: what it holds, of which
@@ -53,7 +58,10 @@ type claimed struct {
 
 func (o *opening) append(b []byte) []byte {
 	version := byte(recordVersion)
-	if len(o.rates) > 0 {
+	switch {
+	case o.attempt.AskedClass != "":
+		version = classVersion
+	case len(o.rates) > 0:
 		version = ratedVersion
 	}
 	b = append(b, version)
@@ -67,28 +75,34 @@ func (o *opening) append(b []byte) []byte {
 		b = binary.AppendVarint(b, c.covered)
 	}
 	b = appendCost(appendUsage(b, o.bound), o.cost)
-	if version == ratedVersion {
+	if version >= ratedVersion {
 		b = binary.AppendUvarint(b, uint64(len(o.rates)))
 		for _, r := range o.rates {
 			b = binary.AppendVarint(appendText(appendText(b, r.From), r.To), int64(r.Rate))
 			b = appendTime(b, r.Effective)
 		}
 	}
+	if version == classVersion {
+		b = appendText(b, string(o.attempt.AskedClass))
+	}
 	return b
 }
 
 func readOpening(b []byte) (opening, error) {
 	r := reader{b: b, all: string(b), windows: new(knownWindows)}
-	r.version(ratedVersion)
+	r.version(classVersion)
 	o := opening{attempt: r.attempt()}
 	for range r.length() {
 		o.claims = append(o.claims, claimed{accounting.Claim{Window: r.window(), Amount: r.number()}, r.lease(), r.number()})
 	}
 	o.bound, o.cost = r.usage(), r.cost()
-	if r.wrote == ratedVersion {
+	if r.wrote >= ratedVersion {
 		for range r.length() {
 			o.rates = append(o.rates, price.FxRate{From: r.text(), To: r.text(), Rate: accounting.Pico(r.number()), Effective: r.time()})
 		}
+	}
+	if r.wrote == classVersion {
+		o.attempt.AskedClass = accounting.ServiceClass(r.text())
 	}
 	return o, r.end()
 }
@@ -96,7 +110,11 @@ func readOpening(b []byte) (opening, error) {
 // append writes an entry.
 func (e *Entry) append(b []byte) []byte {
 	l := &e.Line
-	b = append(b, recordVersion)
+	version := byte(recordVersion)
+	if l.AskedClass != "" || l.ServedClass != "" {
+		version = classVersion
+	}
+	b = append(b, version)
 	b = appendAttempt(b, &l.Attempt)
 	b = binary.AppendVarint(b, int64(l.Number))
 	b = appendTime(b, l.End)
@@ -113,6 +131,9 @@ func (e *Entry) append(b []byte) []byte {
 		b = binary.AppendVarint(b, s.Amount)
 		b = binary.AppendVarint(b, s.Uncovered)
 	}
+	if version == classVersion {
+		b = appendText(appendText(b, string(l.AskedClass)), string(l.ServedClass))
+	}
 	return b
 }
 
@@ -120,7 +141,7 @@ func (e *Entry) append(b []byte) []byte {
 // not read again.
 func readEntry(b []byte, known *knownWindows) (Entry, error) {
 	r := reader{b: b, all: string(b), windows: known}
-	r.version(recordVersion)
+	r.version(classVersion)
 	e := Entry{Line: accounting.Line{
 		Attempt: r.attempt(), Number: int(r.number()), End: r.time(), Outcome: accounting.Outcome(r.text()),
 		Usage: r.usage(), Source: accounting.Source(r.text()), OwnUsage: r.usage(), Cost: r.cost(),
@@ -131,6 +152,9 @@ func readEntry(b []byte, known *knownWindows) (Entry, error) {
 	}
 	for range n {
 		e.Settled = append(e.Settled, Settled{Window: r.window(), Lease: r.lease(), Amount: r.number(), Uncovered: r.number()})
+	}
+	if r.wrote == classVersion {
+		e.Line.AskedClass, e.Line.ServedClass = accounting.ServiceClass(r.text()), accounting.ServiceClass(r.text())
 	}
 	return e, r.end()
 }

@@ -76,7 +76,8 @@ func anAttempt() *rapid.Generator[accounting.Attempt] {
 				EndUser: text.Draw(t, "end user"), Session: text.Draw(t, "session"),
 			},
 			Model: text.Draw(t, "model"), Backend: text.Draw(t, "backend"), BackendModel: text.Draw(t, "backend model"), Reason: text.Draw(t, "reason"),
-			Start: aTime().Draw(t, "start"), Deadline: aTime().Draw(t, "deadline"),
+			AskedClass: accounting.ServiceClass(text.Draw(t, "asked class")),
+			Start:      aTime().Draw(t, "start"), Deadline: aTime().Draw(t, "deadline"),
 		}
 		if rapid.Bool().Draw(t, "labelled") {
 			a.Subject.Labels = rapid.MapOfN(text, text, 1, 3).Draw(t, "labels")
@@ -97,7 +98,8 @@ func drawRecords(t *rapid.T) (opening, Entry) {
 	e := Entry{Line: accounting.Line{
 		Attempt: o.attempt, Number: rapid.IntRange(0, 1<<30).Draw(t, "line"), End: aTime().Draw(t, "end"),
 		Outcome: accounting.Outcome(rapid.String().Draw(t, "outcome")), Usage: aUsage().Draw(t, "usage"),
-		Source: accounting.Source(rapid.String().Draw(t, "source")), OwnUsage: aUsage().Draw(t, "own usage"), Cost: aCost().Draw(t, "cost"),
+		Source: accounting.Source(rapid.String().Draw(t, "source")), OwnUsage: aUsage().Draw(t, "own usage"),
+		ServedClass: accounting.ServiceClass(rapid.String().Draw(t, "served class")), Cost: aCost().Draw(t, "cost"),
 	}}
 	for range rapid.IntRange(0, 2).Draw(t, "rates") {
 		o.rates = append(o.rates, price.FxRate{From: rapid.String().Draw(t, "from"), To: rapid.String().Draw(t, "to"), Rate: accounting.Pico(rapid.Int64().Draw(t, "rate")), Effective: aTime().Draw(t, "effective")})
@@ -215,7 +217,7 @@ func FuzzRecords(f *testing.F) {
 	f.Add((&opening{attempt: anAttempt().Example(1), claims: []claimed{{accounting.Claim{Window: new(aWindow().Example(1)), Amount: 5}, aLease().Example(1), 3}}, cost: aCost().Example(2)}).append(nil))
 	f.Add((&Entry{Line: accounting.Line{Attempt: anAttempt().Example(2), Usage: aUsage().Example(1)}}).append(nil))
 	f.Add((&opening{attempt: anAttempt().Example(3), rates: []price.FxRate{{From: "USD", To: "CNY", Rate: 7}}}).append(nil))
-	f.Add([]byte{ratedVersion + 1})
+	f.Add([]byte{classVersion + 1})
 	f.Add([]byte(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if o, err := readOpening(b); err == nil {

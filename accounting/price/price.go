@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -40,16 +41,34 @@ type Price struct {
 	// PerUnit is the price of one token, one request, one of whatever the
 	// meter counts.
 	PerUnit map[accounting.Meter]accounting.Pico
-	// Tiers are what calls with a long input cost instead, the shortest first.
-	Tiers []Tier
+	// Tiers are what calls with a long input cost instead, the shortest first, and
+	// TierMode how much of such a call they are for.
+	Tiers    []Tier
+	TierMode TierMode
+	// Classes are what the other classes of service cost: PerUnit and Tiers are the
+	// standard one's. AnyClass has them hold for all that Classes does not name too.
+	Classes  map[accounting.ServiceClass]Rates
+	AnyClass bool
 	// Version pins the price in the ledger. New sets it where it is empty:
 	// m1@2026-01-01, or m1@local@2026-01-01 for one backend's, or
 	// m1@provider:openai@2026-01-01 for one provider's.
 	Version string
 }
 
-// A Tier is what the whole of a call costs where its input is long: every unit,
-// of the output too, and not only the tokens that are above.
+// A TierMode says how much of a call with a long input costs what a tier does.
+type TierMode string
+
+// The modes. Whole is every unit, of the output too, and the zero mode is it.
+// Marginal is of the input only the tokens that are above, where those from a
+// cache come first, as a prompt's beginning is what a cache has, then those
+// written to it; what is no input costs what the tier does that the whole input
+// has reached, since it is made over all of it.
+const (
+	TierWhole    TierMode = "whole"
+	TierMarginal TierMode = "marginal"
+)
+
+// A Tier is what a call costs where its input is long.
 type Tier struct {
 	// Above is how many input tokens of all kinds the call has at the most where
 	// the tier does not hold yet.
@@ -74,20 +93,40 @@ func (p *Price) Validate() error {
 	if len(p.PerUnit) == 0 {
 		return fmt.Errorf("price of model %q names no meter: give at least input, 0 if it is free", p.Model)
 	}
+	if err := checkTables(p.PerUnit, p.Tiers); err != nil {
+		return fmt.Errorf("price of model %q: %w", p.Model, err)
+	}
+	switch {
+	case p.TierMode != "" && p.TierMode != TierWhole && p.TierMode != TierMarginal:
+		return fmt.Errorf("price of model %q: tiers are %q or %q, and not %q", p.Model, TierWhole, TierMarginal, p.TierMode)
+	case p.TierMode != "" && len(p.Tiers) == 0:
+		return fmt.Errorf("price of model %q says how tiers count and has none: add tiers, or leave it out", p.Model)
+	}
+	for _, c := range slices.Sorted(maps.Keys(p.Classes)) {
+		if err := p.checkClass(c); err != nil {
+			return fmt.Errorf("price of model %q, class %s: %w", p.Model, c, err)
+		}
+	}
+	return nil
+}
+
+// checkTables tells what is wrong with the prices of units and the tiers above
+// them.
+func checkTables(perUnit map[accounting.Meter]accounting.Pico, tiers []Tier) error {
 	for _, m := range meters {
-		if n := p.PerUnit[m]; n < 0 {
-			return fmt.Errorf("price of model %q: %s is negative: %s", p.Model, m, n.Decimal())
+		if n := perUnit[m]; n < 0 {
+			return fmt.Errorf("%s is negative: %s", m, n.Decimal())
 		}
 	}
-	for m := range p.PerUnit {
+	for m := range perUnit {
 		if !slices.Contains(meters, m) {
-			return fmt.Errorf("price of model %q names an unknown meter: %s", p.Model, m)
+			return fmt.Errorf("it names an unknown meter: %s", m)
 		}
 	}
-	below := Tier{PerUnit: p.PerUnit}
-	for _, t := range p.Tiers {
+	below := Tier{PerUnit: perUnit}
+	for _, t := range tiers {
 		if err := t.check(below); err != nil {
-			return fmt.Errorf("price of model %q above %d input tokens: %w", p.Model, t.Above, err)
+			return fmt.Errorf("above %d input tokens: %w", t.Above, err)
 		}
 		below = t
 	}
@@ -163,10 +202,11 @@ func of(perUnit map[accounting.Meter]accounting.Pico, m accounting.Meter) (accou
 	return 0, false
 }
 
-// Rate returns what a usage costs, exactly: one item for each meter of which
-// something was used, in the order of the meters, and their sum. It fails with
-// accounting.ErrOverflow, where a quantity is negative, and where a meter that
-// was used has no price.
+// Rate returns what a usage costs, exactly, in the standard class of service: one
+// item for each meter of which something was used, in the order of the meters,
+// and their sum. Where tiers are marginal there is one for each tier in which some
+// of a meter stands. It fails with accounting.ErrOverflow, where a quantity is
+// negative, and where a meter that was used has no price.
 func (p *Price) Rate(u accounting.Usage) (accounting.Cost, error) {
 	used := 0
 	for _, m := range meters {
@@ -174,32 +214,92 @@ func (p *Price) Rate(u accounting.Usage) (accounting.Cost, error) {
 			used++
 		}
 	}
-	var items []accounting.Item
+	r := rating{price: p, total: accounting.Money{Currency: p.Currency}}
 	if used > 0 {
-		items = make([]accounting.Item, 0, used)
+		r.items = make([]accounting.Item, 0, used)
 	}
-	total := accounting.Money{Currency: p.Currency}
 	perUnit := p.perUnit(u)
 	for _, m := range meters {
 		n, _ := u.Get(m)
 		if n == 0 {
 			continue
 		}
-		unit, ok := of(perUnit, m)
-		if !ok {
-			return accounting.Cost{}, fmt.Errorf("price %s has no price for meter %s: add one, 0 if it is free", p.Version, m)
+		var err error
+		if before, input := standsBehind(u, m); input && p.TierMode == TierMarginal {
+			err = r.addByTier(m, before, n)
+		} else {
+			err = r.add(m, n, perUnit)
 		}
-		nanos, err := unit.Times(n)
 		if err != nil {
-			return accounting.Cost{}, fmt.Errorf("%d of meter %s at price %s: %w", n, m, p.Version, err)
+			return accounting.Cost{}, err
 		}
-		amount := accounting.Money{Currency: p.Currency, Nanos: nanos}
-		if total, err = total.Add(amount); err != nil {
-			return accounting.Cost{}, fmt.Errorf("total at price %s: %w", p.Version, err)
-		}
-		items = append(items, accounting.Item{Meter: m, Quantity: n, Price: unit, Amount: amount})
 	}
-	return accounting.Cost{ProviderCost: total, Charge: total, Items: items, PriceVersion: p.Version}, nil
+	return accounting.Cost{ProviderCost: r.total, Charge: r.total, Items: r.items, PriceVersion: p.Version}, nil
+}
+
+// A rating adds up items.
+type rating struct {
+	price *Price
+	items []accounting.Item
+	total accounting.Money
+}
+
+func (r *rating) add(m accounting.Meter, n int64, perUnit map[accounting.Meter]accounting.Pico) error {
+	p := r.price
+	unit, ok := of(perUnit, m)
+	if !ok {
+		return fmt.Errorf("price %s has no price for meter %s: add one, 0 if it is free", p.Version, m)
+	}
+	nanos, err := unit.Times(n)
+	if err != nil {
+		return fmt.Errorf("%d of meter %s at price %s: %w", n, m, p.Version, err)
+	}
+	amount := accounting.Money{Currency: p.Currency, Nanos: nanos}
+	if r.total, err = r.total.Add(amount); err != nil {
+		return fmt.Errorf("total at price %s: %w", p.Version, err)
+	}
+	r.items = append(r.items, accounting.Item{Meter: m, Quantity: n, Price: unit, Amount: amount})
+	return nil
+}
+
+// addByTier adds n units that stand behind others, each as the tier has it in
+// which it stands.
+func (r *rating) addByTier(m accounting.Meter, before, n int64) error {
+	const most = math.MaxInt64 / 8 // so that no sum of the four input meters overflows
+	if n < 0 || n > most || before < 0 || before > 3*most {
+		return fmt.Errorf("%d of meter %s behind %d others: %w", n, m, before, accounting.ErrOverflow)
+	}
+	below := Tier{PerUnit: r.price.PerUnit}
+	for i := 0; n > 0; i++ {
+		part := n
+		if i < len(r.price.Tiers) {
+			part = min(n, max(0, r.price.Tiers[i].Above-before))
+		}
+		if part > 0 {
+			if err := r.add(m, part, below.PerUnit); err != nil {
+				return err
+			}
+		}
+		before, n = before+part, n-part
+		if n > 0 {
+			below = r.price.Tiers[i]
+		}
+	}
+	return nil
+}
+
+// standsBehind counts the input tokens before those of a meter, in the order of a
+// prompt whose beginning is in a cache. It returns false where the meter is not
+// one of input.
+func standsBehind(u accounting.Usage, of accounting.Meter) (before int64, input bool) {
+	for _, m := range [...]accounting.Meter{accounting.CacheRead, accounting.CacheWrite5m, accounting.CacheWrite1h, accounting.Input} {
+		if m == of {
+			return before, true
+		}
+		n, _ := u.Get(m)
+		before += n
+	}
+	return 0, false
 }
 
 // Catalogue is a set of prices that never changes, so it is safe to share. A
@@ -235,9 +335,11 @@ func New(prices []Price) (*Catalogue, error) {
 			return nil, fmt.Errorf("price %s is there twice: give the later one a later effective time", p.Version)
 		}
 		versions[p.Version] = true
-		p.PerUnit, p.Tiers = maps.Clone(p.PerUnit), slices.Clone(p.Tiers)
-		for i := range p.Tiers {
-			p.Tiers[i].PerUnit = maps.Clone(p.Tiers[i].PerUnit)
+		own := Rates{p.PerUnit, p.Tiers}.clone()
+		p.PerUnit, p.Tiers = own.PerUnit, own.Tiers
+		p.Classes = maps.Clone(p.Classes)
+		for c, rates := range p.Classes {
+			p.Classes[c] = rates.clone()
 		}
 		t := p.target()
 		c.prices[t] = append(c.prices[t], &p)

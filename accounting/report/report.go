@@ -50,9 +50,11 @@ const (
 	Outcome = "outcome"
 	EndUser = "end_user"
 	Session = "session"
+	// ServiceClass is the one that has served.
+	ServiceClass = "service_class"
 )
 
-var dimensions = []string{Tenant, Project, Key, Model, Backend, Outcome, EndUser, Session}
+var dimensions = []string{Tenant, Project, Key, Model, Backend, Outcome, EndUser, Session, ServiceClass}
 
 // Validate tells what is wrong with a query.
 func (q *Query) Validate() error {

@@ -27,7 +27,7 @@ func TestAQueryNamesWhatIsWrongWithIt(t *testing.T) {
 	}
 	for _, q := range []report.Query{
 		{}, {From: now}, {To: now}, {From: now, To: now}, {GroupBy: []string{"labels.team", "labels.cost-center/eu_1.x"}, After: []string{"", ""}, Limit: report.MaxLimit},
-		{GroupBy: []string{report.Tenant, report.Project, report.Key, report.Model, report.Backend, report.Outcome, report.EndUser, report.Session}},
+		{GroupBy: []string{report.Tenant, report.Project, report.Key, report.Model, report.Backend, report.Outcome, report.EndUser, report.Session, report.ServiceClass}},
 	} {
 		if err := q.Validate(); err != nil {
 			t.Errorf("%+v: %v", q, err)

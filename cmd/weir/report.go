@@ -20,7 +20,7 @@ import (
 type reportCommand struct {
 	connection
 	span
-	By     []string `default:"tenant,model" help:"Dimensions: tenant, project, key, model, backend, outcome, end_user, session, labels.KEY." placeholder:"DIMENSION,…"`
+	By     []string `default:"tenant,model" help:"Dimensions: tenant, project, key, model, backend, outcome, end_user, session, service_class, labels.KEY." placeholder:"DIMENSION,…"`
 	Tenant string   `help:"One tenant; all that the key may see where it is absent." placeholder:"NAME"`
 	Output string   `short:"o" enum:"table,json,csv" default:"table" help:"table, json or csv."`
 }

@@ -40,8 +40,8 @@ func itemsOf(list []itemBody, currency string) ([]accounting.Item, error) {
 const meterColumns = `input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, requests`
 
 const lineColumns = `request_id, attempt, line, client_request_id, parent_request_id, purpose,
-	tenant, project, key_name, end_user, session, labels, model, backend, backend_model, reason,
-	started, deadline, ended, outcome, quantity_source, ` + meterColumns + `, own_usage,
+	tenant, project, key_name, end_user, session, labels, model, backend, backend_model, reason, asked_class,
+	started, deadline, ended, outcome, quantity_source, served_class, ` + meterColumns + `, own_usage,
 	currency, provider_nanos, charge_nanos, items, price_version`
 
 // appendLine appends the values of lineColumns, each a string, an int64 or nil.
@@ -63,8 +63,8 @@ func appendLine(args []any, l *accounting.Line) ([]any, error) {
 	s := l.Subject
 	args = append(args,
 		l.RequestID, int64(l.Attempt.Number), int64(l.Number), l.ClientRequestID, l.ParentRequestID, l.Purpose,
-		s.Tenant, s.Project, s.Key, s.EndUser, s.Session, string(labels), l.Model, l.Backend, l.BackendModel, l.Reason,
-		micros(l.Start), micros(l.Deadline), micros(l.End), string(l.Outcome), string(l.Source),
+		s.Tenant, s.Project, s.Key, s.EndUser, s.Session, string(labels), l.Model, l.Backend, l.BackendModel, l.Reason, string(l.AskedClass),
+		micros(l.Start), micros(l.Deadline), micros(l.End), string(l.Outcome), string(l.Source), string(l.ServedClass),
 	)
 	for _, m := range accounting.Meters() {
 		if n, known := l.Usage.Get(m); known {
@@ -116,8 +116,8 @@ func scanLine(r *sql.Rows, more ...any) (accounting.Line, error) {
 	s := &l.Subject
 	into := []any{
 		&l.RequestID, &l.Attempt.Number, &l.Number, &l.ClientRequestID, &l.ParentRequestID, &l.Purpose,
-		&s.Tenant, &s.Project, &s.Key, &s.EndUser, &s.Session, &labels, &l.Model, &l.Backend, &l.BackendModel, &l.Reason,
-		&started, &deadline, &ended, &l.Outcome, &l.Source,
+		&s.Tenant, &s.Project, &s.Key, &s.EndUser, &s.Session, &labels, &l.Model, &l.Backend, &l.BackendModel, &l.Reason, &l.AskedClass,
+		&started, &deadline, &ended, &l.Outcome, &l.Source, &l.ServedClass,
 	}
 	for i := range usage {
 		into = append(into, &usage[i])

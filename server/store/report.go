@@ -39,7 +39,7 @@ func (s *sum) Scan(v any) error {
 
 var dimensionColumns = map[string]string{
 	report.Tenant: "tenant", report.Project: "project", report.Key: "key_name", report.Model: "model", report.Backend: "backend",
-	report.Outcome: "outcome", report.EndUser: "end_user", report.Session: "session",
+	report.Outcome: "outcome", report.EndUser: "end_user", report.Session: "session", report.ServiceClass: "served_class",
 }
 
 // A summing is a report.Query on its way to SQL.

@@ -1485,8 +1485,8 @@ type QueryCostsRequest struct {
 	// First moment that no longer counts.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Dimensions, each row being one combination of their values: "tenant",
-	// "project", "key", "model", "backend", "outcome", "end_user", "session" or
-	// "labels.KEY". Empty means one row for everything.
+	// "project", "key", "model", "backend", "outcome", "end_user", "session",
+	// "service_class" (that has served) or "labels.KEY". Empty means one row for everything.
 	GroupBy []string `protobuf:"bytes,4,rep,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`
 	// Most rows in an answer, at most 10000, which is what a greater number
 	// is taken for. Zero means 1000.

@@ -91,10 +91,10 @@ func lineComesBack(t *testing.T, open Opener) {
 		Attempt: accounting.Attempt{
 			RequestID: "call", Number: 3, ClientRequestID: "theirs", ParentRequestID: "parent", Purpose: "judge",
 			Subject: accounting.Subject{Tenant: "acme", Project: "p", Key: "k", EndUser: "ü'; DROP TABLE lines", Session: "s", Labels: map[string]string{"team": "blue", "": "\"{}"}},
-			Model:   "m", Backend: "b", BackendModel: "bm", Reason: "the only one", Start: start.Add(time.Microsecond), Deadline: start.Add(time.Minute),
+			Model:   "m", Backend: "b", BackendModel: "bm", Reason: "the only one", AskedClass: accounting.ServicePriority, Start: start.Add(time.Microsecond), Deadline: start.Add(time.Minute),
 		},
 		Number: 0, End: start.Add(time.Second), Outcome: accounting.OutcomeBlocked,
-		Usage: usage, Source: accounting.SourceEstimate, OwnUsage: own,
+		Usage: usage, Source: accounting.SourceEstimate, OwnUsage: own, ServedClass: accounting.ServiceStandard,
 		Cost: &accounting.Cost{
 			ProviderCost: accounting.Money{Currency: "USD", Nanos: 1<<62 + 1}, Charge: accounting.Money{Currency: "USD", Nanos: -5},
 			Items:        []accounting.Item{{Meter: accounting.Output, Quantity: 7, Price: math.MaxInt64, Amount: accounting.Money{Currency: "USD", Nanos: 1<<62 + 1}}},

@@ -45,8 +45,9 @@ var (
 	someUsers    = rapid.SampledFrom([]string{"", "u1", "u2"})
 	someTeams    = rapid.SampledFrom([]string{"", "Blue", "green"})
 	someOutcomes = rapid.SampledFrom([]accounting.Outcome{accounting.OutcomeCompleted, accounting.OutcomeFailed, accounting.OutcomeInDoubt})
+	someClasses  = rapid.SampledFrom([]accounting.ServiceClass{"", accounting.ServiceStandard, accounting.ServiceFlex})
 	someMoney    = rapid.SampledFrom([]string{"", "USD", "CNY"})
-	someGroups   = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"tenant", "project", "key", "model", "backend", "outcome", "end_user", "session", "labels.team", "labels.cost-center"}), 0, 4, rapid.ID[string])
+	someGroups   = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"tenant", "project", "key", "model", "backend", "outcome", "end_user", "session", "service_class", "labels.team", "labels.cost-center"}), 0, 4, rapid.ID[string])
 )
 
 func drawLine(t *rapid.T, run, call, number, correction int) accounting.Line {
@@ -62,6 +63,7 @@ func drawLine(t *rapid.T, run, call, number, correction int) accounting.Line {
 		l.Subject.Labels["team"] = team
 	}
 	l.Model, l.Backend, l.Outcome = someTeams.Draw(t, "model"), someUsers.Draw(t, "backend"), someOutcomes.Draw(t, "outcome")
+	l.ServedClass = someClasses.Draw(t, "class")
 	l.Start = start.Add(time.Duration(rapid.IntRange(0, 10).Draw(t, "minute")) * time.Minute)
 	for _, m := range accounting.Meters() {
 		if rapid.Bool().Draw(t, "known") {
@@ -140,7 +142,7 @@ func brute(q report.Query, lines []accounting.Line) report.Report {
 			s := l.Subject
 			dims = append(dims, map[string]string{
 				"tenant": s.Tenant, "project": s.Project, "key": s.Key, "model": l.Model, "backend": l.Backend, "outcome": string(l.Outcome),
-				"end_user": s.EndUser, "session": s.Session, "labels.team": s.Labels["team"], "labels.cost-center": s.Labels["cost-center"],
+				"end_user": s.EndUser, "session": s.Session, "service_class": string(l.ServedClass), "labels.team": s.Labels["team"], "labels.cost-center": s.Labels["cost-center"],
 			}[d])
 		}
 		id := strings.Join(dims, "\x00")
