@@ -11,7 +11,7 @@ import (
 func TestAQueryNamesWhatIsWrongWithIt(t *testing.T) {
 	now := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
 	for want, q := range map[string]report.Query{
-		`"colour" is not a dimension: group by tenant, project, key, model, backend, outcome, end_user, session or labels.KEY`: {GroupBy: []string{"tenant", "colour"}},
+		`"colour" is not a dimension: group by tenant, project, key, model, backend, outcome, end_user, session, service_class or labels.KEY`: {GroupBy: []string{"tenant", "colour"}},
 		`"labels." is not a label`:         {GroupBy: []string{"labels."}},
 		`"labels.a\"b" is not a label`:     {GroupBy: []string{`labels.a"b`}},
 		`"labels.$.x[0]" is not a label`:   {GroupBy: []string{`labels.$.x[0]`}},
