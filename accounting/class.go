@@ -9,10 +9,9 @@ import (
 // zero class is one that nobody named.
 type ServiceClass string
 
-// The classes. Their names are stored, so they never change. Auto is asked for,
-// and leaves it to the provider; Other is served, and has no name here.
+// The classes. Their names are stored, so they never change. Other is one that
+// has served and has no name here.
 const (
-	ServiceAuto     ServiceClass = "auto"
 	ServiceStandard ServiceClass = "standard"
 	ServiceFlex     ServiceClass = "flex"     // later, for less
 	ServicePriority ServiceClass = "priority" // sooner, for more
@@ -38,9 +37,7 @@ func ParsePricedClass(name string) (ServiceClass, error) {
 // that is one of ours.
 func ServedClass(name string) ServiceClass {
 	switch c := ServiceClass(name); {
-	case c == "" || c == ServiceAuto: // which is what was asked for
-		return ""
-	case c == ServiceStandard || slices.Contains(pricedClasses, c):
+	case c == "" || c == ServiceStandard || slices.Contains(pricedClasses, c):
 		return c
 	}
 	return ServiceOther

@@ -31,7 +31,7 @@ func (h *Hold) rate(r Result) (cost accounting.Cost, known bool, err error) {
 	switch asked := h.open.attempt.AskedClass; {
 	case r.Source == accounting.SourceReservation && h.open.cost != nil:
 		return *h.open.cost, true, nil // it stands as it was held
-	case asked == "" || asked == accounting.ServiceAuto:
+	case asked == "":
 		cost, err = h.price.Rate(r.Usage)
 		return cost, true, err
 	default:

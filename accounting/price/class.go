@@ -83,11 +83,14 @@ func (p *Price) Of(c accounting.ServiceClass) (*Price, bool) {
 // choice is the provider's, any. It returns false where the price does not say
 // what the class costs that is asked for, and fails where Rate does.
 func (p *Price) RateMost(u accounting.Usage, asked accounting.ServiceClass) (most accounting.Cost, known bool, err error) {
-	if most, err = p.Rate(u); err != nil || len(p.Classes) == 0 {
-		return most, err == nil && p.prices(asked), err
+	if _, known = p.Of(asked); !known {
+		return most, false, nil
+	}
+	if most, err = p.Rate(u); err != nil {
+		return most, false, err
 	}
 	for c := range p.Classes {
-		if c != asked && asked != "" && asked != accounting.ServiceAuto {
+		if c != asked && asked != "" {
 			continue
 		}
 		of, _ := p.Of(c)
@@ -99,15 +102,5 @@ func (p *Price) RateMost(u accounting.Usage, asked accounting.ServiceClass) (mos
 			most = cost
 		}
 	}
-	return most, p.prices(asked), nil
-}
-
-// prices tells whether the price says what the class costs that is asked for;
-// where none is, it says it of those that it names.
-func (p *Price) prices(asked accounting.ServiceClass) bool {
-	if asked == accounting.ServiceAuto {
-		return true
-	}
-	_, known := p.Of(asked)
-	return known
+	return most, true, nil
 }

@@ -132,6 +132,10 @@ type Request struct {
 	Logprobs *int
 	// CacheKey names what keeps prompts that begin alike together.
 	CacheKey string
+	// ServiceClass is the class of service that is asked for; empty leaves it to
+	// the backend. Which one has served an event Served tells.
+	// Where it is empty no trace of it is in what idempotency keys know a call by.
+	ServiceClass accounting.ServiceClass `json:",omitempty"`
 	// Vendor are parameters that one kind of backend alone knows.
 	Vendor VendorOptions
 	// DropUnsupported lets the gateway leave out parameters that the target does
@@ -246,6 +250,9 @@ const (
 	// Beside carries Extras. It comes once at the most, after every candidate has
 	// finished.
 	Beside
+	// Served carries ServiceClass: the class of service that serves the call, as
+	// soon as the backend says it. The last one counts.
+	Served
 )
 
 // An Event is one thing that a backend said.
@@ -266,6 +273,7 @@ type Event struct {
 	Finish       FinishReason
 	Usage        accounting.Usage
 	Extras       VendorExtras
+	ServiceClass accounting.ServiceClass
 	BackendModel string // the model's name and version as the backend says it
 }
 
@@ -305,6 +313,11 @@ type Capabilities struct {
 	// MaxOutputTokens is what one candidate can have at the most, where the
 	// target has such a bound. The gateway asks for no more. 0 is unknown.
 	MaxOutputTokens int
+	// Classes are the classes of service that the target can be asked for, and
+	// ServiceClass the one that it serves where none is; empty where its provider
+	// decides.
+	Classes      []accounting.ServiceClass
+	ServiceClass accounting.ServiceClass
 	// UsageAfterCancel tells that a cancelled stream still reports its usage
 	// when it is read to its end.
 	UsageAfterCancel bool

@@ -153,10 +153,33 @@ func Target(a *gateway.Answer) *weirv1.Target {
 	out := &weirv1.Target{
 		RequestedModel: t.Requested, Model: t.Model, Backend: t.Backend, BackendModel: t.BackendModel, Attempt: int32(a.Attempts), Reason: t.Reason,
 	}
+	out.ServiceClass = serviceClasses[a.ServiceClass]
 	if t.InjectedMaxOutputTokens > 0 {
 		out.InjectedMaxOutputTokens = proto.Int32(int32(t.InjectedMaxOutputTokens))
 	}
 	return out
+}
+
+var serviceClasses = map[accounting.ServiceClass]weirv1.ServiceClass{
+	accounting.ServiceStandard: weirv1.ServiceClass_SERVICE_CLASS_STANDARD,
+	accounting.ServiceFlex:     weirv1.ServiceClass_SERVICE_CLASS_FLEX,
+	accounting.ServicePriority: weirv1.ServiceClass_SERVICE_CLASS_PRIORITY,
+	accounting.ServiceScale:    weirv1.ServiceClass_SERVICE_CLASS_SCALE,
+	accounting.ServiceBatch:    weirv1.ServiceClass_SERVICE_CLASS_BATCH,
+	accounting.ServiceOther:    weirv1.ServiceClass_SERVICE_CLASS_OTHER,
+}
+
+// ServiceClass is a class of service as weir.v1 tells it.
+func ServiceClass(c accounting.ServiceClass) weirv1.ServiceClass { return serviceClasses[c] }
+
+// AskedClass is a class of service that a call of weir.v1 asks for.
+func AskedClass(c weirv1.ServiceClass) accounting.ServiceClass {
+	for class, named := range serviceClasses {
+		if named == c {
+			return class
+		}
+	}
+	return ""
 }
 
 // Timing is how long a call took as weir.v1 tells it.

@@ -47,26 +47,27 @@ type attempt struct {
 	vectors *backend.Embeddings // those of its answer
 
 	gate     *policy.Gate
-	asking   *asking                // nil where no rule asks
-	ends     []backend.FinishReason // why each candidate ended by the backend's word
-	finish   []backend.FinishReason // and what is told of it, "" while some of it is held
-	whole    int                    // candidates that the backend has finished
-	calls    []toolCalls            // by candidate
-	courses  []courses              // by candidate
-	shown    []shown                // by candidate
-	enforced bool                   // a rule can change the answer
-	pieces   []policy.Piece         // released by the last event; reused
-	released bool                   // the sink has got something
-	asked    bool                   // the backend has been called
-	accepted bool                   // the backend has taken the request
-	first    time.Time              // when the backend first said something, zero before
-	usage    accounting.Usage       // what the backend says was used
-	spent    int64                  // tokens that the call is known to have used here
-	output   *tokens.Count          // what we counted of it
-	room     *ledger.Hold           // what the attempt may use and cost
-	partial  *ledger.Hold           // the same, where it covers less than the answer may get; else nil
-	full     bool                   // there is room for what was said, and for no more
-	cut      bool                   // by that the answer has ended
+	asking   *asking                 // nil where no rule asks
+	ends     []backend.FinishReason  // why each candidate ended by the backend's word
+	finish   []backend.FinishReason  // and what is told of it, "" while some of it is held
+	whole    int                     // candidates that the backend has finished
+	calls    []toolCalls             // by candidate
+	courses  []courses               // by candidate
+	shown    []shown                 // by candidate
+	enforced bool                    // a rule can change the answer
+	pieces   []policy.Piece          // released by the last event; reused
+	released bool                    // the sink has got something
+	asked    bool                    // the backend has been called
+	accepted bool                    // the backend has taken the request
+	first    time.Time               // when the backend first said something, zero before
+	usage    accounting.Usage        // what the backend says was used
+	served   accounting.ServiceClass // and the class of service that it says has served
+	spent    int64                   // tokens that the call is known to have used here
+	output   *tokens.Count           // what we counted of it
+	room     *ledger.Hold            // what the attempt may use and cost
+	partial  *ledger.Hold            // the same, where it covers less than the answer may get; else nil
+	full     bool                    // there is room for what was said, and for no more
+	cut      bool                    // by that the answer has ended
 
 	mediaBytes int // of the answer so far
 
@@ -180,6 +181,9 @@ func (a *attempt) fit(defaultMax int) error {
 	if req.DropUnsupported {
 		a.drop(req, can)
 	}
+	if err := a.fitClass(req, can); err != nil {
+		return err
+	}
 	switch {
 	case can.Candidates == 0:
 		return unsupported("model", fmt.Sprintf("model %q gives embeddings and no answers: ask it for those, or name another model", a.call.Model))
@@ -235,7 +239,7 @@ func (a *attempt) hold(ctx context.Context, defaultMax int) error {
 	hold, err := a.gateway.Ledger.Hold(ctx, accounting.Attempt{
 		RequestID: a.call.RequestID, Number: a.number, ClientRequestID: a.call.ClientRequestID,
 		ParentRequestID: a.call.ParentRequestID, Purpose: a.call.Purpose,
-		Subject: a.call.account(), Model: a.call.Model, Backend: a.target.Name, BackendModel: a.target.Model, Reason: a.try.Reason,
+		Subject: a.call.account(), Model: a.call.Model, Backend: a.target.Name, BackendModel: a.target.Model, Reason: a.try.Reason, AskedClass: req.ServiceClass,
 		Start: a.gateway.Now(), Deadline: deadline,
 	}, most, a.tally)
 	if err != nil {
@@ -290,7 +294,7 @@ func (a *attempt) follow(ctx context.Context, cancel context.CancelFunc, stream 
 		case backend.Started:
 			a.named(event.BackendModel)
 			continue
-		case backend.Used, backend.Beside:
+		case backend.Used, backend.Beside, backend.Served:
 			a.told(event)
 			continue
 		case backend.Called:
@@ -496,7 +500,7 @@ func (a *attempt) settle(ctx context.Context, outcome accounting.Outcome) error 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
 	own, source := a.counted()
-	result := ledger.Result{Outcome: outcome, Usage: own, Source: source, OwnUsage: own}
+	result := ledger.Result{Outcome: outcome, Usage: own, Source: source, OwnUsage: own, ServedClass: a.served}
 	switch {
 	case outcome == accounting.OutcomeFailed, !a.asked:
 		result.Usage, result.Source = accounting.Usage{}, accounting.SourceGateway
@@ -517,7 +521,7 @@ func (a *attempt) settle(ctx context.Context, outcome accounting.Outcome) error 
 	a.tried.Usage, a.tried.Cost = result.Usage, cost
 	if !a.lost {
 		a.answer.Outcome, a.answer.Usage, a.answer.Source, a.answer.Cost = outcome, result.Usage, result.Source, cost
-		a.answer.OwnUsage = own
+		a.answer.OwnUsage, a.answer.ServiceClass = own, a.served
 	}
 	return nil
 }

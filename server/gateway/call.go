@@ -124,6 +124,9 @@ type Answer struct {
 	Vectors [][]float32
 	Usage   accounting.Usage
 	Source  accounting.Source
+	// ServiceClass is the one that the backend says has served, empty where it says
+	// nothing.
+	ServiceClass accounting.ServiceClass
 	// OwnUsage is our own count, whoever counted Usage.
 	OwnUsage accounting.Usage
 	Cost     *accounting.Cost // nil where no price is known

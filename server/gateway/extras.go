@@ -13,6 +13,8 @@ func (a *attempt) told(e backend.Event) {
 	switch e.Kind {
 	case backend.Used:
 		a.usage = e.Usage
+	case backend.Served:
+		a.served = e.ServiceClass
 	case backend.Beside:
 		a.answer.Extras = nil
 		if a.passes(e.Extras) {

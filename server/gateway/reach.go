@@ -96,7 +96,7 @@ func (o *opening) begin(stream backend.Stream, patience *patience) {
 		patience.heard()
 		o.read = append(o.read, event)
 		switch event.Kind {
-		case backend.Started, backend.Used, backend.Beside:
+		case backend.Started, backend.Used, backend.Beside, backend.Served:
 		default:
 			return
 		}

@@ -450,7 +450,11 @@ type GenerationConfig struct {
 	// policy that lets none pass.
 	ResponseModalities []Modality `protobuf:"varint,16,rep,packed,name=response_modalities,json=responseModalities,proto3,enum=weir.v1.Modality" json:"response_modalities,omitempty"`
 	// Voice of audio, by the backend's own name. Empty means its default.
-	Voice         string `protobuf:"bytes,17,opt,name=voice,proto3" json:"voice,omitempty"`
+	Voice string `protobuf:"bytes,17,opt,name=voice,proto3" json:"voice,omitempty"`
+	// Class of service that is wanted. A model that cannot be asked for it is
+	// refused, but for SERVICE_CLASS_STANDARD. The provider may serve another one:
+	// Target.service_class tells which, and that is the one that is charged.
+	ServiceClass  ServiceClass `protobuf:"varint,18,opt,name=service_class,json=serviceClass,proto3,enum=weir.v1.ServiceClass" json:"service_class,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -602,6 +606,13 @@ func (x *GenerationConfig) GetVoice() string {
 		return x.Voice
 	}
 	return ""
+}
+
+func (x *GenerationConfig) GetServiceClass() ServiceClass {
+	if x != nil {
+		return x.ServiceClass
+	}
+	return ServiceClass_SERVICE_CLASS_UNSPECIFIED
 }
 
 // ReasoningConfig says how much a model reasons. Reasoning counts to
@@ -1097,8 +1108,12 @@ type Target struct {
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// What the gateway set as max_output_tokens. Absent where it set nothing.
 	InjectedMaxOutputTokens *int32 `protobuf:"varint,7,opt,name=injected_max_output_tokens,json=injectedMaxOutputTokens,proto3,oneof" json:"injected_max_output_tokens,omitempty"`
-	unknownFields           protoimpl.UnknownFields
-	sizeCache               protoimpl.SizeCache
+	// Class of service that served, by which the call is charged. Not said where
+	// the backend does not, which is charged as SERVICE_CLASS_STANDARD, and at the
+	// beginning of a stream.
+	ServiceClass  ServiceClass `protobuf:"varint,8,opt,name=service_class,json=serviceClass,proto3,enum=weir.v1.ServiceClass" json:"service_class,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Target) Reset() {
@@ -1180,6 +1195,13 @@ func (x *Target) GetInjectedMaxOutputTokens() int32 {
 	return 0
 }
 
+func (x *Target) GetServiceClass() ServiceClass {
+	if x != nil {
+		return x.ServiceClass
+	}
+	return ServiceClass_SERVICE_CLASS_UNSPECIFIED
+}
+
 // Timing is how long a call took, from its arrival at the gateway.
 type Timing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1240,7 +1262,7 @@ var File_weir_v1_generation_proto protoreflect.FileDescriptor
 
 const file_weir_v1_generation_proto_rawDesc = "" +
 	"\n" +
-	"\x18weir/v1/generation.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x15weir/v1/content.proto\x1a\x13weir/v1/money.proto\"\xb1\x03\n" +
+	"\x18weir/v1/generation.proto\x12\aweir.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x15weir/v1/content.proto\x1a\x13weir/v1/money.proto\x1a\x13weir/v1/usage.proto\"\xb1\x03\n" +
 	"\x0eRequestContext\x12i\n" +
 	"\x06labels\x18\x01 \x03(\v2#.weir.v1.RequestContext.LabelsEntryB,\xbaH)\x9a\x01&\x10 \"\x1br\x192\x17^[a-z][a-z0-9_-]{0,62}$*\x05r\x03\x18\x80\x01R\x06labels\x12#\n" +
 	"\bend_user\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\aendUser\x12\"\n" +
@@ -1250,7 +1272,8 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\x0fidempotency_key\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0eidempotencyKey\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xea\t\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb0\n" +
+	"\n" +
 	"\x10GenerationConfig\x12>\n" +
 	"\vtemperature\x18\x01 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\vtemperature\x88\x01\x01\x121\n" +
 	"\x05top_p\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x04topP\x88\x01\x01\x12!\n" +
@@ -1269,7 +1292,8 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\x0evendor_options\x18\x0e \x03(\v2,.weir.v1.GenerationConfig.VendorOptionsEntryB$\xbaH!\x9a\x01\x1e\x10\b\"\x1ar\x182\x16^[a-z][a-z0-9_]{0,31}$R\rvendorOptions\x12)\n" +
 	"\x10drop_unsupported\x18\x0f \x01(\bR\x0fdropUnsupported\x12W\n" +
 	"\x13response_modalities\x18\x10 \x03(\x0e2\x11.weir.v1.ModalityB\x13\xbaH\x10\x92\x01\r\x10\x04\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x12responseModalities\x124\n" +
-	"\x05voice\x18\x11 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9_.:-]{0,64}$R\x05voice\x1aY\n" +
+	"\x05voice\x18\x11 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9_.:-]{0,64}$R\x05voice\x12D\n" +
+	"\rservice_class\x18\x12 \x01(\x0e2\x15.weir.v1.ServiceClassB\b\xbaH\x05\x82\x01\x02\x10\x01R\fserviceClass\x1aY\n" +
 	"\x12VendorOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05value:\x028\x01B\x0e\n" +
@@ -1326,7 +1350,7 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\tCandidate\x12\x19\n" +
 	"\x05index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x05index\x125\n" +
 	"\amessage\x18\x02 \x01(\v2\x10.weir.v1.MessageB\t\xe0A\x03\xbaH\x03\xd8\x01\x03R\amessage\x12?\n" +
-	"\rfinish_reason\x18\x03 \x01(\x0e2\x15.weir.v1.FinishReasonB\x03\xe0A\x03R\ffinishReason\"\xbc\x02\n" +
+	"\rfinish_reason\x18\x03 \x01(\x0e2\x15.weir.v1.FinishReasonB\x03\xe0A\x03R\ffinishReason\"\xfd\x02\n" +
 	"\x06Target\x12,\n" +
 	"\x0frequested_model\x18\x01 \x01(\tB\x03\xe0A\x03R\x0erequestedModel\x12\x19\n" +
 	"\x05model\x18\x02 \x01(\tB\x03\xe0A\x03R\x05model\x12\x1d\n" +
@@ -1334,7 +1358,8 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\rbackend_model\x18\x04 \x01(\tB\x03\xe0A\x03R\fbackendModel\x12\x1d\n" +
 	"\aattempt\x18\x05 \x01(\x05B\x03\xe0A\x03R\aattempt\x12\x1b\n" +
 	"\x06reason\x18\x06 \x01(\tB\x03\xe0A\x03R\x06reason\x12E\n" +
-	"\x1ainjected_max_output_tokens\x18\a \x01(\x05B\x03\xe0A\x03H\x00R\x17injectedMaxOutputTokens\x88\x01\x01B\x1d\n" +
+	"\x1ainjected_max_output_tokens\x18\a \x01(\x05B\x03\xe0A\x03H\x00R\x17injectedMaxOutputTokens\x88\x01\x01\x12?\n" +
+	"\rservice_class\x18\b \x01(\x0e2\x15.weir.v1.ServiceClassB\x03\xe0A\x03R\fserviceClassB\x1d\n" +
 	"\x1b_injected_max_output_tokens\"\x8f\x01\n" +
 	"\x06Timing\x12O\n" +
 	"\x14time_to_first_output\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x11timeToFirstOutput\x124\n" +
@@ -1402,10 +1427,11 @@ var file_weir_v1_generation_proto_goTypes = []any{
 	nil,                         // 16: weir.v1.GenerationConfig.VendorOptionsEntry
 	(*Money)(nil),               // 17: weir.v1.Money
 	(Modality)(0),               // 18: weir.v1.Modality
-	(*CacheHint)(nil),           // 19: weir.v1.CacheHint
-	(*Message)(nil),             // 20: weir.v1.Message
-	(*durationpb.Duration)(nil), // 21: google.protobuf.Duration
-	(*structpb.Struct)(nil),     // 22: google.protobuf.Struct
+	(ServiceClass)(0),           // 19: weir.v1.ServiceClass
+	(*CacheHint)(nil),           // 20: weir.v1.CacheHint
+	(*Message)(nil),             // 21: weir.v1.Message
+	(*durationpb.Duration)(nil), // 22: google.protobuf.Duration
+	(*structpb.Struct)(nil),     // 23: google.protobuf.Struct
 }
 var file_weir_v1_generation_proto_depIdxs = []int32{
 	15, // 0: weir.v1.RequestContext.labels:type_name -> weir.v1.RequestContext.LabelsEntry
@@ -1415,20 +1441,22 @@ var file_weir_v1_generation_proto_depIdxs = []int32{
 	7,  // 4: weir.v1.GenerationConfig.logprobs:type_name -> weir.v1.LogprobsConfig
 	16, // 5: weir.v1.GenerationConfig.vendor_options:type_name -> weir.v1.GenerationConfig.VendorOptionsEntry
 	18, // 6: weir.v1.GenerationConfig.response_modalities:type_name -> weir.v1.Modality
-	0,  // 7: weir.v1.ReasoningConfig.effort:type_name -> weir.v1.ReasoningEffort
-	1,  // 8: weir.v1.Warning.code:type_name -> weir.v1.WarningCode
-	19, // 9: weir.v1.Tool.cache_hint:type_name -> weir.v1.CacheHint
-	3,  // 10: weir.v1.ToolChoice.mode:type_name -> weir.v1.ToolChoice.Mode
-	20, // 11: weir.v1.Candidate.message:type_name -> weir.v1.Message
-	2,  // 12: weir.v1.Candidate.finish_reason:type_name -> weir.v1.FinishReason
-	21, // 13: weir.v1.Timing.time_to_first_output:type_name -> google.protobuf.Duration
-	21, // 14: weir.v1.Timing.total:type_name -> google.protobuf.Duration
-	22, // 15: weir.v1.GenerationConfig.VendorOptionsEntry.value:type_name -> google.protobuf.Struct
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	19, // 7: weir.v1.GenerationConfig.service_class:type_name -> weir.v1.ServiceClass
+	0,  // 8: weir.v1.ReasoningConfig.effort:type_name -> weir.v1.ReasoningEffort
+	1,  // 9: weir.v1.Warning.code:type_name -> weir.v1.WarningCode
+	20, // 10: weir.v1.Tool.cache_hint:type_name -> weir.v1.CacheHint
+	3,  // 11: weir.v1.ToolChoice.mode:type_name -> weir.v1.ToolChoice.Mode
+	21, // 12: weir.v1.Candidate.message:type_name -> weir.v1.Message
+	2,  // 13: weir.v1.Candidate.finish_reason:type_name -> weir.v1.FinishReason
+	19, // 14: weir.v1.Target.service_class:type_name -> weir.v1.ServiceClass
+	22, // 15: weir.v1.Timing.time_to_first_output:type_name -> google.protobuf.Duration
+	22, // 16: weir.v1.Timing.total:type_name -> google.protobuf.Duration
+	23, // 17: weir.v1.GenerationConfig.VendorOptionsEntry.value:type_name -> google.protobuf.Struct
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_generation_proto_init() }
@@ -1438,6 +1466,7 @@ func file_weir_v1_generation_proto_init() {
 	}
 	file_weir_v1_content_proto_init()
 	file_weir_v1_money_proto_init()
+	file_weir_v1_usage_proto_init()
 	file_weir_v1_generation_proto_msgTypes[1].OneofWrappers = []any{}
 	file_weir_v1_generation_proto_msgTypes[2].OneofWrappers = []any{}
 	file_weir_v1_generation_proto_msgTypes[4].OneofWrappers = []any{}

@@ -77,6 +77,60 @@ func (PriceSource) EnumDescriptor() ([]byte, []int) {
 	return file_weir_v1_price_proto_rawDescGZIP(), []int{0}
 }
 
+// PriceTierMode is how much of a call with a long input tiers are for.
+type PriceTierMode int32
+
+const (
+	// There are no tiers.
+	PriceTierMode_PRICE_TIER_MODE_UNSPECIFIED PriceTierMode = 0
+	// The whole of it, output too.
+	PriceTierMode_PRICE_TIER_MODE_WHOLE PriceTierMode = 1
+	// Of the input what is above; what is no input costs what the tier does that
+	// the whole input has reached.
+	PriceTierMode_PRICE_TIER_MODE_MARGINAL PriceTierMode = 2
+)
+
+// Enum value maps for PriceTierMode.
+var (
+	PriceTierMode_name = map[int32]string{
+		0: "PRICE_TIER_MODE_UNSPECIFIED",
+		1: "PRICE_TIER_MODE_WHOLE",
+		2: "PRICE_TIER_MODE_MARGINAL",
+	}
+	PriceTierMode_value = map[string]int32{
+		"PRICE_TIER_MODE_UNSPECIFIED": 0,
+		"PRICE_TIER_MODE_WHOLE":       1,
+		"PRICE_TIER_MODE_MARGINAL":    2,
+	}
+)
+
+func (x PriceTierMode) Enum() *PriceTierMode {
+	p := new(PriceTierMode)
+	*p = x
+	return p
+}
+
+func (x PriceTierMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PriceTierMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_weir_v1_price_proto_enumTypes[1].Descriptor()
+}
+
+func (PriceTierMode) Type() protoreflect.EnumType {
+	return &file_weir_v1_price_proto_enumTypes[1]
+}
+
+func (x PriceTierMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PriceTierMode.Descriptor instead.
+func (PriceTierMode) EnumDescriptor() ([]byte, []int) {
+	return file_weir_v1_price_proto_rawDescGZIP(), []int{1}
+}
+
 // Price is what one model costs from a moment on.
 type Price struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -99,7 +153,13 @@ type Price struct {
 	// What calls with a long input cost instead, the shortest first.
 	Tiers []*PriceTier `protobuf:"bytes,8,rep,name=tiers,proto3" json:"tiers,omitempty"`
 	// Where it is from.
-	Source        PriceSource `protobuf:"varint,9,opt,name=source,proto3,enum=weir.v1.PriceSource" json:"source,omitempty"`
+	Source PriceSource `protobuf:"varint,9,opt,name=source,proto3,enum=weir.v1.PriceSource" json:"source,omitempty"`
+	// How much of a call with a long input tiers are for.
+	TierMode PriceTierMode `protobuf:"varint,10,opt,name=tier_mode,json=tierMode,proto3,enum=weir.v1.PriceTierMode" json:"tier_mode,omitempty"`
+	// What the other classes of service cost.
+	Classes []*PriceClass `protobuf:"bytes,11,rep,name=classes,proto3" json:"classes,omitempty"`
+	// Whether the prices above hold for every class that classes do not name.
+	AnyClass      bool `protobuf:"varint,12,opt,name=any_class,json=anyClass,proto3" json:"any_class,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -197,7 +257,92 @@ func (x *Price) GetSource() PriceSource {
 	return PriceSource_PRICE_SOURCE_UNSPECIFIED
 }
 
-// PriceTier is what the whole of a call costs whose input is long.
+func (x *Price) GetTierMode() PriceTierMode {
+	if x != nil {
+		return x.TierMode
+	}
+	return PriceTierMode_PRICE_TIER_MODE_UNSPECIFIED
+}
+
+func (x *Price) GetClasses() []*PriceClass {
+	if x != nil {
+		return x.Classes
+	}
+	return nil
+}
+
+func (x *Price) GetAnyClass() bool {
+	if x != nil {
+		return x.AnyClass
+	}
+	return false
+}
+
+// PriceClass is what a class of service costs.
+type PriceClass struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The class.
+	ServiceClass ServiceClass `protobuf:"varint,1,opt,name=service_class,json=serviceClass,proto3,enum=weir.v1.ServiceClass" json:"service_class,omitempty"`
+	// As those of Price.
+	UnitPrices map[string]string `protobuf:"bytes,2,rep,name=unit_prices,json=unitPrices,proto3" json:"unit_prices,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// As those of Price.
+	Tiers         []*PriceTier `protobuf:"bytes,3,rep,name=tiers,proto3" json:"tiers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PriceClass) Reset() {
+	*x = PriceClass{}
+	mi := &file_weir_v1_price_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PriceClass) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PriceClass) ProtoMessage() {}
+
+func (x *PriceClass) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_price_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PriceClass.ProtoReflect.Descriptor instead.
+func (*PriceClass) Descriptor() ([]byte, []int) {
+	return file_weir_v1_price_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PriceClass) GetServiceClass() ServiceClass {
+	if x != nil {
+		return x.ServiceClass
+	}
+	return ServiceClass_SERVICE_CLASS_UNSPECIFIED
+}
+
+func (x *PriceClass) GetUnitPrices() map[string]string {
+	if x != nil {
+		return x.UnitPrices
+	}
+	return nil
+}
+
+func (x *PriceClass) GetTiers() []*PriceTier {
+	if x != nil {
+		return x.Tiers
+	}
+	return nil
+}
+
+// PriceTier is what a call costs whose input is long.
 type PriceTier struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Input tokens of all kinds that the call has more of.
@@ -210,7 +355,7 @@ type PriceTier struct {
 
 func (x *PriceTier) Reset() {
 	*x = PriceTier{}
-	mi := &file_weir_v1_price_proto_msgTypes[1]
+	mi := &file_weir_v1_price_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -222,7 +367,7 @@ func (x *PriceTier) String() string {
 func (*PriceTier) ProtoMessage() {}
 
 func (x *PriceTier) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_price_proto_msgTypes[1]
+	mi := &file_weir_v1_price_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -235,7 +380,7 @@ func (x *PriceTier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PriceTier.ProtoReflect.Descriptor instead.
 func (*PriceTier) Descriptor() ([]byte, []int) {
-	return file_weir_v1_price_proto_rawDescGZIP(), []int{1}
+	return file_weir_v1_price_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PriceTier) GetAboveInputTokens() int64 {
@@ -256,7 +401,7 @@ var File_weir_v1_price_proto protoreflect.FileDescriptor
 
 const file_weir_v1_price_proto_rawDesc = "" +
 	"\n" +
-	"\x13weir/v1/price.proto\x12\aweir.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x04\n" +
+	"\x13weir/v1/price.proto\x12\aweir.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13weir/v1/usage.proto\"\x97\x05\n" +
 	"\x05Price\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x19\n" +
 	"\x05model\x18\x02 \x01(\tB\x03\xe0A\x03R\x05model\x12\x1d\n" +
@@ -267,11 +412,24 @@ const file_weir_v1_price_proto_rawDesc = "" +
 	"\vunit_prices\x18\a \x03(\v2\x1e.weir.v1.Price.UnitPricesEntryB\x03\xe0A\x03R\n" +
 	"unitPrices\x12-\n" +
 	"\x05tiers\x18\b \x03(\v2\x12.weir.v1.PriceTierB\x03\xe0A\x03R\x05tiers\x121\n" +
-	"\x06source\x18\t \x01(\x0e2\x14.weir.v1.PriceSourceB\x03\xe0A\x03R\x06source\x1a=\n" +
+	"\x06source\x18\t \x01(\x0e2\x14.weir.v1.PriceSourceB\x03\xe0A\x03R\x06source\x128\n" +
+	"\ttier_mode\x18\n" +
+	" \x01(\x0e2\x16.weir.v1.PriceTierModeB\x03\xe0A\x03R\btierMode\x122\n" +
+	"\aclasses\x18\v \x03(\v2\x13.weir.v1.PriceClassB\x03\xe0A\x03R\aclasses\x12 \n" +
+	"\tany_class\x18\f \x01(\bB\x03\xe0A\x03R\banyClass\x1a=\n" +
 	"\x0fUnitPricesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:1\xeaA.\n" +
-	"\rweir.v1/Price\x12\x0eprices/{price}*\x06prices2\x05price\"\xc7\x01\n" +
+	"\rweir.v1/Price\x12\x0eprices/{price}*\x06prices2\x05price\"\x86\x02\n" +
+	"\n" +
+	"PriceClass\x12?\n" +
+	"\rservice_class\x18\x01 \x01(\x0e2\x15.weir.v1.ServiceClassB\x03\xe0A\x03R\fserviceClass\x12I\n" +
+	"\vunit_prices\x18\x02 \x03(\v2#.weir.v1.PriceClass.UnitPricesEntryB\x03\xe0A\x03R\n" +
+	"unitPrices\x12-\n" +
+	"\x05tiers\x18\x03 \x03(\v2\x12.weir.v1.PriceTierB\x03\xe0A\x03R\x05tiers\x1a=\n" +
+	"\x0fUnitPricesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc7\x01\n" +
 	"\tPriceTier\x121\n" +
 	"\x12above_input_tokens\x18\x01 \x01(\x03B\x03\xe0A\x03R\x10aboveInputTokens\x12H\n" +
 	"\vunit_prices\x18\x02 \x03(\v2\".weir.v1.PriceTier.UnitPricesEntryB\x03\xe0A\x03R\n" +
@@ -282,7 +440,11 @@ const file_weir_v1_price_proto_rawDesc = "" +
 	"\vPriceSource\x12\x1c\n" +
 	"\x18PRICE_SOURCE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15PRICE_SOURCE_DOCUMENT\x10\x01\x12\x18\n" +
-	"\x14PRICE_SOURCE_DEFAULT\x10\x02B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\x14PRICE_SOURCE_DEFAULT\x10\x02*i\n" +
+	"\rPriceTierMode\x12\x1f\n" +
+	"\x1bPRICE_TIER_MODE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15PRICE_TIER_MODE_WHOLE\x10\x01\x12\x1c\n" +
+	"\x18PRICE_TIER_MODE_MARGINAL\x10\x02B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_price_proto_rawDescOnce sync.Once
@@ -296,27 +458,36 @@ func file_weir_v1_price_proto_rawDescGZIP() []byte {
 	return file_weir_v1_price_proto_rawDescData
 }
 
-var file_weir_v1_price_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weir_v1_price_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_weir_v1_price_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_weir_v1_price_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_weir_v1_price_proto_goTypes = []any{
 	(PriceSource)(0),              // 0: weir.v1.PriceSource
-	(*Price)(nil),                 // 1: weir.v1.Price
-	(*PriceTier)(nil),             // 2: weir.v1.PriceTier
-	nil,                           // 3: weir.v1.Price.UnitPricesEntry
-	nil,                           // 4: weir.v1.PriceTier.UnitPricesEntry
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(PriceTierMode)(0),            // 1: weir.v1.PriceTierMode
+	(*Price)(nil),                 // 2: weir.v1.Price
+	(*PriceClass)(nil),            // 3: weir.v1.PriceClass
+	(*PriceTier)(nil),             // 4: weir.v1.PriceTier
+	nil,                           // 5: weir.v1.Price.UnitPricesEntry
+	nil,                           // 6: weir.v1.PriceClass.UnitPricesEntry
+	nil,                           // 7: weir.v1.PriceTier.UnitPricesEntry
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(ServiceClass)(0),             // 9: weir.v1.ServiceClass
 }
 var file_weir_v1_price_proto_depIdxs = []int32{
-	5, // 0: weir.v1.Price.effective_time:type_name -> google.protobuf.Timestamp
-	3, // 1: weir.v1.Price.unit_prices:type_name -> weir.v1.Price.UnitPricesEntry
-	2, // 2: weir.v1.Price.tiers:type_name -> weir.v1.PriceTier
-	0, // 3: weir.v1.Price.source:type_name -> weir.v1.PriceSource
-	4, // 4: weir.v1.PriceTier.unit_prices:type_name -> weir.v1.PriceTier.UnitPricesEntry
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	8,  // 0: weir.v1.Price.effective_time:type_name -> google.protobuf.Timestamp
+	5,  // 1: weir.v1.Price.unit_prices:type_name -> weir.v1.Price.UnitPricesEntry
+	4,  // 2: weir.v1.Price.tiers:type_name -> weir.v1.PriceTier
+	0,  // 3: weir.v1.Price.source:type_name -> weir.v1.PriceSource
+	1,  // 4: weir.v1.Price.tier_mode:type_name -> weir.v1.PriceTierMode
+	3,  // 5: weir.v1.Price.classes:type_name -> weir.v1.PriceClass
+	9,  // 6: weir.v1.PriceClass.service_class:type_name -> weir.v1.ServiceClass
+	6,  // 7: weir.v1.PriceClass.unit_prices:type_name -> weir.v1.PriceClass.UnitPricesEntry
+	4,  // 8: weir.v1.PriceClass.tiers:type_name -> weir.v1.PriceTier
+	7,  // 9: weir.v1.PriceTier.unit_prices:type_name -> weir.v1.PriceTier.UnitPricesEntry
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_price_proto_init() }
@@ -324,13 +495,14 @@ func file_weir_v1_price_proto_init() {
 	if File_weir_v1_price_proto != nil {
 		return
 	}
+	file_weir_v1_usage_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_price_proto_rawDesc), len(file_weir_v1_price_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   4,
+			NumEnums:      2,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

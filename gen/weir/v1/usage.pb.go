@@ -87,6 +87,75 @@ func (QuantitySource) EnumDescriptor() ([]byte, []int) {
 	return file_weir_v1_usage_proto_rawDescGZIP(), []int{0}
 }
 
+// ServiceClass is how soon, and at which price, a provider serves a call.
+type ServiceClass int32
+
+const (
+	// Not said. Where a call asks for none, the backend decides.
+	ServiceClass_SERVICE_CLASS_UNSPECIFIED ServiceClass = 0
+	// As most calls.
+	ServiceClass_SERVICE_CLASS_STANDARD ServiceClass = 1
+	// Later, for less.
+	ServiceClass_SERVICE_CLASS_FLEX ServiceClass = 2
+	// Sooner, for more.
+	ServiceClass_SERVICE_CLASS_PRIORITY ServiceClass = 3
+	// Of capacity that was bought ahead.
+	ServiceClass_SERVICE_CLASS_SCALE ServiceClass = 4
+	// Within a day, for less.
+	ServiceClass_SERVICE_CLASS_BATCH ServiceClass = 5
+	// One that has no name here. No call can ask for it.
+	ServiceClass_SERVICE_CLASS_OTHER ServiceClass = 6
+)
+
+// Enum value maps for ServiceClass.
+var (
+	ServiceClass_name = map[int32]string{
+		0: "SERVICE_CLASS_UNSPECIFIED",
+		1: "SERVICE_CLASS_STANDARD",
+		2: "SERVICE_CLASS_FLEX",
+		3: "SERVICE_CLASS_PRIORITY",
+		4: "SERVICE_CLASS_SCALE",
+		5: "SERVICE_CLASS_BATCH",
+		6: "SERVICE_CLASS_OTHER",
+	}
+	ServiceClass_value = map[string]int32{
+		"SERVICE_CLASS_UNSPECIFIED": 0,
+		"SERVICE_CLASS_STANDARD":    1,
+		"SERVICE_CLASS_FLEX":        2,
+		"SERVICE_CLASS_PRIORITY":    3,
+		"SERVICE_CLASS_SCALE":       4,
+		"SERVICE_CLASS_BATCH":       5,
+		"SERVICE_CLASS_OTHER":       6,
+	}
+)
+
+func (x ServiceClass) Enum() *ServiceClass {
+	p := new(ServiceClass)
+	*p = x
+	return p
+}
+
+func (x ServiceClass) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ServiceClass) Descriptor() protoreflect.EnumDescriptor {
+	return file_weir_v1_usage_proto_enumTypes[1].Descriptor()
+}
+
+func (ServiceClass) Type() protoreflect.EnumType {
+	return &file_weir_v1_usage_proto_enumTypes[1]
+}
+
+func (x ServiceClass) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ServiceClass.Descriptor instead.
+func (ServiceClass) EnumDescriptor() ([]byte, []int) {
+	return file_weir_v1_usage_proto_rawDescGZIP(), []int{1}
+}
+
 // Usage is what was used, in tokens. input_tokens and output_tokens are totals;
 // the other fields are disjoint buckets of them. The input buckets are
 // uncached_input_tokens, cache_read_tokens, cache_write_5m_tokens and
@@ -390,7 +459,15 @@ const file_weir_v1_usage_proto_rawDesc = "" +
 	"\x17QUANTITY_SOURCE_GATEWAY\x10\x02\x12\x1c\n" +
 	"\x18QUANTITY_SOURCE_ESTIMATE\x10\x03\x12\x1f\n" +
 	"\x1bQUANTITY_SOURCE_RESERVATION\x10\x04\x12\x1e\n" +
-	"\x1aQUANTITY_SOURCE_RECONCILED\x10\x05B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
+	"\x1aQUANTITY_SOURCE_RECONCILED\x10\x05*\xc8\x01\n" +
+	"\fServiceClass\x12\x1d\n" +
+	"\x19SERVICE_CLASS_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16SERVICE_CLASS_STANDARD\x10\x01\x12\x16\n" +
+	"\x12SERVICE_CLASS_FLEX\x10\x02\x12\x1a\n" +
+	"\x16SERVICE_CLASS_PRIORITY\x10\x03\x12\x17\n" +
+	"\x13SERVICE_CLASS_SCALE\x10\x04\x12\x17\n" +
+	"\x13SERVICE_CLASS_BATCH\x10\x05\x12\x17\n" +
+	"\x13SERVICE_CLASS_OTHER\x10\x06B1Z/github.com/weir-gateway/weir/gen/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_usage_proto_rawDescOnce sync.Once
@@ -404,20 +481,21 @@ func file_weir_v1_usage_proto_rawDescGZIP() []byte {
 	return file_weir_v1_usage_proto_rawDescData
 }
 
-var file_weir_v1_usage_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_weir_v1_usage_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_weir_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_weir_v1_usage_proto_goTypes = []any{
 	(QuantitySource)(0), // 0: weir.v1.QuantitySource
-	(*Usage)(nil),       // 1: weir.v1.Usage
-	(*Cost)(nil),        // 2: weir.v1.Cost
-	(*CostLine)(nil),    // 3: weir.v1.CostLine
-	(*Money)(nil),       // 4: weir.v1.Money
+	(ServiceClass)(0),   // 1: weir.v1.ServiceClass
+	(*Usage)(nil),       // 2: weir.v1.Usage
+	(*Cost)(nil),        // 3: weir.v1.Cost
+	(*CostLine)(nil),    // 4: weir.v1.CostLine
+	(*Money)(nil),       // 5: weir.v1.Money
 }
 var file_weir_v1_usage_proto_depIdxs = []int32{
 	0, // 0: weir.v1.Usage.source:type_name -> weir.v1.QuantitySource
-	4, // 1: weir.v1.Cost.total:type_name -> weir.v1.Money
-	3, // 2: weir.v1.Cost.lines:type_name -> weir.v1.CostLine
-	4, // 3: weir.v1.CostLine.amount:type_name -> weir.v1.Money
+	5, // 1: weir.v1.Cost.total:type_name -> weir.v1.Money
+	4, // 2: weir.v1.Cost.lines:type_name -> weir.v1.CostLine
+	5, // 3: weir.v1.CostLine.amount:type_name -> weir.v1.Money
 	4, // [4:4] is the sub-list for method output_type
 	4, // [4:4] is the sub-list for method input_type
 	4, // [4:4] is the sub-list for extension type_name
@@ -437,7 +515,7 @@ func file_weir_v1_usage_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_usage_proto_rawDesc), len(file_weir_v1_usage_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -31,6 +31,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
@@ -94,6 +95,8 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		MediaURLs:       urls,
 		ResultMedia:     true,
 		MaxOutputTokens: b.config.MaxOutputTokens,
+		Classes:         []accounting.ServiceClass{accounting.ServiceStandard},
+		ServiceClass:    b.config.ServiceClass,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
@@ -39,6 +40,9 @@ type Config struct {
 	// server fetch it from addresses that callers name.
 	Media     map[backend.Modality]int64
 	MediaURLs bool
+	// ServiceClass is asked for where a call asks for none: the standard one, or
+	// empty, which leaves it to the server.
+	ServiceClass accounting.ServiceClass
 }
 
 // Validate names the first field that makes no sense.
@@ -65,6 +69,8 @@ func (c Config) Validate() error {
 		return bad("header timeout is %v: it must not be negative", c.HeaderTimeout)
 	case len(c.Media) > 0 && (c.Media[backend.Audio] != 0 || c.Media[backend.Video] != 0):
 		return bad("media has audio or video: the API takes image and file")
+	case c.ServiceClass != "" && c.ServiceClass != accounting.ServiceStandard:
+		return bad("service class is %q: the API can be asked for %s alone; leave it out for what it decides", c.ServiceClass, accounting.ServiceStandard)
 	case c.MaxOutputTokens < 0:
 		return bad("max output tokens are %d: write a number above 0, or 0 where it is unknown", c.MaxOutputTokens)
 	}

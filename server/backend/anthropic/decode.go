@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
@@ -74,6 +75,7 @@ type decoder struct {
 	finished bool
 	calls    int
 	usage    tally
+	served   accounting.ServiceClass
 	extras   httpstream.Extras
 	inUsage  httpstream.Extras
 	besides  map[int]*httpstream.Extras
@@ -101,7 +103,7 @@ func (d *decoder) Decode(name, data []byte) (done bool, err error) {
 		}
 		d.started = true
 		d.events = append(d.events, backend.Event{Kind: backend.Started, BackendModel: httpstream.StringOf(e.Message.Model)})
-		d.usage.add(e.Message.Usage)
+		d.measure(e.Message.Usage)
 		d.gather(data)
 	case "content_block_start":
 		if err := d.begin(&e); err != nil {
@@ -118,7 +120,7 @@ func (d *decoder) Decode(name, data []byte) (done bool, err error) {
 			delete(d.blocks, e.Index)
 		}
 	case "message_delta":
-		d.usage.add(e.Usage)
+		d.measure(e.Usage)
 		d.gather(data)
 		if reason := httpstream.StringOf(e.Delta.StopReason); reason != "" {
 			finish, exact := finishOf(reason)
@@ -161,6 +163,15 @@ func (d *decoder) End(done bool) error {
 		d.events = append(d.events, backend.Event{Kind: backend.Used, Usage: u})
 	}
 	return nil
+}
+
+// measure takes what was used so far, and tells which class of service serves.
+func (d *decoder) measure(usage json.RawMessage) {
+	d.usage.add(usage)
+	if served := d.usage.served(); served != d.served {
+		d.served = served
+		d.events = append(d.events, backend.Event{Kind: backend.Served, ServiceClass: served})
+	}
 }
 
 func broken(format string, args ...any) error {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
 )
@@ -27,6 +28,7 @@ type wireRequest struct {
 	ToolChoice    *wireChoice   `json:"tool_choice,omitempty"`
 	OutputConfig  *outputConfig `json:"output_config,omitempty"`
 	Thinking      *thinking     `json:"thinking,omitempty"`
+	ServiceTier   string        `json:"service_tier,omitempty"`
 }
 
 type wireMessage struct {
@@ -96,6 +98,9 @@ func (b *Backend) encode(req *backend.Request) ([]byte, error) {
 	}
 	if req.MaxOutputTokens != nil {
 		w.MaxTokens = *req.MaxOutputTokens
+	}
+	if req.ServiceClass == accounting.ServiceStandard {
+		w.ServiceTier = "standard_only" // without it, capacity that was bought ahead serves where there is some
 	}
 	for _, m := range req.Messages {
 		w.add(m)

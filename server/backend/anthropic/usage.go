@@ -23,6 +23,13 @@ type tally struct {
 		// Thinking is counted from the text again, and at most the output.
 		Thinking httpstream.Count `json:"thinking_tokens"`
 	} `json:"output_tokens_details"`
+	// Tier is which service tier has served.
+	Tier json.RawMessage `json:"service_tier"`
+}
+
+// served is the class of service that has served, empty where that is not said.
+func (t *tally) served() accounting.ServiceClass {
+	return accounting.ServedClass(httpstream.StringOf(t.Tier)) // the words are the same
 }
 
 // add reads a usage object over what is known. The figures are running totals,
@@ -41,6 +48,9 @@ func (t *tally) add(raw json.RawMessage) {
 		if c.from.Known {
 			*c.to = *c.from
 		}
+	}
+	if httpstream.Present(u.Tier) {
+		t.Tier = u.Tier
 	}
 	if u.CacheWrite.Known || u.OfWrite.For5m.Known || u.OfWrite.For1h.Known {
 		if !u.OfWrite.For5m.Known && !u.OfWrite.For1h.Known && u.CacheWrite == t.CacheWrite {

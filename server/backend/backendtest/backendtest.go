@@ -304,6 +304,7 @@ type Answer struct {
 	Deltas     int
 	Used       int // how often usage came
 	Usage      accounting.Usage
+	Class      accounting.ServiceClass // that has served
 	Extras     backend.VendorExtras
 }
 
@@ -374,6 +375,12 @@ func (a *Answer) add(e backend.Event) error {
 		if !e.Usage.Known() {
 			return bad("usage knows nothing")
 		}
+		return nil
+	case backend.Served:
+		if e.ServiceClass == "" || accounting.ServedClass(string(e.ServiceClass)) != e.ServiceClass {
+			return bad("the class of service that has served is none")
+		}
+		a.Class = e.ServiceClass
 		return nil
 	case backend.Beside:
 		for _, c := range a.Candidates {

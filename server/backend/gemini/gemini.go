@@ -34,6 +34,7 @@ import (
 	pb "cloud.google.com/go/ai/generativelanguage/apiv1beta/generativelanguagepb"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/grpcclient"
 )
@@ -104,6 +105,7 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		MediaURLs:       urls,
 		MediaOutput:     b.config.MediaOutput,
 		MaxOutputTokens: b.config.MaxOutputTokens,
+		ServiceClass:    accounting.ServiceStandard, // ai.google.dev/gemini-api/docs/priority-inference
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
@@ -17,6 +18,8 @@ type chunk struct {
 	Choices []choice        `json:"choices"`
 	Usage   json.RawMessage `json:"usage"`
 	Error   json.RawMessage `json:"error"`
+	// ServiceTier is which one serves the call.
+	ServiceTier json.RawMessage `json:"service_tier"`
 	// Object is "error" where a server puts the fields of an error beside it.
 	Object json.RawMessage `json:"object"`
 }
@@ -69,6 +72,7 @@ type decoder struct {
 	unfinished int
 	started    bool
 	usage      tally
+	served     accounting.ServiceClass
 	events     []backend.Event
 	frame      frame // of the text that came last
 	extras     httpstream.Extras
@@ -140,6 +144,10 @@ func (d *decoder) decode(data []byte) error {
 	if !d.started && (httpstream.StringOf(c.Model) != "" || len(c.Choices) > 0) {
 		d.started = true
 		d.events = append(d.events, backend.Event{Kind: backend.Started, BackendModel: httpstream.StringOf(c.Model)})
+	}
+	if class := servedClass(httpstream.StringOf(c.ServiceTier)); class != "" && class != d.served {
+		d.served = class
+		d.events = append(d.events, backend.Event{Kind: backend.Served, ServiceClass: class})
 	}
 	if httpstream.Present(c.Usage) {
 		if u, ok := parseUsage(c.Usage); ok {

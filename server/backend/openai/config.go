@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/credential"
 	"github.com/weir-gateway/weir/server/backend/httpstream"
@@ -56,6 +58,9 @@ type Config struct {
 	// Dialect is the kind of server, by one of the names of Dialects; empty is what
 	// most servers and clouds take.
 	Dialect string
+	// ServiceClass is asked for where a call asks for none, of a dialect that has
+	// classes; empty leaves it to the server.
+	ServiceClass accounting.ServiceClass
 	// APIVersion is the version of the API that goes into each request, for a
 	// dialect that takes one; empty names none.
 	APIVersion string
@@ -94,6 +99,8 @@ func (c Config) Validate() error {
 		return bad("api version is %q: dialect %q takes none, leave it out", c.APIVersion, c.Dialect)
 	case c.MediaURLs && d.NoURLs:
 		return bad("media urls are allowed: a server of dialect %s fetches nothing from addresses, leave it out", c.Dialect)
+	case c.ServiceClass != "" && !slices.Contains(d.Classes, c.ServiceClass):
+		return bad("service class is %q: a server of dialect %q can be asked for %v", c.ServiceClass, c.Dialect, d.Classes)
 	case c.MaxOutputTokens < 0:
 		return bad("max output tokens are %d: write a number above 0, or 0 where it is unknown", c.MaxOutputTokens)
 	}

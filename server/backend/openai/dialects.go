@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/server/backend"
 )
 
@@ -57,6 +58,9 @@ type dialect struct {
 	AudioURL bool
 	// NoURLs tells that the server fetches nothing from addresses.
 	NoURLs bool
+
+	// Classes are the classes of service that service_tier asks for.
+	Classes []accounting.ServiceClass
 
 	// KeyHeader is the header of the key; empty is a bearer token in Authorization.
 	KeyHeader string
@@ -129,14 +133,15 @@ var dialects = map[string]dialect{
 	// as developer.
 	// Source: platform.openai.com/docs/api-reference/chat/create, max_tokens
 	// ("deprecated … not compatible with o-series models") and developer messages.
-	"openai": {MaxCompletionTokens: true, DeveloperRole: true, Efforts: openAIEfforts},
+	// Source of the service_tier: the same page (auto, default, flex, scale, priority).
+	"openai": {MaxCompletionTokens: true, DeveloperRole: true, Efforts: openAIEfforts, Classes: openAIClasses},
 
 	// Azure OpenAI: a key is api-key. Its v1 API takes the deployment as the model;
 	// the API before has it in the path, and wants a version in the query.
 	// Source: learn.microsoft.com/azure/ai-foundry/openai/reference ("POST
 	// …/openai/deployments/{deployment-id}/chat/completions?api-version=…",
 	// authentication) and …/openai/api-version-lifecycle (v1).
-	"azure": {MaxCompletionTokens: true, DeveloperRole: true, Efforts: openAIEfforts, KeyHeader: "Api-Key", Versioned: "/deployments/{model}"},
+	"azure": {MaxCompletionTokens: true, DeveloperRole: true, Efforts: openAIEfforts, Classes: openAIClasses, KeyHeader: "Api-Key", Versioned: "/deployments/{model}"},
 
 	// vLLM: the words of reasoning_effort that all its versions take are low, medium
 	// and high, and whether a hybrid model reasons is a variable of its template.

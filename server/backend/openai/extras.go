@@ -17,7 +17,7 @@ const vendor = "openai"
 // reads it, or the gateway has its own. Obfuscation is noise against who counts
 // bytes.
 var (
-	knownOfChunk  = []string{"id", "object", "created", "model", "choices", "usage", "error", "obfuscation"}
+	knownOfChunk  = []string{"id", "object", "created", "model", "choices", "usage", "service_tier", "error", "obfuscation"}
 	knownOfChoice = []string{"index", "delta", "message", "finish_reason", "logprobs"}
 	knownOfDelta  = []string{"role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls", "images", "audio"}
 	knownOfCall   = []string{"index", "id", "type", "function"}

@@ -131,6 +131,8 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		MediaURLs:       urls,
 		MediaOutput:     b.config.MediaOutput,
 		MaxOutputTokens: b.config.MaxOutputTokens,
+		Classes:         d.Classes,
+		ServiceClass:    b.config.ServiceClass,
 	}
 }
 

@@ -24,6 +24,8 @@ func (c *chunk) plain(data []byte) bool {
 			return seen.first(2) && r.raw((*[]byte)(&c.Error))
 		case "object":
 			return seen.first(3) && r.raw((*[]byte)(&c.Object))
+		case "service_tier":
+			return seen.first(5) && r.raw((*[]byte)(&c.ServiceTier))
 		case "choices":
 			return seen.first(4) && r.array(func() bool {
 				c.Choices = append(c.Choices, choice{})

@@ -2,6 +2,7 @@ package openai
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/weir-gateway/weir/server/backend"
@@ -32,6 +33,7 @@ type wireRequest struct {
 	PromptCacheKey      string        `json:"prompt_cache_key,omitempty"`
 	Modalities          []string      `json:"modalities,omitempty"`
 	Audio               *wireSpeech   `json:"audio,omitempty"`
+	ServiceTier         string        `json:"service_tier,omitempty"`
 	reasoning
 }
 
@@ -102,6 +104,9 @@ func encodeRequest(req *backend.Request, d *dialect) ([]byte, error) {
 	}
 	if !d.NoCacheKey {
 		w.PromptCacheKey = req.CacheKey
+	}
+	if slices.Contains(d.Classes, req.ServiceClass) {
+		w.ServiceTier = tierOf(req.ServiceClass)
 	}
 	if req.Logprobs != nil {
 		w.Logprobs, w.TopLogprobs = true, *req.Logprobs

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/weir-gateway/weir/accounting"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/backend"
 )
@@ -18,6 +19,29 @@ var efforts = map[backend.Effort]weirv1.ReasoningEffort{
 	backend.EffortMedium:  weirv1.ReasoningEffort_REASONING_EFFORT_MEDIUM,
 	backend.EffortHigh:    weirv1.ReasoningEffort_REASONING_EFFORT_HIGH,
 	backend.EffortMax:     weirv1.ReasoningEffort_REASONING_EFFORT_MAX,
+}
+
+var classes = map[accounting.ServiceClass]weirv1.ServiceClass{
+	accounting.ServiceStandard: weirv1.ServiceClass_SERVICE_CLASS_STANDARD,
+	accounting.ServiceFlex:     weirv1.ServiceClass_SERVICE_CLASS_FLEX,
+	accounting.ServicePriority: weirv1.ServiceClass_SERVICE_CLASS_PRIORITY,
+	accounting.ServiceScale:    weirv1.ServiceClass_SERVICE_CLASS_SCALE,
+	accounting.ServiceBatch:    weirv1.ServiceClass_SERVICE_CLASS_BATCH,
+	accounting.ServiceOther:    weirv1.ServiceClass_SERVICE_CLASS_OTHER,
+}
+
+// servedClass is the class that a server says has served. One that a later
+// version has is another one.
+func servedClass(c weirv1.ServiceClass) accounting.ServiceClass {
+	for ours, theirs := range classes {
+		if theirs == c {
+			return ours
+		}
+	}
+	if c == weirv1.ServiceClass_SERVICE_CLASS_UNSPECIFIED {
+		return ""
+	}
+	return accounting.ServiceOther
 }
 
 var modalities = map[backend.Modality]weirv1.Modality{
@@ -46,6 +70,7 @@ func encodeExtras(req *backend.Request, to *weirv1.GenerationConfig) error {
 		to.ResponseModalities = append(to.ResponseModalities, modalities[m])
 	}
 	to.Voice = req.Voice
+	to.ServiceClass = classes[req.ServiceClass]
 	to.CacheKey, to.DropUnsupported = req.CacheKey, req.DropUnsupported
 	for vendor, options := range req.Vendor {
 		object := new(structpb.Struct)

@@ -21,8 +21,8 @@ type stream struct {
 	backend    *Backend
 	candidates []candidate
 	received   bool
-	event      backend.Event // what Recv returns next; no kind where there is none
-	after      backend.Event // and what after it
+	event      backend.Event   // what Recv returns next; no kind where there is none
+	after      []backend.Event // and what after it
 	// end is what Recv returns after that.
 	end    error
 	ended  bool // the wire has; its trailer is there, until Signals has told it
@@ -49,7 +49,10 @@ func (s *stream) Recv() (backend.Event, error) {
 		s.end = s.advance()
 	}
 	event := s.event
-	s.event, s.after = s.after, backend.Event{}
+	s.event = backend.Event{}
+	if len(s.after) > 0 {
+		s.event, s.after = s.after[0], s.after[1:]
+	}
 	return event, nil
 }
 
@@ -206,11 +209,17 @@ func (s *stream) complete(done *weirv1.CompletedEvent) error {
 			return s.broken(backend.Protocol, "stream ended and candidate %d had not finished", i)
 		}
 	}
-	if u := meters(done.GetUsage()); u.Known() {
-		s.event = backend.Event{Kind: backend.Used, Usage: u}
+	if class := servedClass(done.GetTarget().GetServiceClass()); class != "" {
+		s.after = append(s.after, backend.Event{Kind: backend.Served, ServiceClass: class})
 	}
 	if extras := neutralExtras(done.GetVendorExtras()); extras != nil {
-		s.event, s.after = backend.Event{Kind: backend.Beside, Extras: extras}, s.event
+		s.after = append(s.after, backend.Event{Kind: backend.Beside, Extras: extras})
+	}
+	if u := meters(done.GetUsage()); u.Known() {
+		s.after = append(s.after, backend.Event{Kind: backend.Used, Usage: u})
+	}
+	if len(s.after) > 0 {
+		s.event, s.after = s.after[0], s.after[1:]
 	}
 	_, err := s.wire.Recv()
 	s.ended = err != nil

@@ -30,6 +30,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/weir-gateway/weir/accounting"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/credential"
@@ -122,6 +123,7 @@ func (b *Backend) Capabilities(model string) backend.Capabilities {
 		ResultMedia:     true,
 		MediaOutput:     b.config.MediaOutput,
 		MaxOutputTokens: b.config.MaxOutputTokens,
+		Classes:         []accounting.ServiceClass{accounting.ServiceStandard, accounting.ServiceFlex, accounting.ServicePriority, accounting.ServiceScale},
 	}
 }
 

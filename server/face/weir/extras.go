@@ -45,6 +45,7 @@ func extras(config *weirv1.GenerationConfig, out *backend.Request) error {
 		out.Modalities = append(out.Modalities, modalities[m])
 	}
 	out.Voice = config.GetVoice()
+	out.ServiceClass = face.AskedClass(config.GetServiceClass())
 	out.CacheKey, out.DropUnsupported = config.GetCacheKey(), config.GetDropUnsupported()
 	for vendor, options := range config.GetVendorOptions() {
 		if out.Vendor == nil {

@@ -2,6 +2,8 @@ package weir
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -67,8 +69,23 @@ func priceMessage(p *price.Price) *weirv1.Price {
 	if !p.Effective.IsZero() {
 		out.EffectiveTime = timestamppb.New(p.Effective)
 	}
-	for _, t := range p.Tiers {
-		out.Tiers = append(out.Tiers, &weirv1.PriceTier{AboveInputTokens: t.Above, UnitPrices: unitPrices(t.PerUnit)})
+	out.Tiers, out.AnyClass = priceTiers(p.Tiers), p.AnyClass
+	switch {
+	case p.TierMode == price.TierMarginal:
+		out.TierMode = weirv1.PriceTierMode_PRICE_TIER_MODE_MARGINAL
+	case len(p.Tiers) > 0:
+		out.TierMode = weirv1.PriceTierMode_PRICE_TIER_MODE_WHOLE
+	}
+	for _, c := range slices.Sorted(maps.Keys(p.Classes)) {
+		of := p.Classes[c]
+		out.Classes = append(out.Classes, &weirv1.PriceClass{ServiceClass: face.ServiceClass(c), UnitPrices: unitPrices(of.PerUnit), Tiers: priceTiers(of.Tiers)})
+	}
+	return out
+}
+
+func priceTiers(tiers []price.Tier) (out []*weirv1.PriceTier) {
+	for _, t := range tiers {
+		out = append(out, &weirv1.PriceTier{AboveInputTokens: t.Above, UnitPrices: unitPrices(t.PerUnit)})
 	}
 	return out
 }
