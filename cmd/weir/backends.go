@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/anthropic"
 	"github.com/weir-gateway/weir/server/backend/gemini"
@@ -64,6 +65,10 @@ type BackendConfig struct {
 	// MediaOutput is what its models answer with where they are asked for it, each
 	// with the most output tokens that one of it can be.
 	MediaOutput map[backend.Modality]int64 `yaml:"media_output"`
+	// ServiceClass is the class of service that it is asked for where a call asks
+	// for none (kind openai of dialects azure and openai: standard, flex, priority,
+	// scale; kind anthropic: standard); empty leaves it to the provider.
+	ServiceClass accounting.ServiceClass `yaml:"service_class"`
 	// OIP is how a server of kind oip is spoken to.
 	OIP OIPConfig `yaml:"oip"`
 }
@@ -97,6 +102,9 @@ func (c BackendConfig) check() (field, problem string) {
 	}
 	if field, problem := c.checkDialect(); field != "" {
 		return field, problem
+	}
+	if c.ServiceClass != "" && !slices.Contains(c.classes(), c.ServiceClass) {
+		return "service_class", fmt.Sprintf("it cannot be asked for %q: a backend of kind openai and dialect openai or azure can for standard, flex, priority and scale, one of kind anthropic for standard", c.ServiceClass)
 	}
 	if c.Candidates > 1 && (c.Kind == "anthropic" || c.Kind == "oip") {
 		return "candidates", "the API gives one answer a call: leave it out"
@@ -174,6 +182,17 @@ func (c BackendConfig) checkDialect() (field, problem string) {
 	return "", ""
 }
 
+// classes are the classes of service that the server can be asked for.
+func (c BackendConfig) classes() []accounting.ServiceClass {
+	switch c.Kind {
+	case "openai":
+		return openai.Classes(c.Dialect)
+	case "anthropic":
+		return []accounting.ServiceClass{accounting.ServiceStandard}
+	}
+	return nil
+}
+
 // open makes the driver. This is the only place that knows which drivers there
 // are. Embedding are its models that give embeddings.
 func (c BackendConfig) open(embedding []string) (backend.Backend, error) {
@@ -183,9 +202,9 @@ func (c BackendConfig) open(embedding []string) (backend.Backend, error) {
 	}
 	switch c.Kind {
 	case "openai":
-		return openai.New(openai.Config{Name: c.Name, Dialect: c.Dialect, APIVersion: c.APIVersion, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, MediaOutput: c.MediaOutput, KeyFrom: key, Candidates: c.Candidates, LoadReports: c.Load.ORCA, Embedding: embedding})
+		return openai.New(openai.Config{Name: c.Name, Dialect: c.Dialect, APIVersion: c.APIVersion, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, MediaOutput: c.MediaOutput, KeyFrom: key, Candidates: c.Candidates, LoadReports: c.Load.ORCA, Embedding: embedding, ServiceClass: c.ServiceClass})
 	case "anthropic":
-		return anthropic.New(anthropic.Config{Name: c.Name, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key})
+		return anthropic.New(anthropic.Config{Name: c.Name, URL: c.URL, Key: c.Key, Media: c.Media, MediaURLs: c.MediaURLs, KeyFrom: key, ServiceClass: c.ServiceClass})
 	case "gemini":
 		roots, err := c.roots()
 		if err != nil {
@@ -228,6 +247,6 @@ func (c BackendConfig) roots() (*x509.CertPool, error) {
 // edition is another number where anything of the backend is different.
 func (c BackendConfig) edition() uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%q", []any{c.Kind, c.Dialect, c.APIVersion, c.URL, c.Key, c.KeyFile, c.KeyCommand, c.CA, c.Tags, c.Candidates, c.Media, c.MediaURLs, c.MediaOutput, c.OIP})
+	fmt.Fprintf(h, "%q", []any{c.Kind, c.Dialect, c.APIVersion, c.URL, c.Key, c.KeyFile, c.KeyCommand, c.CA, c.Tags, c.Candidates, c.Media, c.MediaURLs, c.MediaOutput, c.ServiceClass, c.OIP})
 	return h.Sum64()
 }

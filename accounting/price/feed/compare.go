@@ -2,7 +2,9 @@ package feed
 
 import (
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 	"strings"
 
 	"github.com/weir-gateway/weir/accounting"
@@ -21,6 +23,7 @@ type Agreement struct {
 // A Difference is a price that is another one in another file.
 type Difference struct {
 	Source      string
+	Class       accounting.ServiceClass // empty for the standard one
 	Meter       accounting.Meter
 	Here, There accounting.Pico
 }
@@ -30,7 +33,11 @@ type Difference struct {
 func (d Difference) Factor() string { return factor(max(d.Here, d.There), min(d.Here, d.There)) }
 
 func (d Difference) String() string {
-	s := fmt.Sprintf("%s costs %s here and %s in %s", d.Meter, PerMillion(d.Here), PerMillion(d.There), d.Source)
+	what := d.Meter.String()
+	if d.Class != "" {
+		what += " as " + string(d.Class)
+	}
+	s := fmt.Sprintf("%s costs %s here and %s in %s", what, PerMillion(d.Here), PerMillion(d.There), d.Source)
 	if f := d.Factor(); f != "" {
 		s += ", a factor of " + f
 	}
@@ -105,12 +112,18 @@ func Compare(r Row, others []*Source) Agreement {
 			a.Changes = there.Changes
 		}
 		before := len(a.Differences)
-		for _, m := range compared {
-			n, here := r.PerUnit[m]
-			o, known := there.PerUnit[m]
-			if here && known && n != o {
-				a.Differences = append(a.Differences, Difference{s.Name, m, n, o})
+		compare := func(class accounting.ServiceClass, ours, theirs map[accounting.Meter]accounting.Pico) {
+			for _, m := range compared {
+				n, here := ours[m]
+				o, known := theirs[m]
+				if here && known && n != o {
+					a.Differences = append(a.Differences, Difference{s.Name, class, m, n, o})
+				}
 			}
+		}
+		compare("", r.PerUnit, there.PerUnit)
+		for _, class := range slices.Sorted(maps.Keys(r.Classes)) {
+			compare(class, r.Classes[class].PerUnit, there.Classes[class].PerUnit)
 		}
 		if len(a.Differences) == before {
 			a.Agree = append(a.Agree, s.Name)

@@ -2,12 +2,15 @@ package feed
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/weir-gateway/weir/accounting"
+	"github.com/weir-gateway/weir/accounting/price"
 )
 
 // Document writes a row that is believed as a document of kind Price, for the
@@ -31,15 +34,26 @@ func (r Row) Document(effective time.Time, backend string) string {
 		fmt.Fprintf(&b, "provider: %s\n", scalar(r.Provider))
 	}
 	fmt.Fprintf(&b, "currency: USD\neffective: %s\n", effective.UTC().Format(time.DateOnly))
-	writeTable(&b, "", r.PerUnit)
-	if len(r.Tiers) > 0 {
-		b.WriteString("tiers:\n")
+	writeRates(&b, "", r.standard())
+	if len(r.Classes) > 0 {
+		b.WriteString("classes:\n")
 	}
-	for _, t := range r.Tiers {
-		fmt.Fprintf(&b, "  - above: %d\n", t.Above)
-		writeTable(&b, "    ", t.PerUnit)
+	for _, class := range slices.Sorted(maps.Keys(r.Classes)) {
+		fmt.Fprintf(&b, "  %s:\n", class)
+		writeRates(&b, "    ", r.Classes[class])
 	}
 	return b.String()
+}
+
+func writeRates(b *strings.Builder, indent string, rates price.Rates) {
+	writeTable(b, indent, rates.PerUnit)
+	if len(rates.Tiers) > 0 {
+		b.WriteString(indent + "tiers:\n")
+	}
+	for _, t := range rates.Tiers {
+		fmt.Fprintf(b, "%s  - above: %d\n", indent, t.Above)
+		writeTable(b, indent+"    ", t.PerUnit)
+	}
 }
 
 func writeTable(b *strings.Builder, indent string, table map[accounting.Meter]accounting.Pico) {

@@ -33,6 +33,8 @@ type Row struct {
 	Provider, Model string
 	PerUnit         map[accounting.Meter]accounting.Pico
 	Tiers           []price.Tier
+	// Classes are the prices of other classes of service.
+	Classes map[accounting.ServiceClass]price.Rates
 	// Unsaid are the prices that a Price cannot say, by the names of the file.
 	Unsaid []string
 	// Changes is the day, as 2026-09-01, from which on the file has another price;
@@ -46,9 +48,9 @@ type Row struct {
 
 	// embeds is for models that make no output.
 	embeds bool
-	// classes are the prices of other classes of service, which a Price cannot
-	// say and the lint compares.
-	classes map[string]map[accounting.Meter]accounting.Pico
+	// batches are prices of batches, which no call here is part of: the lint
+	// compares them.
+	batches map[accounting.Meter]accounting.Pico
 	// matches tells whether the row is for a model of another name.
 	matches func(model string) bool
 }
@@ -56,7 +58,7 @@ type Row struct {
 func newRow(name, provider, model string) Row {
 	return Row{
 		Name: name, Provider: provider, Model: model,
-		PerUnit: map[accounting.Meter]accounting.Pico{}, classes: map[string]map[accounting.Meter]accounting.Pico{},
+		PerUnit: map[accounting.Meter]accounting.Pico{}, Classes: map[accounting.ServiceClass]price.Rates{}, batches: map[accounting.Meter]accounting.Pico{},
 	}
 }
 
@@ -68,24 +70,34 @@ func (r *Row) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
-// tier returns the prices above so many tokens of input.
-func (r *Row) tier(above int64) map[accounting.Meter]accounting.Pico {
-	for _, t := range r.Tiers {
-		if t.Above == above {
-			return t.PerUnit
+// table returns the prices of a class of service above so many tokens of input;
+// the standard class is the empty one, and the shortest input above 0.
+func (r *Row) table(class accounting.ServiceClass, above int64) map[accounting.Meter]accounting.Pico {
+	rates := price.Rates{PerUnit: r.PerUnit, Tiers: r.Tiers}
+	if class != "" {
+		if rates = r.Classes[class]; rates.PerUnit == nil {
+			rates.PerUnit = map[accounting.Meter]accounting.Pico{}
 		}
 	}
-	t := price.Tier{Above: above, PerUnit: map[accounting.Meter]accounting.Pico{}}
-	r.Tiers = append(r.Tiers, t)
-	return t.PerUnit
+	table := rates.PerUnit
+	if above > 0 {
+		at := slices.IndexFunc(rates.Tiers, func(t price.Tier) bool { return t.Above == above })
+		if at < 0 {
+			at = len(rates.Tiers)
+			rates.Tiers = append(rates.Tiers, price.Tier{Above: above, PerUnit: map[accounting.Meter]accounting.Pico{}})
+		}
+		table = rates.Tiers[at].PerUnit
+	}
+	if class == "" {
+		r.Tiers = rates.Tiers
+	} else {
+		r.Classes[class] = rates
+	}
+	return table
 }
 
-func (r *Row) class(name string) map[accounting.Meter]accounting.Pico {
-	if r.classes[name] == nil {
-		r.classes[name] = map[accounting.Meter]accounting.Pico{}
-	}
-	return r.classes[name]
-}
+// tier returns the prices of the standard class above so many tokens of input.
+func (r *Row) tier(above int64) map[accounting.Meter]accounting.Pico { return r.table("", above) }
 
 // providers are our names of those that files name otherwise.
 var providers = map[string]string{

@@ -73,14 +73,15 @@ func TestARowIsReadWhole(t *testing.T) {
 	if len(r.Refused) > 0 {
 		t.Fatal(r.Refused)
 	}
-	if got, want := strings.Join(r.Unsaid, " "), "input_cost_per_audio_token input_cost_per_token_batches output_cost_per_token_priority search_context_cost_per_query"; got != want {
+	if got, want := strings.Join(r.Unsaid, " "), "input_cost_per_audio_token input_cost_per_token_batches search_context_cost_per_query"; got != want {
 		t.Errorf("unsaid %q; want %q", got, want)
 	}
 	if got, want := r.Document(today, ""), `---
 # cache_read has no price above 200k tokens: that below stands
 # cache_write_5m has no price above 200k tokens: that below stands
 # requests has no price above 200k tokens: that below stands
-# not in a Price: input_cost_per_audio_token, input_cost_per_token_batches, output_cost_per_token_priority, search_context_cost_per_query
+# priority is left out: it has no price for input
+# not in a Price: input_cost_per_audio_token, input_cost_per_token_batches, search_context_cost_per_query
 kind: Price
 model: m
 provider: openai
@@ -223,4 +224,56 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestClassesOfServiceAreRead(t *testing.T) {
+	const standard = `"input_cost_per_token": 2e-06, "cache_read_input_token_cost": 2e-07, "output_cost_per_token": 8e-06,
+		"input_cost_per_token_above_272k_tokens": 4e-06, "output_cost_per_token_above_272k_tokens": 1.2e-05`
+	r := one(t, standard+`, "input_cost_per_token_flex": 1e-06, "cache_read_input_token_cost_flex": 1e-07, "output_cost_per_token_flex": 4e-06,
+		"input_cost_per_token_above_272k_tokens_flex": 2e-06, "output_cost_per_token_above_272k_tokens_flex": 6e-06,
+		"input_cost_per_token_priority": 4e-06, "output_cost_per_token_priority": 1.6e-05`)
+	if got, want := r.Document(today, ""), `---
+# cache_read has no price above 272k tokens: that below stands
+# cache_read has no price as flex above 272k tokens: that of the standard class stands
+# priority is left out: it has no price for input above 272k tokens
+kind: Price
+model: m
+provider: openai
+currency: USD
+effective: 2026-08-01
+per_million: {input: 2.00, cache_read: 0.20, output: 8.00}
+tiers:
+  - above: 272000
+    per_million: {input: 4.00, cache_read: 0.20, output: 12.00}
+classes:
+  flex:
+    per_million: {input: 1.00, cache_read: 0.10, output: 4.00}
+    tiers:
+      - above: 272000
+        per_million: {input: 2.00, cache_read: 0.20, output: 6.00}
+`; got != want || len(r.Refused) > 0 {
+		t.Errorf("refused for %q\n%s\nwant\n%s", r.Refused, got, want)
+	}
+	for fields, want := range map[string]string{
+		`"input_cost_per_token_flex": 3e-06, "output_cost_per_token_flex": 4e-06`: "input costs more as flex",
+		`"input_cost_per_token_priority": 3e-06, "output_cost_per_token_priority": 8e-06, ` +
+			`"input_cost_per_token_above_272k_tokens_priority": 3e-06, "output_cost_per_token_above_272k_tokens_priority": 2e-05`: "input above 272k tokens costs less with priority",
+		`"input_cost_per_token_priority": 0.135, "output_cost_per_token_priority": 0.54, ` +
+			`"input_cost_per_token_above_272k_tokens_priority": 0.135, "output_cost_per_token_above_272k_tokens_priority": 0.54`: "as priority costs 0.135 USD for one",
+	} {
+		if r := one(t, standard+", "+fields); !strings.Contains(strings.Join(r.Refused, "\n"), want) {
+			t.Errorf("%s: refused for %q; want %q", fields, r.Refused, want)
+		}
+	}
+
+	rows, err := Read([]byte(`{"openai": {"models": {"m": {"cost": {"input": 2, "output": 8},
+		"experimental": {"modes": {"fast": {"cost": {"input": 5, "output": 16}, "provider": {"body": {"service_tier": "priority"}}}, "odd": {"cost": {"input": 9}}}}}}}}`), today)
+	if err != nil || len(rows) != 1 || rows[0].Classes[accounting.ServicePriority].PerUnit[accounting.Input] != 5_000_000 || strings.Join(rows[0].Unsaid, " ") != "modes.odd" {
+		t.Fatalf("%+v, %v", rows, err)
+	}
+	ours := one(t, `"input_cost_per_token": 2e-06, "output_cost_per_token": 8e-06, "input_cost_per_token_priority": 4e-06, "output_cost_per_token_priority": 1.6e-05`)
+	a := Compare(ours, []*Source{NewSource("other", rows)})
+	if len(a.Differences) != 1 || a.Differences[0].String() != "input as priority costs 4.00 here and 5.00 in other, a factor of 1.25" || !a.Differs() {
+		t.Errorf("%+v", a)
+	}
 }

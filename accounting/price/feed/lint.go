@@ -33,6 +33,7 @@ func (r *Row) lint() {
 		return
 	}
 	r.completeTiers()
+	r.completeClasses()
 	r.checkTable(r.PerUnit, "")
 	for _, t := range r.Tiers {
 		r.checkTable(t.PerUnit, " above "+tokens(t.Above))
@@ -78,7 +79,7 @@ func oneLine(s string) string {
 }
 
 func (r *Row) price() price.Price {
-	return price.Price{Model: r.Model, Provider: r.Provider, Currency: "USD", PerUnit: r.PerUnit, Tiers: r.Tiers}
+	return price.Price{Model: r.Model, Provider: r.Provider, Currency: "USD", PerUnit: r.PerUnit, Tiers: r.Tiers, Classes: r.Classes}
 }
 
 // checkTable checks the prices of a tier beside each other.
@@ -140,24 +141,6 @@ func (r *Row) completeTiers() {
 	}
 }
 
-// checkClasses checks other classes of service beside the standard one: batch
-// and flex are for less, priority for more.
-func (r *Row) checkClasses() {
-	for _, class := range slices.Sorted(maps.Keys(r.classes)) {
-		for _, m := range sortedMeters(r.classes[class]) {
-			n := r.classes[class][m]
-			standard, ok := r.PerUnit[m]
-			switch {
-			case !ok:
-			case class == "priority" && n < standard:
-				r.refuse("%s costs less with priority than without", m)
-			case class != "priority" && n > standard && m != accounting.CacheRead: // rounded up to cents by some
-				r.refuse("%s costs more as %s than without", m, class)
-			}
-		}
-	}
-}
-
 // dropCheapWrites leaves out prices of a cache's writes that are below the
 // input's: files write 0 where writing is not priced apart, and a write is rated
 // as input where nothing is said.
@@ -172,9 +155,11 @@ func (r *Row) dropCheapWrites() {
 
 func (r *Row) drop(meters ...accounting.Meter) {
 	for _, m := range meters {
-		delete(r.PerUnit, m)
-		for _, t := range r.Tiers {
-			delete(t.PerUnit, m)
+		for _, rates := range append(slices.Collect(maps.Values(r.Classes)), r.standard()) {
+			delete(rates.PerUnit, m)
+			for _, t := range rates.Tiers {
+				delete(t.PerUnit, m)
+			}
 		}
 	}
 }

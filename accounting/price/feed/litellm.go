@@ -93,14 +93,15 @@ func liteLLMRow(name string, fields []member) Row {
 
 // readField reads a field that has a price, or says that it cannot be said.
 func (r *Row) readField(name string, value json.RawMessage) {
-	base, table, class := name, r.PerUnit, ""
+	base, class := name, ""
 	if m := fieldClass.FindStringSubmatch(base); m != nil {
 		base, class = strings.TrimSuffix(base, m[0]), m[1]
-		table = r.class(class)
 	}
-	tier := fieldTier.FindStringSubmatch(base)
-	if tier != nil {
+	var above int64
+	if tier := fieldTier.FindStringSubmatch(base); tier != nil {
 		base = strings.Replace(base, tier[0], "", 1)
+		above, _ = strconv.ParseInt(tier[1], 10, 64) // at most six digits
+		above *= 1000
 	}
 	meter, known := fieldMeters[base]
 	n, isNumber, err := amount(value, perUnit)
@@ -110,17 +111,14 @@ func (r *Row) readField(name string, value json.RawMessage) {
 		}
 		return
 	}
-	if class != "" {
+	if class == "batches" {
 		r.Unsaid = append(r.Unsaid, name)
-		if tier == nil && err == nil {
-			table[meter] = n
+		if above == 0 && err == nil {
+			r.batches[meter] = n
 		}
 		return
 	}
-	if tier != nil {
-		above, _ := strconv.ParseInt(tier[1], 10, 64) // at most six digits
-		table = r.tier(above * 1000)
-	}
+	table := r.table(accounting.ServiceClass(class), above)
 	switch before, twice := table[meter]; {
 	case err != nil:
 		r.refuse("%s: %v", name, err)

@@ -17,6 +17,18 @@ var modelsDevMeters = map[string]accounting.Meter{
 type modelsDevProvider struct {
 	Models map[string]struct {
 		Cost map[string]json.RawMessage `json:"cost"`
+		// Experimental has other ways to be served, some of which are classes of
+		// service.
+		Experimental struct {
+			Modes map[string]struct {
+				Cost     map[string]json.RawMessage `json:"cost"`
+				Provider struct {
+					Body struct {
+						ServiceTier string `json:"service_tier"`
+					} `json:"body"`
+				} `json:"provider"`
+			} `json:"modes"`
+		} `json:"experimental"`
 	} `json:"models"`
 }
 
@@ -38,13 +50,12 @@ func readModelsDev(members []member) ([]Row, error) {
 		}
 		for name, model := range p.Models {
 			r := newRow(m.name+"/"+name, providerOf(m.name), name)
-			for field, raw := range model.Cost {
-				if field == "tiers" {
-					r.readModelsDevTiers(raw)
-				} else if meter, known := modelsDevMeters[field]; known {
-					r.set(r.PerUnit, meter, "cost."+field, raw, perMillion)
-				} else {
-					r.Unsaid = append(r.Unsaid, "cost."+field)
+			r.readModelsDevCost("", "cost", model.Cost)
+			for mode, m := range model.Experimental.Modes {
+				if class, err := accounting.ParsePricedClass(m.Provider.Body.ServiceTier); err == nil {
+					r.readModelsDevCost(class, "modes."+mode, m.Cost)
+				} else if len(m.Cost) > 0 {
+					r.Unsaid = append(r.Unsaid, "modes."+mode)
 				}
 			}
 			rows = append(rows, r)
@@ -53,10 +64,22 @@ func readModelsDev(members []member) ([]Row, error) {
 	return rows, nil
 }
 
-func (r *Row) readModelsDevTiers(raw json.RawMessage) {
+func (r *Row) readModelsDevCost(class accounting.ServiceClass, name string, cost map[string]json.RawMessage) {
+	for field, raw := range cost {
+		if field == "tiers" {
+			r.readModelsDevTiers(class, name, raw)
+		} else if meter, known := modelsDevMeters[field]; known {
+			r.set(r.table(class, 0), meter, name+"."+field, raw, perMillion)
+		} else {
+			r.Unsaid = append(r.Unsaid, name+"."+field)
+		}
+	}
+}
+
+func (r *Row) readModelsDevTiers(class accounting.ServiceClass, name string, raw json.RawMessage) {
 	var list []map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &list); err != nil {
-		r.refuse("cost.tiers: %v", err)
+		r.refuse("%s.tiers: %v", name, err)
 		return
 	}
 	for _, fields := range list {
@@ -68,14 +91,14 @@ func (r *Row) readModelsDevTiers(raw json.RawMessage) {
 			above, _ = scaled(tier.Size.String(), 0) // zero is refused
 		}
 		if above <= 0 {
-			r.refuse("cost.tiers has one without a size")
+			r.refuse("%s.tiers has one without a size", name)
 			return
 		}
 		for field, raw := range fields {
 			if meter, known := modelsDevMeters[field]; known {
-				r.set(r.tier(above), meter, "cost.tiers."+field, raw, perMillion)
+				r.set(r.table(class, above), meter, name+".tiers."+field, raw, perMillion)
 			} else if field != "tier" {
-				r.Unsaid = append(r.Unsaid, "cost.tiers."+field)
+				r.Unsaid = append(r.Unsaid, name+".tiers."+field)
 			}
 		}
 	}

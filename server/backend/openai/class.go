@@ -6,6 +6,9 @@ import "github.com/weir-gateway/weir/accounting"
 // which is what a request without one is.
 var openAIClasses = []accounting.ServiceClass{accounting.ServiceStandard, accounting.ServiceFlex, accounting.ServicePriority, accounting.ServiceScale}
 
+// Classes are the classes of service that servers of a dialect can be asked for.
+func Classes(dialect string) []accounting.ServiceClass { return dialects[dialect].Classes }
+
 // standardTier is how the API calls the standard class.
 const standardTier = "default"
 

@@ -11,9 +11,11 @@ import (
 
 type completion struct {
 	head
-	Choices []choice   `json:"choices"`
-	Usage   *usage     `json:"usage,omitempty"`
-	Weir    *extension `json:"weir,omitempty"`
+	Choices []choice `json:"choices"`
+	Usage   *usage   `json:"usage,omitempty"`
+	// ServiceTier is the one that has served.
+	ServiceTier string     `json:"service_tier,omitempty"`
+	Weir        *extension `json:"weir,omitempty"`
 }
 
 // head is the same in a whole answer and in every chunk of a stream: SDKs
@@ -117,6 +119,8 @@ func completionOf(a *gateway.Answer, said []gateway.Collected, format string) co
 		Choices: make([]choice, len(a.Finish)),
 		Usage:   usageOf(a.Usage),
 		Weir:    extensionOf(a),
+
+		ServiceTier: tierOf(a.ServiceClass),
 	}
 	for i, finish := range a.Finish {
 		var text gateway.Collected

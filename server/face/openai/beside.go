@@ -11,7 +11,7 @@ import (
 // What Weir says itself, or no server but it may: names are compared without
 // case. SDKs end a stream at a key error, null or not.
 var (
-	ownOfAnswer  = []string{"id", "object", "created", "model", "choices", "usage", "weir", "error"}
+	ownOfAnswer  = []string{"id", "object", "created", "model", "choices", "usage", "service_tier", "weir", "error"}
 	ownOfChoice  = []string{"index", "message", "delta", "finish_reason", "logprobs"}
 	ownOfCall    = []string{"index", "id", "type", "function"}
 	ownOfMessage = []string{"role", "content", "refusal", "reasoning_content", "reasoning_details", "tool_calls", "images", "function_call", "audio"}

@@ -36,8 +36,10 @@ type chunk struct {
 	head
 	Choices []chunkChoice `json:"choices"`
 	// Usage is absent where it was not asked for, null in all chunks but the last.
-	Usage **usage    `json:"usage,omitempty"`
-	Weir  *extension `json:"weir,omitempty"`
+	Usage **usage `json:"usage,omitempty"`
+	// ServiceTier is in the last one: it is known when the call is settled.
+	ServiceTier string     `json:"service_tier,omitempty"`
+	Weir        *extension `json:"weir,omitempty"`
 }
 
 type chunkChoice struct {
@@ -169,7 +171,7 @@ func (c *chunks) finish(a *gateway.Answer) error {
 		last := c.chunk(chunkChoice{Index: i, FinishReason: &reason})
 		ends := i == len(a.Finish)-1 && (!c.includeUsage || u == nil)
 		if ends {
-			last.Weir = extensionOf(a)
+			last.Weir, last.ServiceTier = extensionOf(a), tierOf(a.ServiceClass)
 		}
 		if err := c.events.send(beside(last, a.Extras, ends)); err != nil {
 			return gone(err)
@@ -178,6 +180,7 @@ func (c *chunks) finish(a *gateway.Answer) error {
 	if c.includeUsage && u != nil {
 		sum := c.chunk()
 		sum.Choices, sum.Usage, sum.Weir = []chunkChoice{}, &u, extensionOf(a)
+		sum.ServiceTier = tierOf(a.ServiceClass)
 		if err := c.events.send(beside(sum, a.Extras, true)); err != nil {
 			return gone(err)
 		}

@@ -80,6 +80,7 @@ func param(f face.Failure) *string {
 var params = map[string]string{
 	"config.candidate_count":   "n",
 	"config.seed":              "seed",
+	"config.service_class":     "service_tier",
 	"config.top_k":             "top_k",
 	"config.max_output_tokens": "max_completion_tokens",
 	"config.stop_sequences":    "stop",

@@ -51,11 +51,7 @@ func (in *chatRequest) extras(out *backend.Request) error {
 	if err := in.options(out); err != nil {
 		return err
 	}
-	switch in.ServiceTier {
-	case "", "auto", "default":
-		return nil
-	}
-	return unsupported("service_tier", "calls are priced for the default tier alone: leave it out")
+	return in.class(out)
 }
 
 // options reads what one kind of backend alone knows.

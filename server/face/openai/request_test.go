@@ -125,7 +125,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{hi + `, "top_logprobs": 2`, "top_logprobs", gateway.InvalidRequest},
 		{hi + `, "logprobs": true, "top_logprobs": 21`, "top_logprobs", gateway.InvalidRequest},
 		{hi + `, "reasoning_effort": "canary"`, "reasoning_effort", gateway.InvalidRequest},
-		{hi + `, "service_tier": "priority"`, "service_tier", gateway.UnsupportedFeature},
+		{hi + `, "service_tier": "express"`, "service_tier", gateway.InvalidRequest},
 		{hi + `, "vendor_options": {"openai": [1]}`, "vendor_options.openai", gateway.InvalidRequest},
 		{hi + `, "vendor_options": {"Open AI": {}}`, "vendor_options", gateway.InvalidRequest},
 		{hi + `, "logit_bias": {"50256": -100}`, "logit_bias", gateway.UnsupportedFeature},
