@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"errors"
+	"sync"
 
 	"github.com/weir-gateway/weir/accounting"
 )
@@ -22,6 +23,7 @@ func (h *Hold) rate(r Result) (cost accounting.Cost, known bool, err error) {
 	if r.ServedClass != "" {
 		of, known := h.price.Of(r.ServedClass)
 		if !known {
+			h.ledger.tellUnpriced(h.price.Version, r.ServedClass)
 			return cost, false, nil
 		}
 		cost, err = of.Rate(r.Usage)
@@ -47,4 +49,25 @@ func (h *Hold) charged(line *accounting.Line) *accounting.Cost {
 		return h.open.cost
 	}
 	return line.Cost
+}
+
+// unpricedClasses are those that were told of, by the version of the price.
+type unpricedClasses struct {
+	mu   sync.Mutex
+	told map[string]bool
+}
+
+// tellUnpriced says once that a class of service serves which a price does not
+// name.
+func (l *Ledger) tellUnpriced(version string, class accounting.ServiceClass) {
+	u := &l.unpriced
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if key := version + "\x00" + string(class); !u.told[key] {
+		if u.told == nil {
+			u.told = map[string]bool{}
+		}
+		u.told[key] = true
+		l.Log.Warn("a class of service has served for which the price says nothing; such calls have no cost, and budgets count what was held for them", "price", version, "class", class)
+	}
 }

@@ -80,7 +80,8 @@ type Ledger struct {
 	// Watch, where set, is told what becomes of claims.
 	Watch *Watch
 
-	flusher flusher
+	flusher  flusher
+	unpriced unpricedClasses
 }
 
 // UnpricedError says that a call cannot be held against a budget of money,
