@@ -172,6 +172,18 @@ func TestRecordsOfTheVersionBefore(t *testing.T) {
 	}
 }
 
+// A record of a call where nobody named a class of service is one that a Weir of
+// the version before reads.
+func TestRecordsForTheVersionBefore(t *testing.T) {
+	for class, want := range map[accounting.ServiceClass]byte{"": recordVersion, accounting.ServiceFlex: classVersion} {
+		o := opening{attempt: accounting.Attempt{AskedClass: class}}
+		e := Entry{Line: accounting.Line{ServedClass: class}}
+		if got := [...]byte{o.append(nil)[0], e.append(nil)[0]}; got != [...]byte{want, want} {
+			t.Errorf("class %q: versions %v; want %d", class, got, want)
+		}
+	}
+}
+
 // A generator that leaves a field at zero proves nothing of it.
 func TestTheGeneratorsFillEveryField(t *testing.T) {
 	seen := map[string]bool{}

@@ -40,6 +40,16 @@ type priceResult struct {
 	Effective  string            `json:"effective,omitempty"`
 	UnitPrices map[string]string `json:"unit_prices"`
 	Tiers      []priceTierResult `json:"tiers,omitempty"`
+	TierMode   string            `json:"tier_mode,omitempty"`
+	// Classes are those of other classes of service.
+	Classes  []priceClassResult `json:"classes,omitempty"`
+	AnyClass bool               `json:"any_class,omitempty"`
+}
+
+type priceClassResult struct {
+	Class      string            `json:"service_class"`
+	UnitPrices map[string]string `json:"unit_prices"`
+	Tiers      []priceTierResult `json:"tiers,omitempty"`
 }
 
 type priceTierResult struct {
@@ -82,7 +92,7 @@ func (c *priceShowCommand) Run(ctx context.Context, t terminal) error {
 	return printPrices(t, c.listOutput, []*weirv1.Price{answer.Price}, "")
 }
 
-// printPrices prints a line for each tier of each price.
+// printPrices prints a line for each class of service and tier of each price.
 func printPrices(t terminal, o listOutput, prices []*weirv1.Price, empty string) error {
 	results := []priceResult{}
 	var rows [][]string
@@ -95,16 +105,30 @@ func printPrices(t terminal, o listOutput, prices []*weirv1.Price, empty string)
 		} else if r.Provider != "" {
 			scope = "provider " + r.Provider
 		}
-		row := func(above int64, prices map[string]string) []string {
-			return []string{r.Version, r.Source, scope, r.Currency, strconv.FormatInt(above, 10), pricesText(prices)}
+		add := func(class string, prices map[string]string, tiers []priceTierResult) {
+			row := func(above string, prices map[string]string) {
+				rows = append(rows, []string{r.Version, r.Source, scope, r.Currency, class, above, pricesText(prices)})
+			}
+			row("0", prices)
+			for _, tier := range tiers {
+				above := strconv.FormatInt(tier.Above, 10)
+				if r.TierMode == "marginal" {
+					above += " (marginal)"
+				}
+				row(above, tier.UnitPrices)
+			}
 		}
-		rows = append(rows, row(0, r.UnitPrices))
-		for _, tier := range r.Tiers {
-			rows = append(rows, row(tier.Above, tier.UnitPrices))
+		standard := "standard"
+		if r.AnyClass {
+			standard = "any other"
+		}
+		add(standard, r.UnitPrices, r.Tiers)
+		for _, class := range r.Classes {
+			add(class.Class, class.UnitPrices, class.Tiers)
 		}
 	}
 	return o.print(t, list{
-		header: []string{"version", "source", "holds_for", "currency", "above_input_tokens", "unit_prices"}, rows: rows, empty: empty,
+		header: []string{"version", "source", "holds_for", "currency", "service_class", "above_input_tokens", "unit_prices"}, rows: rows, empty: empty,
 		json: struct {
 			Prices []priceResult `json:"prices"`
 		}{results},
@@ -136,8 +160,19 @@ func priceResultOf(p *weirv1.Price) priceResult {
 		Version: strings.TrimPrefix(p.Name, "prices/"), Source: enumWord(p.Source.String(), "PRICE_SOURCE_"), Model: p.Model, Backend: p.Backend,
 		Provider: p.Provider, Currency: p.CurrencyCode, Effective: timeText(p.EffectiveTime), UnitPrices: p.UnitPrices,
 	}
-	for _, tier := range p.Tiers {
-		r.Tiers = append(r.Tiers, priceTierResult{tier.AboveInputTokens, tier.UnitPrices})
+	r.Tiers, r.AnyClass = priceTiersOf(p.Tiers), p.AnyClass
+	if p.TierMode != 0 {
+		r.TierMode = enumWord(p.TierMode.String(), "PRICE_TIER_MODE_")
+	}
+	for _, c := range p.Classes {
+		r.Classes = append(r.Classes, priceClassResult{enumWord(c.ServiceClass.String(), "SERVICE_CLASS_"), c.UnitPrices, priceTiersOf(c.Tiers)})
 	}
 	return r
+}
+
+func priceTiersOf(tiers []*weirv1.PriceTier) (out []priceTierResult) {
+	for _, tier := range tiers {
+		out = append(out, priceTierResult{tier.AboveInputTokens, tier.UnitPrices})
+	}
+	return out
 }

@@ -79,7 +79,7 @@ func TestImportedPricesAreApplied(t *testing.T) {
 	if !strings.Contains(table, "m3@provider:groq@2026-01-01") || strings.Contains(table, "default/") {
 		t.Errorf("listed\n%s", table)
 	}
-	if table := p.must(nil, p.key(adminKeyFile), "price", "list", "-m", "gpt-4o", "-o", "csv"); !strings.Contains(table, "/openai/gpt-4o,default,provider openai,USD,0,") {
+	if table := p.must(nil, p.key(adminKeyFile), "price", "list", "-m", "gpt-4o", "-o", "csv"); !strings.Contains(table, "/openai/gpt-4o,default,provider openai,USD,standard,0,") {
 		t.Errorf("listed\n%s", table)
 	}
 
