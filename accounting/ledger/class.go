@@ -42,13 +42,18 @@ func (h *Hold) rate(r Result) (cost accounting.Cost, known bool, err error) {
 }
 
 // charged is what budgets and bounds count of a line. Where a price is known and
-// not for the class that served, that is all that was held: less could be had for
-// nothing by asking for what has no price.
+// not for the class that served, that is all that was held, and no less than what
+// was used would cost in the dearest class: else there would be a class in which
+// calls are free.
 func (h *Hold) charged(line *accounting.Line) *accounting.Cost {
-	if line.Cost == nil {
-		return h.open.cost
+	if line.Cost != nil || h.price == nil || h.open.cost == nil {
+		return line.Cost
 	}
-	return line.Cost
+	most, known, err := h.price.RateMost(line.Usage, "")
+	if err == nil && known && most.Charge.Nanos > h.open.cost.Charge.Nanos {
+		return &most
+	}
+	return h.open.cost
 }
 
 // unpricedClasses are those that were told of, by the version of the price.

@@ -67,6 +67,13 @@ func TestASettleIsByTheClassThatServed(t *testing.T) {
 			t.Errorf("line %+v", line)
 		}
 	}
+	// What used more than it could was not held for.
+	over := completed(tokens(100, 201))
+	over.ServedClass = accounting.ServiceOther
+	if cost, err := hold(t, l, "over", tokens(100, 200)).Settle(t.Context(), over); err != nil || cost != nil {
+		t.Errorf("cost %+v, %v", cost, err)
+	}
+	expect(t, s, l, cap07, spent+3*nanosOf(100, 201), 0, 0)
 	asked := attempt("unpriced")
 	asked.AskedClass = accounting.ServiceScale
 	var refused *ledger.UnpricedError

@@ -44,11 +44,32 @@ func TestWhoseABackendIs(t *testing.T) {
 	}
 }
 
+func TestWhichClassesABackendCanBeAskedFor(t *testing.T) {
+	for _, c := range []struct {
+		config BackendConfig
+		wrong  bool
+	}{
+		{BackendConfig{Kind: "openai", Dialect: "openai", ServiceClass: "flex"}, false},
+		{BackendConfig{Kind: "openai", Dialect: "azure", ServiceClass: "standard"}, false},
+		{BackendConfig{Kind: "anthropic", ServiceClass: "standard"}, false},
+		{BackendConfig{Kind: "openai", ServiceClass: "flex"}, true},
+		{BackendConfig{Kind: "openai", Dialect: "openai", ServiceClass: "batch"}, true},
+		{BackendConfig{Kind: "anthropic", ServiceClass: "priority"}, true},
+		{BackendConfig{Kind: "weir", ServiceClass: "standard"}, true},
+	} {
+		c.config.URL = "http://h"
+		if field, _ := c.config.check(); (field == "service_class") != c.wrong {
+			t.Errorf("%+v: %q is wrong", c.config, field)
+		}
+	}
+}
+
 const priceFile = `{
 	"openai/m1": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05,
 		"input_cost_per_token_above_200k_tokens": 5e-06, "output_cost_per_token_above_200k_tokens": 1.5e-05, "input_cost_per_audio_token": 1e-05},
 	"openai/m2": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 0.25, "output_cost_per_token": 1},
-	"groq/m3": {"litellm_provider": "groq", "mode": "chat", "input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06}
+	"groq/m3": {"litellm_provider": "groq", "mode": "chat", "input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06,
+		"input_cost_per_token_flex": 5e-07, "output_cost_per_token_flex": 1e-06}
 }`
 
 const otherFile = `{"openai": {"models": {"m1": {"cost": {"input": 2.5, "output": 10}}}}, "groq": {"models": {"m3": {"cost": {"input": 1.5, "output": 2}}}}}`
@@ -78,6 +99,10 @@ func TestImportedPricesAreApplied(t *testing.T) {
 	table := p.must(nil, p.key(adminKeyFile), "price", "list", "--source", "document")
 	if !strings.Contains(table, "m3@provider:groq@2026-01-01") || strings.Contains(table, "default/") {
 		t.Errorf("listed\n%s", table)
+	}
+	p.must(&shown, p.key(adminKeyFile), "price", "show", "m3@provider:groq@2026-01-01", "-o", "json")
+	if len(shown.Classes) != 1 || shown.Classes[0].Class != "flex" || shown.Classes[0].UnitPrices["text_output_tokens"] != "0.000001" || !strings.Contains(table, "USD       flex ") {
+		t.Errorf("shown %+v, listed\n%s", shown, table)
 	}
 	if table := p.must(nil, p.key(adminKeyFile), "price", "list", "-m", "gpt-4o", "-o", "csv"); !strings.Contains(table, "/openai/gpt-4o,default,provider openai,USD,standard,0,") {
 		t.Errorf("listed\n%s", table)

@@ -173,6 +173,13 @@ func TestBillingServedClass(t *testing.T) {
 		}
 	}
 
+	// What the operator asks for where a call asks for nothing.
+	own := openAI(t, `{"service_tier":"flex",`+delta(`"a"`, "hello")[1:], end(`"a"`), usage(`"a"`, fmt.Sprintf(`{"prompt_tokens":%d,"completion_tokens":%d}`, in, out)))
+	own.driver = own.asking(t, accounting.ServiceFlex)
+	if l, body := own.at(t, classy).bill(pricedCall("what?")), <-own.bodies; l.AskedClass != accounting.ServiceFlex || l.Cost.Charge.Nanos != flex || !strings.Contains(body, `"service_tier":"flex"`) {
+		t.Errorf("%+v, and the server was asked %s", l, body)
+	}
+
 	for tier, want := range map[string]int64{"standard": standard, "priority": priority} {
 		v := claude(t, fmt.Sprintf(`{"input_tokens":%d,"output_tokens":1,"service_tier":%q}`, in, tier), fmt.Sprintf(`{"output_tokens":%d}`, out))
 		h := v.at(t, classy)

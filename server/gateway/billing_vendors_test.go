@@ -13,6 +13,7 @@ import (
 	pb "cloud.google.com/go/ai/generativelanguage/apiv1beta/generativelanguagepb"
 	"google.golang.org/grpc"
 
+	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/server/backend"
 	"github.com/weir-gateway/weir/server/backend/anthropic"
 	"github.com/weir-gateway/weir/server/backend/gemini"
@@ -24,6 +25,7 @@ import (
 type vendor struct {
 	kind   string
 	driver backend.Backend
+	url    string
 	// bodies are the requests that it got, of those that speak HTTP.
 	bodies chan string
 }
@@ -51,7 +53,18 @@ func openAI(t *testing.T, chunks ...string) *vendor {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = driver.Close() })
-	return &vendor{"openai", driver, p.bodies}
+	return &vendor{"openai", driver, server.URL, p.bodies}
+}
+
+// asking is a driver that asks for a class of service where calls ask for none.
+func (v *vendor) asking(t *testing.T, class accounting.ServiceClass) backend.Backend {
+	t.Helper()
+	driver, err := openai.New(openai.Config{Name: "provider", Dialect: "openai", URL: v.url + "/v1", ServiceClass: class})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = driver.Close() })
+	return driver
 }
 
 // claude answers "hello" with a usage at the beginning and one at the end.
@@ -80,7 +93,7 @@ func claude(t *testing.T, first, last string) *vendor {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = driver.Close() })
-	return &vendor{"anthropic", driver, bodies}
+	return &vendor{"anthropic", driver, server.URL, bodies}
 }
 
 // geminiServer answers "hello" with usages, the last of which is whole.
@@ -118,7 +131,7 @@ func google(t *testing.T, usage *pb.GenerateContentResponse_UsageMetadata) *vend
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = driver.Close() })
-	return &vendor{"gemini", driver, nil}
+	return &vendor{"gemini", driver, "", nil}
 }
 
 // billStream is bill for a caller that hears the answer piece by piece.

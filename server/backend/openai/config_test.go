@@ -24,6 +24,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		"header Authorization is set": func(c *Config) { c.Header = http.Header{"authorization": {"Bearer s3cret"}} },
 		"dial timeout is -1":          func(c *Config) { c.DialTimeout = -1 },
 		"header timeout is -1":        func(c *Config) { c.HeaderTimeout = -1 },
+		`service class is "flex"`:     func(c *Config) { c.ServiceClass = "flex" },
 		"candidates are 129":          func(c *Config) { c.Candidates = 129 },
 		"max output tokens are -1":    func(c *Config) { c.MaxOutputTokens = -1 },
 	} {
