@@ -19,6 +19,9 @@ currency: CNY
 effective: 2026-01-01
 per_million: {input: 1, output: 2}
 tiers: [{above: 200000, per_million: {input: 2, output: 4}}]
+tier_mode: marginal
+any_class: true
+classes: {flex: {per_million: {input: 0.5, output: 1}, tiers: [{above: 200000, per_million: {input: 1, output: 2}}]}}
 ---
 kind: Price
 model: a/b
@@ -59,6 +62,11 @@ func TestPrices(t *testing.T) {
 		Name: want[1], Model: "long", Provider: "openai", CurrencyCode: "CNY", Source: weirv1.PriceSource_PRICE_SOURCE_DOCUMENT,
 		UnitPrices: map[string]string{"uncached_input_tokens": "0.000001", "text_output_tokens": "0.000002"},
 		Tiers:      []*weirv1.PriceTier{{AboveInputTokens: 200000, UnitPrices: map[string]string{"uncached_input_tokens": "0.000002", "text_output_tokens": "0.000004"}}},
+		TierMode:   weirv1.PriceTierMode_PRICE_TIER_MODE_MARGINAL, AnyClass: true,
+		Classes: []*weirv1.PriceClass{{
+			ServiceClass: weirv1.ServiceClass_SERVICE_CLASS_FLEX, UnitPrices: map[string]string{"uncached_input_tokens": "0.0000005", "text_output_tokens": "0.000001"},
+			Tiers: []*weirv1.PriceTier{{AboveInputTokens: 200000, UnitPrices: map[string]string{"uncached_input_tokens": "0.000001", "text_output_tokens": "0.000002"}}},
+		}},
 	}); !proto.Equal(p, whole) {
 		t.Errorf("price %v; want %v", p, whole)
 	}
