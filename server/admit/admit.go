@@ -34,8 +34,10 @@ type LimitError struct {
 	Rule    string
 	// Limit says what the rule allows.
 	Limit string
-	// RetryAfter is when there will be a place, if nobody else takes it; for
-	// concurrency, which depends on running calls, it is a guess.
+	// RetryAfter is when there will be a place under every rate, if nobody else
+	// takes it: by what a replica last heard of the store. For concurrency, which
+	// depends on running calls, it is a guess. Of several rates without a place the
+	// error is about the one that takes the longest.
 	RetryAfter time.Duration
 	// Rate is how the rate stands, nil where the limit is of running calls.
 	Rate *Standing
@@ -181,6 +183,7 @@ func (l *Limiter) try(s policy.Subject, rates []policy.BoundRate, estimate Estim
 	now, alone := l.now(), l.store == nil
 	var space [8]*share
 	shares, lacking := space[:0], false
+	var refusal *LimitError
 	for i := range rates {
 		r := &rates[i]
 		p, counts := placeOf(s, r)
@@ -195,12 +198,17 @@ func (l *Limiter) try(s policy.Subject, rates []policy.BoundRate, estimate Estim
 			if sh.free(now, alone) > 0 {
 				continue
 			}
-			if refusal := l.refusal(sh, now); refusal != nil {
+			e := l.refusal(sh, now)
+			if e == nil {
+				lacking = true
+			} else if refusal == nil || e.RetryAfter > refusal.RetryAfter {
+				refusal = e
 				refusal.Subject, refusal.Policy, refusal.Rule = describe(s, r.Per), r.Policy, r.ID
-				return nil, nil, refusal
 			}
-			lacking = true
 		}
+	}
+	if refusal != nil {
+		return nil, nil, refusal
 	}
 	if lacking {
 		for _, sh := range shares {

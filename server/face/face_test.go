@@ -127,6 +127,7 @@ func TestErrorsAreToldAsTheTableSays(t *testing.T) {
 	}{
 		{"input blocked", &gateway.Error{Reason: gateway.InputBlocked}, gateway.InputBlocked, codes.FailedPrecondition, 400, "content_filter", "-1"},
 		{"rate", &gateway.Error{Reason: gateway.RateLimitExceeded, RetryAfter: 1500 * time.Millisecond}, gateway.RateLimitExceeded, codes.ResourceExhausted, 429, "rate_limit_exceeded", "1500"},
+		{"rate, to the nanosecond", &gateway.Error{Reason: gateway.RateLimitExceeded, RetryAfter: 1500*time.Millisecond + 1}, gateway.RateLimitExceeded, codes.ResourceExhausted, 429, "rate_limit_exceeded", "1501"},
 		{"budget", &gateway.Error{Reason: gateway.BudgetExhausted}, gateway.BudgetExhausted, codes.ResourceExhausted, 429, "insufficient_quota", "-1"},
 		{"overloaded", &gateway.Error{Reason: gateway.BackendOverloaded}, gateway.BackendOverloaded, codes.Unavailable, 503, "overloaded", "1000"},
 		{"unavailable", &gateway.Error{Reason: gateway.BackendUnavailable, RetryAfter: 3 * time.Second}, gateway.BackendUnavailable, codes.Unavailable, 503, "backend_unavailable", "3000"},

@@ -150,6 +150,8 @@ func Explain(err error, requestID string) Failure {
 		f.RetryAfter = 0
 	case f.RetryAfter <= 0:
 		f.RetryAfter = defaultRetry
+	default: // up, since who comes a part of a millisecond too soon is refused again
+		f.RetryAfter = (f.RetryAfter + time.Millisecond - 1).Truncate(time.Millisecond)
 	}
 	return f
 }
