@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// An Excess says that a budget granted what it had no room for.
+// An Excess says that a budget granted what it had no room for, or may have had
+// none for.
 type Excess struct {
 	// Window has no id where the budget is per call.
 	Window Window
@@ -14,6 +15,9 @@ type Excess struct {
 	// Shadow tells that the budget would have refused it if it were enforced;
 	// else its grace covers it.
 	Shadow bool
+	// Unheld tells that the store, which knows what was taken, could not be asked:
+	// Taken is zero, and nothing is held.
+	Unheld bool
 }
 
 func (e Excess) String() string {
@@ -22,6 +26,10 @@ func (e Excess) String() string {
 		how = "in shadow"
 	}
 	w := e.Window
+	if e.Unheld {
+		return fmt.Sprintf("budget %q of tenant %q let %s pass %s, and nothing is held: the database, which knows what is left of %s, does not answer",
+			w.Budget, w.Tenant, FormatAmount(w.Unit, e.Amount), how, FormatAmount(w.Unit, w.Limit))
+	}
 	return fmt.Sprintf("budget %q of tenant %q let %s pass %s: its limit is %s, and %s was taken before",
 		w.Budget, w.Tenant, FormatAmount(w.Unit, e.Amount), how, FormatAmount(w.Unit, w.Limit), FormatAmount(w.Unit, e.Taken))
 }

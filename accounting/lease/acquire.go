@@ -231,6 +231,7 @@ func (h *Holder) without(ctx context.Context, asking []*need, err error) error {
 	}
 	for _, n := range asking {
 		n.lease, n.done = nil, true
+		n.excess = &accounting.Excess{Window: n.share.window, Amount: n.amount, Shadow: n.share.window.Shadow, Unheld: true}
 	}
 	return nil
 }

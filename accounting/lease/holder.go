@@ -45,11 +45,12 @@ type Config struct {
 }
 
 // Defaults returns a configuration that lacks what only its owner knows: Store,
-// Replica, Incarnation and Soft.
+// Replica and Incarnation. Soft are the budgets in shadow, which refuse nothing.
 func Defaults() Config {
 	return Config{
 		TTL: 30 * time.Second, Skew: 2 * time.Second, Grace: 2 * time.Second,
 		Idle: 5 * time.Second, Keep: 24 * time.Hour, Timeout: 2 * time.Second,
+		Soft: func(w accounting.Window) bool { return w.Shadow },
 	}
 }
 
@@ -166,14 +167,14 @@ func (h *Holder) takeSlowly(ctx context.Context, hold *Hold, claims []accounting
 	for _, n := range needs {
 		p := &hold.parts[n.index]
 		p.share, p.lease = n.share, n.lease
+		if n.excess != nil {
+			hold.excesses = append(hold.excesses, *n.excess)
+		}
 		if n.lease == nil {
 			hold.unbacked = true
 			continue
 		}
 		p.held = n.amount
-		if n.excess != nil {
-			hold.excesses = append(hold.excesses, *n.excess)
-		}
 	}
 	return nil
 }

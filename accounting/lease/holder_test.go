@@ -409,6 +409,27 @@ func TestWithoutTheStoreSlicesLastUntilTheyAreEmptyOrExpired(t *testing.T) {
 	}
 }
 
+// A budget in shadow refuses nothing, whether the store can be asked or not, and
+// is no way around another one that is enforced.
+func TestWithoutTheStoreABudgetInShadowLetsPass(t *testing.T) {
+	b := newBench(t, nil)
+	w, enforced := capWindow("tried", 100), capWindow("cap", 100)
+	w.Shadow = true
+	b.down = errors.New("connection refused")
+	hold, err := b.take(10, w)
+	if err != nil || !hold.Unbacked() {
+		t.Fatalf("refused: %v", err)
+	}
+	told := hold.Excesses()
+	if want := (accounting.Excess{Window: w, Amount: 10, Shadow: true, Unheld: true}); len(told) != 1 || told[0] != want {
+		t.Errorf("told of %+v", told)
+	}
+	hold.End()
+	if _, err := b.take(10, w, enforced); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a budget that is enforced: %v", err)
+	}
+}
+
 func TestACallWhoseLeaseWasForfeitedCannotGrowAndStillSettles(t *testing.T) {
 	b := newBench(t, nil)
 	w := capWindow("cap", 1000)

@@ -46,6 +46,9 @@ func (w *Watch) refused(window *accounting.Window) { w.note(Note{Window: *window
 
 func (w *Watch) exceeded(all []accounting.Excess) {
 	for _, e := range all {
+		if e.Unheld {
+			continue // nobody knows whether it exceeds
+		}
 		w.note(Note{Window: e.Window, Exceeded: 1})
 	}
 }

@@ -45,7 +45,7 @@ func newCallMetrics(r prometheus.Registerer) *callMetrics {
 			Name: "weir_unjudged_bytes_total", Help: "Bytes of text that passed a remote rule that nobody had judged, under its grant (on_error: open).",
 		}, []string{"model"}),
 		excesses: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_budget_excesses_total", Help: "Claims that a budget granted without room for them, by mode: shadow would have been refused if the budget were enforced, grace is within the budget's grace.",
+			Name: "weir_budget_excesses_total", Help: "Claims that a budget granted without room for them, by mode: shadow would have been refused if the budget were enforced, grace is within the budget's grace, unheld passed a budget in shadow while the database did not answer.",
 		}, []string{"mode"}),
 		hedges: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_hedges_total", Help: "Hedges that were due, by model and what became of them: won, lost, served (as a retry of the first attempt, which failed), failed, or refused (not made).",
@@ -76,7 +76,10 @@ func (m *callMetrics) observe(call *gateway.Call, answer *gateway.Answer, err er
 	}
 	for _, e := range answer.Excesses {
 		mode := "grace"
-		if e.Shadow {
+		switch {
+		case e.Unheld:
+			mode = "unheld"
+		case e.Shadow:
 			mode = "shadow"
 		}
 		m.excesses.WithLabelValues(mode).Inc()
