@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/weir-gateway/weir/accounting"
 	"github.com/weir-gateway/weir/accounting/lease"
 	"github.com/weir-gateway/weir/accounting/ledger"
+	"github.com/weir-gateway/weir/accounting/spool"
 	"github.com/weir-gateway/weir/server/store"
 )
 
@@ -59,4 +61,51 @@ func TestABudgetInShadowCountsWhatPassedItUnheld(t *testing.T) {
 		t.Errorf("%d calls are in doubt", inDoubt)
 	}
 	expect(t, s, next, cap07, nanosOf(11, 17), 0, 0)
+}
+
+// Where callers wait for the store no call begins while it takes nothing: it
+// would be paid for, and end without an OK.
+func TestNoCallBeginsThatCouldNotBeKept(t *testing.T) {
+	for durability, begins := range map[spool.Durability]bool{spool.Commit: true, spool.Store: false} {
+		s, asked, back := openStore(t), make(chan struct{}), make(chan struct{})
+		l := runOn(t, &faulty{Store: s, before: func([]ledger.Entry) error {
+			select {
+			case asked <- struct{}{}:
+				return store.ErrUnavailable
+			case <-back:
+				return nil
+			}
+		}})
+		l.Durability = durability
+		settle := func(h *ledger.Hold) <-chan error {
+			done := make(chan error, 1)
+			go func() {
+				_, err := h.Settle(context.Background(), completed(tokens(1, 1)))
+				done <- err
+			}()
+			return done
+		}
+		first := settle(hold(t, l, "first", tokens(1, 1))) // nobody knows yet
+		<-asked
+		<-asked // so the first answer has arrived
+		h, err := l.Hold(t.Context(), attempt("second"), tokens(1, 1), nil)
+		if begins != (err == nil) || !begins && !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("durability %v: a call begins while the store is away: %v", durability, err)
+		}
+		close(back)
+		if err := <-first; err != nil {
+			t.Errorf("durability %v: %v", durability, err)
+		}
+		if begins {
+			if err := <-settle(h); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := l.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-settle(hold(t, l, "third", tokens(1, 1))); err != nil {
+			t.Errorf("durability %v, when the store is back: %v", durability, err)
+		}
+	}
 }

@@ -20,6 +20,25 @@ type flusher struct {
 	moved chan struct{}
 	// wanted is closed when somebody begins to wait, nil while Run does not pause.
 	wanted chan struct{}
+	// failed is why the store did not take the last batch, nil where it did.
+	failed error
+}
+
+// failing notes that the store does not take what was settled.
+func (f *flusher) failing(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failed = err
+}
+
+// admits tells why no call may begin that is to wait for the store in the end.
+func (f *flusher) admits() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failed != nil {
+		return fmt.Errorf("calls wait for the store, which does not take what was settled: %w", f.failed)
+	}
+	return nil
 }
 
 // wrote notes the position of an entry and, where asked to, waits until it is in
@@ -80,7 +99,7 @@ func (f *flusher) pause(ctx context.Context) {
 func (f *flusher) reached(at spool.Position) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.done = max(f.done, at)
+	f.done, f.failed = max(f.done, at), nil
 	if f.moved != nil {
 		close(f.moved)
 		f.moved = nil
@@ -163,6 +182,7 @@ func (l *Ledger) flush(ctx context.Context, entries []spool.Entry) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		l.flusher.failing(err)
 		if pause == leastPause {
 			l.Log.WarnContext(ctx, "the store does not take what was settled; the spool keeps it", "entries", len(entries), "error", err)
 		}

@@ -116,8 +116,9 @@ func (e *UnpricedError) Error() string {
 
 // Hold takes room for the dearest outcome of an attempt, and counts it in the
 // tally of its call, which may be nil. It fails with *accounting.ExhaustedError,
-// *BoundError, *UnpricedError, or an error of the leases or of the spool; then
-// nothing is held.
+// *BoundError, *UnpricedError, an error of the leases or of the spool, or, where
+// a Settle would wait for the store, with why that takes nothing; then nothing is
+// held.
 func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound accounting.Usage, tally *Tally) (*Hold, error) {
 	if !believable(bound) {
 		return nil, fmt.Errorf("the bound of call %s is negative or beyond all measure: %v", attempt.RequestID, bound)
@@ -128,6 +129,11 @@ func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound acc
 	key, err := keyOf(attempt)
 	if err != nil {
 		return nil, err
+	}
+	if l.Durability == spool.Store {
+		if err := l.flusher.admits(); err != nil {
+			return nil, err
+		}
 	}
 	h := &Hold{ledger: l, tally: tally, key: key, open: opening{attempt: attempt}}
 	of := price.Target{Backend: attempt.Backend, BackendModel: attempt.BackendModel, Model: attempt.Model}
