@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,6 +123,30 @@ func (f *fleet) make(ctx context.Context, r *replica, c call) *told {
 	}
 	h.err = err
 	return h
+}
+
+// makeAgain makes a call, and again, when it was told to, as long as the replica
+// says that its database is too slow to ask: which is what a machine with a
+// thousand callers on it may be, and no answer of a budget.
+func (f *fleet) makeAgain(r *replica, c call, again *atomic.Int64) *told {
+	for began := time.Now(); ; again.Add(1) {
+		h := f.make(context.Background(), r, c)
+		delay, told := h.retry()
+		if h.code() != codes.Unavailable || !told || time.Since(began) >= patience {
+			return h
+		}
+		<-time.After(delay)
+	}
+}
+
+// retry is when the caller was told to come again, if it was.
+func (h *told) retry() (time.Duration, bool) {
+	for _, d := range status.Convert(h.err).Details() {
+		if r, ok := d.(*errdetails.RetryInfo); ok {
+			return r.RetryDelay.AsDuration(), true
+		}
+	}
+	return 0, false
 }
 
 func (h *told) hear(u *weirv1.Usage, c *weirv1.Cost) {

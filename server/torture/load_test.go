@@ -3,11 +3,11 @@
 package torture
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -31,10 +31,11 @@ window: total
 			const calls, each = 1000, 100 // tokens of 0.001 USD
 			all := make([]*told, calls)
 			var rush sync.WaitGroup
+			var again atomic.Int64
 			for i := range all {
 				rush.Go(func() {
 					c := call{id: fmt.Sprint("classic-", i), model: "lively", words: 2 * each, most: each, stream: i%2 == 0}
-					all[i] = f.make(context.Background(), f.replicas[i%replicas], c)
+					all[i] = f.makeAgain(f.replicas[i%replicas], c, &again)
 				})
 			}
 			rush.Wait()
@@ -46,7 +47,7 @@ window: total
 				case !h.ok && h.code() == codes.ResourceExhausted && h.exhausted() == "tenants/acme/budgets/cap":
 					refused++
 				default:
-					t.Errorf("call %s: %+v", h.id, h)
+					t.Errorf("call %s: %v: %+v", h.id, h.err, h)
 				}
 			}
 			f.settle()
@@ -60,7 +61,7 @@ window: total
 				whole += int(s.Whole)
 			}
 			b.room()
-			t.Logf("%d of %d calls had room, %d were refused, the backend was asked %d times and served %d; spent %d nanos", won, calls, refused, len(b.served), whole, spent)
+			t.Logf("%d of %d calls had room, %d were refused, %d times a call came again, the backend was asked %d times and served %d; spent %d nanos", won, calls, refused, again.Load(), len(b.served), whole, spent)
 			if won > 50 || won < 49 || won+refused != calls || len(b.served) != won || whole != won || spent != int64(won)*100_000_000 {
 				t.Error("49 or 50 calls were to succeed, and the rest to be refused")
 			}
