@@ -243,7 +243,7 @@ func (a *attempt) hold(ctx context.Context, defaultMax int) error {
 		Start: a.gateway.Now(), Deadline: deadline,
 	}, most, a.tally)
 	if err != nil {
-		return refused(err)
+		return refused(ctx, err)
 	}
 	a.room = hold
 	if _, all := hold.Covers(); !all {

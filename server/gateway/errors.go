@@ -119,8 +119,10 @@ func inputBlocked(verdicts []policy.Verdict) error {
 	return &Error{Reason: InputBlocked, Message: message, Verdicts: blocking}
 }
 
-// refused turns what admit and the ledger refuse into what a caller is told.
-func refused(err error) error {
+// refused turns what admit and the ledger refuse into what a caller is told. Only
+// the call's own context says that its time is over: an error may be of a
+// shorter one, in which the store did not answer.
+func refused(ctx context.Context, err error) error {
 	var limit *admit.LimitError
 	var exhausted *accounting.ExhaustedError
 	var bound *ledger.BoundError
@@ -137,9 +139,9 @@ func refused(err error) error {
 		return &Error{Reason: BudgetExhausted, Message: bound.Error(), Subject: fmt.Sprintf("tenants/%s/budgets/%s", bound.Tenant, bound.Budget)}
 	case errors.As(err, &unpriced):
 		return &Error{Reason: UnpricedModel, Message: unpriced.Error()}
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return &Error{Reason: DeadlineExceeded, Stage: "admission", Message: "the deadline passed before the call was admitted", Err: err}
-	case errors.Is(err, context.Canceled):
+	case errors.Is(ctx.Err(), context.Canceled):
 		return &Error{Reason: Cancelled, Message: "the caller cancelled the call", Err: err}
 	}
 	return cannotAccount(err, false)

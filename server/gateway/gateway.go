@@ -112,7 +112,7 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	if call.Purpose == "" && before == nil {
 		leave, err := g.Limiter.Admit(ctx, subject, rules.Rates, estimate(call, model, rules.Rates))
 		if err != nil {
-			return refused(err)
+			return refused(ctx, err)
 		}
 		defer func() { leave(answer.used) }()
 	}

@@ -59,7 +59,7 @@ func (g *Gateway) claim(ctx context.Context, call *Call) (*claimed, error) {
 	})
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, refused(ctx.Err())
+			return nil, refused(ctx, ctx.Err())
 		}
 		return nil, &Error{Reason: AccountingUnavailable, RetryAfter: time.Second, Err: err, Message: "the idempotency key cannot be looked up at the moment; try again"}
 	}

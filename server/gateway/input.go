@@ -110,13 +110,13 @@ func (in *input) remote(ctx context.Context, rules *policy.Effective, asking *as
 	in.inquiry = rules.Inquire(in.texts)
 	for !in.inquiry.Decided() {
 		if err := in.answer(ctx, asking); err != nil {
-			return refused(err)
+			return refused(ctx, err)
 		}
 	}
 	// Where the call may go can hang on what changes nothing else.
 	for len(rules.Restrictions) > 0 && in.inquiry.Waits() && !in.inquiry.Result().Blocked {
 		if err := in.answer(ctx, asking); err != nil {
-			return refused(err)
+			return refused(ctx, err)
 		}
 	}
 	return in.take(in.inquiry.Result())

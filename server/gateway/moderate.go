@@ -42,7 +42,7 @@ func (g *Gateway) Moderate(ctx context.Context, call *Call, texts []string) ([]M
 	rules := g.Policies().Resolve(subject)
 	leave, err := g.Limiter.Admit(ctx, subject, rules.Rates, admit.Estimate{})
 	if err != nil {
-		return nil, refused(err)
+		return nil, refused(ctx, err)
 	}
 	defer leave(0)
 	all := make([]Moderation, len(texts))
