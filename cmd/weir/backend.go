@@ -3,9 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
@@ -18,12 +17,12 @@ type backendCommand struct {
 
 type backendListCommand struct {
 	connection
-	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
+	listOutput
 }
 
 type backendCheckCommand struct {
 	connection
-	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
+	listOutput
 }
 
 func (c *connection) backends(ctx context.Context, t terminal, check bool) ([]*weirv1.Backend, error) {
@@ -47,18 +46,19 @@ func (c *backendListCommand) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	if c.Output == "json" {
-		return printBackends(t.out, all)
+	l := list{
+		header: []string{"backend", "model", "serves", "in_flight", "load", "failed", "latency", "can", "state"},
+		empty:  "no model has a target", json: backendsJSON(all),
 	}
-	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "BACKEND\tMODEL\tSERVES\tIN FLIGHT\tLOAD\tFAILED\tLATENCY\tCAN\tSTATE")
 	for _, b := range all {
 		for _, x := range b.Targets {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%d of %d\t%s\t%s\t%s\n", b.Name, x.Model, strings.Join(x.Serves, ","), x.OutstandingCalls, loadText(x.Load),
-				x.RecentFailures, x.RecentCalls, latencyText(x), strings.Join(x.Capabilities, ","), stateText(x))
+			l.rows = append(l.rows, []string{
+				b.Name, x.Model, strings.Join(x.Serves, ","), strconv.FormatInt(x.OutstandingCalls, 10), loadText(x.Load),
+				fmt.Sprintf("%d of %d", x.RecentFailures, x.RecentCalls), latencyText(x), strings.Join(x.Capabilities, ","), stateText(x),
+			})
 		}
 	}
-	return table.Flush()
+	return c.print(t, l)
 }
 
 func (c *backendCheckCommand) Run(ctx context.Context, t terminal) error {
@@ -66,24 +66,19 @@ func (c *backendCheckCommand) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	if c.Output == "json" {
-		err = printBackends(t.out, all)
-	} else {
-		table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "BACKEND\tREACHABLE\tMODELS")
-		for _, b := range all {
-			reachable := "unknown"
-			switch {
-			case b.GetReachable():
-				reachable = "yes"
-			case b.Reachable != nil:
-				reachable = "no: " + b.Problem
-			}
-			fmt.Fprintf(table, "%s\t%s\t%s\n", b.Name, reachable, shortList(b.Models))
+	l := list{header: []string{"backend", "reachable", "models"}, empty: "there are no backends", json: backendsJSON(all)}
+	for _, b := range all {
+		reachable := "unknown"
+		switch {
+		case b.Reachable == nil:
+		case *b.Reachable:
+			reachable = "yes"
+		default:
+			reachable = "no: " + b.Problem
 		}
-		err = table.Flush()
+		l.rows = append(l.rows, []string{b.Name, reachable, shortList(b.Models)})
 	}
-	if err != nil {
+	if err := c.print(t, l); err != nil {
 		return err
 	}
 	var away []string
@@ -168,7 +163,7 @@ type backendLoadResult struct {
 	Utilization *float64 `json:"utilization"`
 }
 
-func printBackends(w io.Writer, all []*weirv1.Backend) error {
+func backendsJSON(all []*weirv1.Backend) any {
 	out := struct {
 		Backends []backendResult `json:"backends"`
 	}{[]backendResult{}}
@@ -191,5 +186,5 @@ func printBackends(w io.Writer, all []*weirv1.Backend) error {
 		}
 		out.Backends = append(out.Backends, r)
 	}
-	return printJSON(w, out)
+	return out
 }

@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
-	"text/tabwriter"
 
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 	"github.com/weir-gateway/weir/policy"
@@ -67,7 +65,7 @@ func (c *policyExplainCommand) Run(ctx context.Context, t terminal) error {
 	if c.Output == "json" {
 		return printJSON(t.out, told)
 	}
-	return c.print(t.out, told)
+	return c.print(t, told)
 }
 
 func (c *policyExplainCommand) explain(ctx context.Context, t terminal) (explained, error) {
@@ -156,21 +154,21 @@ func (c *policyExplainCommand) explainFiles(t terminal) (explained, error) {
 	return told, nil
 }
 
-func (c *policyExplainCommand) print(w io.Writer, e explained) error {
+func (c *policyExplainCommand) print(t terminal, e explained) error {
+	w := t.out
 	if len(e.Policies) == 0 {
 		fmt.Fprintf(w, "no policy applies to tenant %q, project %q, model %q\n", c.Tenant, c.Project, c.Model)
 		return nil
 	}
 	fmt.Fprintf(w, "policies: %s\n", strings.Join(e.Policies, ", "))
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if len(e.Rules) > 0 {
-		fmt.Fprintln(table, "STAGE\tRULE\tPOLICY\tGUARD\tACTION\tHOLDS BACK\tCATEGORIES")
-	}
+	var rows [][]string
 	for _, r := range e.Rules {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Stage, r.Rule, r.Policy, r.Guard, r.Action, bytesHeld(r.HoldBack), shortList(r.Categories))
+		rows = append(rows, []string{r.Stage, r.Rule, r.Policy, r.Guard, r.Action, bytesHeld(r.HoldBack), shortList(r.Categories)})
 	}
-	if err := table.Flush(); err != nil {
-		return err
+	if len(rows) > 0 {
+		if err := printTable(t, []string{"stage", "rule", "policy", "guard", "action", "holds_back", "categories"}, rows); err != nil {
+			return err
+		}
 	}
 	for _, r := range e.Rates {
 		limits := ""

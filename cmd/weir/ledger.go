@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -209,13 +208,13 @@ func (c *ledgerShowCommand) Run(ctx context.Context, t terminal) error {
 		if i > 0 {
 			fmt.Fprintln(t.out)
 		}
-		table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+		var rows [][]string
 		for _, fact := range lineFacts(l) {
 			if fact[1] != "" {
-				fmt.Fprintf(table, "%s\t%s\n", fact[0], fact[1])
+				rows = append(rows, fact[:])
 			}
 		}
-		if err := table.Flush(); err != nil {
+		if err := columns(t.out, rows); err != nil {
 			return err
 		}
 	}

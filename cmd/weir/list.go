@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 )
 
 // listOutput is how a command prints a list; every command that lists embeds it.
@@ -45,12 +44,11 @@ func (o listOutput) print(t terminal, l list) error {
 // printTable prints columns, under a heading that is bold on a terminal.
 func printTable(t terminal, header []string, rows [][]string) error {
 	var text bytes.Buffer
-	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, strings.ToUpper(strings.ReplaceAll(strings.Join(header, "\t"), "_", " ")))
-	for _, row := range rows {
-		fmt.Fprintln(table, strings.Join(row, "\t"))
+	heading := make([]string, len(header))
+	for i, name := range header {
+		heading[i] = strings.ToUpper(strings.ReplaceAll(name, "_", " "))
 	}
-	if err := table.Flush(); err != nil {
+	if err := columns(&text, append([][]string{heading}, rows...)); err != nil {
 		return err
 	}
 	if t.colours() {

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -34,8 +34,8 @@ type outputsFilter struct {
 type outputsListCommand struct {
 	connection
 	outputsFilter
-	Limit  int    `default:"50" help:"Most outputs to list." placeholder:"N"`
-	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
+	Limit int `default:"50" help:"Most outputs to list." placeholder:"N"`
+	listOutput
 }
 
 type outputsExportCommand struct {
@@ -167,12 +167,7 @@ func (c *outputsListCommand) Run(ctx context.Context, t terminal) error {
 			break
 		}
 	}
-	if c.Output == "json" {
-		return printJSON(t.out, struct {
-			Outputs []outputLine `json:"outputs"`
-		}{lines})
-	}
-	return printOutputs(t.out, lines)
+	return c.print(t, outputsList(lines))
 }
 
 func (c *outputsExportCommand) Run(ctx context.Context, t terminal) error {
@@ -330,21 +325,24 @@ func ratingLineOf(r *weirv1.Rating) ratingLine {
 	return line
 }
 
-func printOutputs(w io.Writer, lines []outputLine) error {
-	if len(lines) == 0 {
-		_, err := fmt.Fprintln(w, "no outputs in this time")
-		return err
+// outputsList is a table of calls; their text is in its JSON alone.
+func outputsList(lines []outputLine) list {
+	l := list{
+		header: []string{"time", "request_id", "project", "model", "finish", "verdicts", "ratings", "cost", "mode"},
+		empty:  "no outputs in this time",
+		json: struct {
+			Outputs []outputLine `json:"outputs"`
+		}{lines},
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "TIME\tREQUEST ID\tPROJECT\tMODEL\tFINISH\tVERDICTS\tRATINGS\tCOST\tMODE")
-	for _, l := range lines {
+	for _, o := range lines {
 		cost := ""
-		if l.Cost != nil {
-			cost = l.Cost.Amount + " " + l.Cost.Currency
+		if o.Cost != nil {
+			cost = o.Cost.Amount + " " + o.Cost.Currency
 		}
-		at, _, _ := strings.Cut(l.Time, ".")
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n",
-			strings.TrimSuffix(at, "Z")+"Z", l.RequestID, l.Project, l.Model, l.FinishReason, len(l.Verdicts), len(l.Ratings), cost, l.Mode)
+		at, _, _ := strings.Cut(o.Time, ".")
+		l.rows = append(l.rows, []string{
+			strings.TrimSuffix(at, "Z") + "Z", o.RequestID, o.Project, o.Model, o.FinishReason, strconv.Itoa(len(o.Verdicts)), strconv.Itoa(len(o.Ratings)), cost, o.Mode,
+		})
 	}
-	return table.Flush()
+	return l
 }

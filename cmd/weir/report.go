@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"sort"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -88,7 +86,7 @@ func (c *reportCommand) Run(ctx context.Context, t terminal) error {
 	case "csv":
 		return c.printCSV(t.out, rows)
 	}
-	return c.printTable(t.out, rows, totals)
+	return c.printTable(t, rows, totals)
 }
 
 func (s *span) bounds(now time.Time) (from, to time.Time, err error) {
@@ -193,21 +191,16 @@ func (c *reportCommand) printCSV(w io.Writer, rows []reportRow) error {
 	return out.Error()
 }
 
-func (c *reportCommand) printTable(w io.Writer, rows []reportRow, totals map[string]string) error {
+func (c *reportCommand) printTable(t terminal, rows []reportRow, totals map[string]string) error {
 	if len(rows) == 0 {
-		fmt.Fprintln(w, "no calls in this time")
+		fmt.Fprintln(t.out, "no calls in this time")
 		return nil
 	}
-	header := c.header()
-	for i, h := range header {
-		header[i] = strings.ToUpper(strings.ReplaceAll(h, "_", " "))
-	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, strings.Join(header, "\t"))
+	var cells [][]string
 	unpriced := int64(0)
 	for _, r := range rows {
 		unpriced += r.unpriced
-		fmt.Fprintln(table, strings.Join(c.cells(r), "\t"))
+		cells = append(cells, c.cells(r))
 	}
 	currencies := make([]string, 0, len(totals))
 	for currency := range totals {
@@ -215,13 +208,15 @@ func (c *reportCommand) printTable(w io.Writer, rows []reportRow, totals map[str
 	}
 	sort.Strings(currencies)
 	for _, currency := range currencies {
-		fmt.Fprintf(table, "TOTAL%s%s\t%s\n", strings.Repeat("\t", len(c.By)+3), totals[currency], currency)
+		total := make([]string, len(c.By)+3, len(c.By)+5)
+		total[0] = "TOTAL"
+		cells = append(cells, append(total, totals[currency], currency))
 	}
-	if err := table.Flush(); err != nil {
+	if err := printTable(t, c.header(), cells); err != nil {
 		return err
 	}
 	if unpriced > 0 {
-		fmt.Fprintf(w, "%d calls have no price and are not in the total: apply a document of kind Price for their models\n", unpriced)
+		fmt.Fprintf(t.out, "%d calls have no price and are not in the total: apply a document of kind Price for their models\n", unpriced)
 	}
 	return nil
 }
