@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 	"strconv"
+	"strings"
 )
 
 // A Meter is one thing that is counted and priced. Meters are disjoint: a
@@ -50,7 +51,7 @@ func ParseMeter(name string) (Meter, error) {
 	}
 	known := append([]string(nil), meterNames[:]...)
 	sort.Strings(known)
-	return 0, fmt.Errorf("%q is not a meter; known are %v", name, known)
+	return 0, fmt.Errorf("%q is not a meter; known are %s", name, strings.Join(known, ", "))
 }
 
 // Usage is what a call used, one quantity a meter. A meter that nobody

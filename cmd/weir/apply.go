@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
 )
@@ -49,6 +51,9 @@ func (c *applyCommand) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return told(err)
 	}
+	if len(answer.Changes) == 0 {
+		return usageError(fmt.Errorf("there is no document in %s: one begins with its kind, such as kind: Tenant", strings.Join(c.names(), ", ")))
+	}
 	result := applyResult{Revision: answer.Revision, Changes: []appliedChange{}, Warnings: append([]string{}, answer.Warnings...)}
 	changed := 0
 	for _, ch := range answer.Changes {
@@ -82,6 +87,20 @@ func (c *applyCommand) Run(ctx context.Context, t terminal) error {
 	}
 	return nil
 }
+
+// names are what was given, for people.
+func (c *applyCommand) names() []string {
+	names := slices.Clone(c.File)
+	for i, name := range names {
+		if name == "-" {
+			names[i] = stdinName
+		}
+	}
+	return names
+}
+
+// stdinName is what standard input is called in what people are told.
+const stdinName = "standard input"
 
 // readSources reads files, the YAML files of folders, and standard input, with
 // the word lists that they name.
@@ -125,7 +144,7 @@ func readSources(names []string, in io.Reader) ([]*weirv1.DocumentSource, error)
 		var data []byte
 		var err error
 		if file == "-" {
-			name = "standard input"
+			name = stdinName
 			data, err = io.ReadAll(in)
 		} else {
 			data, err = os.ReadFile(file)
@@ -135,6 +154,9 @@ func readSources(names []string, in io.Reader) ([]*weirv1.DocumentSource, error)
 		}
 		if len(data) == 0 {
 			return nil, fmt.Errorf("%s is empty: a document begins with its kind, such as kind: Tenant", name)
+		}
+		if !utf8.Valid(data) {
+			return nil, fmt.Errorf("%s is not UTF-8: convert it first", name)
 		}
 		content, err := withWordLists(string(data), filepath.Dir(file))
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 
 type callCommand struct {
 	connection
+	mediaAsk
 	Model     string            `short:"m" required:"" help:"Model to ask." placeholder:"NAME"`
 	System    string            `help:"What the model is told before the prompt." placeholder:"TEXT"`
 	MaxTokens int32             `help:"Most tokens of the answer." placeholder:"N"`
@@ -33,6 +34,8 @@ type callResult struct {
 	Text         string           `json:"text"`
 	Reasoning    string           `json:"reasoning,omitempty"`
 	Refusal      string           `json:"refusal,omitempty"`
+	Transcript   string           `json:"transcript,omitempty"` // of audio
+	Media        []mediaResult    `json:"media,omitempty"`
 	ToolCalls    []toolCallResult `json:"tool_calls,omitempty"`
 	Usage        usageResult      `json:"usage"`
 	Cost         *moneyResult     `json:"cost"` // null where no price is known
@@ -99,6 +102,9 @@ func (c *callCommand) Run(ctx context.Context, t terminal) error {
 	if prompt == "" {
 		return usageError(errors.New("nothing to ask: write the prompt behind the flags, or into standard input"))
 	}
+	if err := c.ready(); err != nil {
+		return err
+	}
 	ctx, conn, err := c.dial(ctx, t)
 	if err != nil {
 		return err
@@ -119,8 +125,12 @@ func (c *callCommand) Run(ctx context.Context, t terminal) error {
 		result, err = c.unary(ctx, client, c.request(prompt))
 	}
 	if err != nil {
+		if c.Stream && c.Output == "text" && result.Text != "" {
+			fmt.Fprintln(t.out) // what went wrong is no part of the answer
+		}
 		return told(err)
 	}
+	unsaved := c.save(&result)
 	switch {
 	case c.Output == "json":
 		if err := printJSON(t.out, result); err != nil {
@@ -128,13 +138,17 @@ func (c *callCommand) Run(ctx context.Context, t terminal) error {
 		}
 	case !c.Stream && result.Text != "":
 		fmt.Fprintln(t.out, result.Text)
-	case c.Stream && result.Text != "" || len(result.ToolCalls) == 0:
+	case c.Stream && result.Text != "" || len(result.ToolCalls)+len(result.Media) == 0:
 		fmt.Fprintln(t.out)
 	}
 	if c.Output == "text" {
 		for _, call := range result.ToolCalls {
 			fmt.Fprintf(t.out, "%s(%s)\n", call.Name, call.Arguments)
 		}
+		if result.Transcript != "" {
+			fmt.Fprintln(t.out, result.Transcript)
+		}
+		printMedia(t.out, result.Media)
 	}
 	switch result.FinishReason {
 	case "safety":
@@ -142,13 +156,13 @@ func (c *callCommand) Run(ctx context.Context, t terminal) error {
 	case "budget":
 		return &codedError{exitExhausted, errors.New("the answer ends here: a budget has no room for more of it; weir budget list tells which")}
 	}
-	return nil
+	return unsaved
 }
 
 func (c *callCommand) request(prompt string) *weirv1.GenerateRequest {
 	r := &weirv1.GenerateRequest{
 		Model:   c.Model,
-		Config:  &weirv1.GenerationConfig{Seed: c.Seed},
+		Config:  &weirv1.GenerationConfig{Seed: c.Seed, ResponseModalities: c.modalities(), Voice: c.Voice},
 		Context: &weirv1.RequestContext{Labels: c.Label, EndUser: c.EndUser},
 	}
 	if c.System != "" {
@@ -179,6 +193,10 @@ func (c *callCommand) unary(ctx context.Context, client weirv1.GenerationService
 			result.Text += part.GetText()
 			result.Reasoning += part.GetReasoning().GetText()
 			result.Refusal += part.GetRefusal().GetText()
+			result.Transcript += part.GetTranscript().GetText()
+			if media := part.GetMedia(); media != nil {
+				result.Media = append(result.Media, mediaResultOf(media))
+			}
 			if call := part.GetToolCall(); call != nil {
 				result.ToolCalls = append(result.ToolCalls, toolCallResult{call.Id, call.Name, call.ArgumentsJson})
 			}
@@ -208,6 +226,10 @@ func (c *callCommand) stream(ctx context.Context, client weirv1.GenerationServic
 			result.Text += e.Delta.GetText()
 			result.Reasoning += e.Delta.GetReasoningText()
 			result.Refusal += e.Delta.GetRefusalText()
+			result.Transcript += e.Delta.GetTranscriptText()
+			if media := e.Delta.GetMedia(); media != nil {
+				result.Media = append(result.Media, mediaResultOf(media))
+			}
 			if call := e.Delta.GetToolCall(); call != nil {
 				result.ToolCalls = append(result.ToolCalls, toolCallResult{ID: call.Id, Name: call.Name})
 			}

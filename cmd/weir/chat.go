@@ -133,6 +133,7 @@ func (c *chatCommand) turn(ctx context.Context, client weirv1.GenerationServiceC
 	if result.Text != "" {
 		fmt.Fprintln(t.out)
 	}
+	printMedia(t.out, result.Media)
 	interrupted := <-wasCut
 	switch {
 	case interrupted:

@@ -56,6 +56,9 @@ func (c connection) dial(ctx context.Context, t terminal) (context.Context, *grp
 	if secret == "" {
 		return nil, nil, usageError(errors.New("no API key: set WEIR_KEY, or give --key-file weir-data/demo.key"))
 	}
+	if strings.IndexFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 {
+		return nil, nil, usageError(errors.New("the API key holds what no key has, such as a space or a line: give the key alone, as weir key create printed it"))
+	}
 	transport, err := c.transport(t)
 	if err != nil {
 		return nil, nil, usageError(err)
@@ -132,6 +135,13 @@ func told(err error) error {
 		}
 	case codes.ResourceExhausted:
 		code = exitExhausted
+		if strings.Contains(message, "larger than max") {
+			code, message = exitUsage, "a message of more than 32 MiB does not go through Weir: send less, or in parts ("+message+")"
+		}
+	case codes.Internal:
+		if strings.Contains(message, "invalid UTF-8") {
+			code, message = exitUsage, "what was to be sent is not UTF-8: convert it first"
+		}
 	case codes.Unavailable:
 		code = exitUnavailable
 		switch {
@@ -143,6 +153,8 @@ func told(err error) error {
 			message = "Weir does not speak TLS there: leave --tls, --ca and WEIR_CA out, or check the port (" + message + ")"
 		case strings.Contains(message, "error reading server preface"):
 			message = "what listens there does not speak plain gRPC: give --tls, or --ca FILE, where Weir has TLS (" + message + ")"
+		case strings.Contains(message, "error reading from server"):
+			message = "the connection to Weir ended in the middle of the call: weir ledger list tells what became of it (" + message + ")"
 		case strings.Contains(message, "connection error") || strings.Contains(message, "name resolver"):
 			message = "cannot reach Weir: is `weir serve` running, and is WEIR_ADDR its gRPC port? (" + message + ")"
 		}

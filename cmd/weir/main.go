@@ -76,6 +76,17 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], terminal{os.Stdin, os.Stdout, os.Stderr, os.LookupEnv}))
 }
 
+// reached is the command up to which the arguments could be read.
+func reached(err error) string {
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) && wrong.Context != nil {
+		if node := wrong.Context.Selected(); node != nil {
+			return node.FullPath()
+		}
+	}
+	return "weir"
+}
+
 // run is the whole program but the process around it.
 func run(ctx context.Context, args []string, t terminal) int {
 	var c command
@@ -98,7 +109,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 		return exited // --help has been shown
 	}
 	if err != nil {
-		fmt.Fprintf(t.err, "weir: %v: see weir --help\n", err)
+		fmt.Fprintf(t.err, "weir: %v: see %s --help\n", err, reached(err))
 		return exitUsage
 	}
 	if err := parsed.Run(); err != nil {

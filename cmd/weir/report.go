@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-gateway/weir/accounting"
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/policy"
 )
 
 type reportCommand struct {
@@ -25,9 +26,9 @@ type reportCommand struct {
 
 // span is the time that a command asks about.
 type span struct {
-	Since time.Duration `default:"24h" help:"How far back, such as 1h; days are 24h." placeholder:"DURATION"`
-	From  string        `help:"Instead of --since: from when on, such as 2026-01-01 or 2026-01-01T08:00:00Z." placeholder:"TIME"`
-	To    string        `help:"Until when, exclusive; now where it is absent." placeholder:"TIME"`
+	Since string `help:"How far back, such as 1h or 7d; 24h where neither this nor --from is there." placeholder:"DURATION"`
+	From  string `help:"Instead of --since: from when on, such as 2026-01-01 or 2026-01-01T08:00:00Z." placeholder:"TIME"`
+	To    string `help:"Until when, exclusive; now where it is absent." placeholder:"TIME"`
 }
 
 // reportRow is a row in one currency. Cost is "" where no price is known.
@@ -91,7 +92,16 @@ func (c *reportCommand) Run(ctx context.Context, t terminal) error {
 
 func (s *span) bounds(now time.Time) (from, to time.Time, err error) {
 	to = now.Add(time.Second) // what has just ended is in
-	from = now.Add(-s.Since)
+	since := 24 * time.Hour
+	if s.Since != "" {
+		if s.From != "" {
+			return from, to, errors.New("--since and --from both say from when on: keep one")
+		}
+		if since, err = policy.ParseDuration(s.Since); err != nil || since <= 0 {
+			return from, to, fmt.Errorf("--since: %q is not a duration: write it as 90m, 24h or 7d", s.Since)
+		}
+	}
+	from = now.Add(-since)
 	read := func(text string) (time.Time, error) {
 		at, err := parseTime(text)
 		if err != nil {

@@ -97,7 +97,7 @@ func showable(req *backend.Request, rules *policy.Effective) error {
 		if v, blocks := rules.BlocksMedia(string(m)); blocks {
 			message := fmt.Sprintf("rule %q of policy %q lets no %s into answers", v.Rule, v.Policy, m)
 			if v.Rule == policy.UnseenRule {
-				message = fmt.Sprintf("policy %q has output rules, none of which sees into media, and none that says what becomes of %s: write a rule of guard media", v.Policy, m)
+				message = fmt.Sprintf("policy %q has output rules, none of which sees into media, and none that says what becomes of %s: write a rule of guard media into it", v.Policy, m)
 			}
 			return &Error{Reason: InputBlocked, Field: "config.response_modalities", Message: message, Verdicts: []policy.Verdict{v}}
 		}

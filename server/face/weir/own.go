@@ -32,7 +32,7 @@ func (v validation) checkFor(ctx context.Context, req any) error {
 		return err
 	}
 	if caller.IsPlatform() {
-		return face.Invalid(string(field.Name()), "the platform's key belongs to no tenant: name the one that is meant")
+		return face.Invalid(string(field.Name()), "the platform's key belongs to no tenant: name the one that is meant (weir commands: --tenant NAME)")
 	}
 	message.ProtoReflect().Set(field, protoreflect.ValueOfString("tenants/"+caller.Tenant+rest))
 	return v.check(req)
