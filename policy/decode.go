@@ -22,7 +22,7 @@ import (
 // UnmarshalText read themselves (the latter from the scalar as it is written,
 // so an amount never passes through a float); a time.Duration is text such as
 // 90s or 183d; a yaml.Node or *yaml.Node is left raw. Embedded structs marked
-// inline share their parent's fields. Anchors, aliases and merge keys are
+// inline share their parent's fields. Aliases and merge keys are
 // refused: a document says what it means where it means it.
 //
 // Decode panics when into is not a pointer to something it can fill: that is an

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	weirv1 "github.com/weir-gateway/weir/gen/weir/v1"
+	"github.com/weir-gateway/weir/server/backend"
 )
 
 type backendCommand struct {
@@ -84,13 +85,29 @@ func (c *backendCheckCommand) Run(ctx context.Context, t terminal) error {
 	var away []string
 	for _, b := range all {
 		if b.Reachable != nil && !*b.Reachable {
-			away = append(away, fmt.Sprintf("%s (%s)", b.Name, b.Problem))
+			away = append(away, fmt.Sprintf("%s (%s)", b.Name, problemText(b.Problem)))
 		}
 	}
 	if len(away) > 0 {
 		return &codedError{exitUnavailable, fmt.Errorf("no models from %s: see that it runs, and check its url and key in weir.yaml", strings.Join(away, ", "))}
 	}
 	return nil
+}
+
+// problemText is a class of failures with what it means, where its name does not
+// say it.
+func problemText(class string) string {
+	switch backend.Class(class) {
+	case backend.Protocol:
+		return class + ": what answers there does not speak its kind's API"
+	case backend.Credentials:
+		return class + ": it refuses the key, or there is none"
+	case backend.Failed:
+		return class + ": it answers with an error of its own"
+	case backend.ModelMissing:
+		return class + ": it has nothing at that url"
+	}
+	return class
 }
 
 // loadText is how busy the target says it is.

@@ -48,7 +48,9 @@ func (c connection) dial(ctx context.Context, t terminal) (context.Context, *grp
 		if err != nil {
 			return nil, nil, usageError(fmt.Errorf("cannot read the key: %w", err))
 		}
-		secret = strings.TrimSpace(string(data))
+		if secret = strings.TrimSpace(string(data)); secret == "" {
+			return nil, nil, usageError(fmt.Errorf("%s is empty: give --key-file a file that holds a key", c.KeyFile))
+		}
 	}
 	if secret == "" {
 		secret, _ = t.getenv("WEIR_KEY")

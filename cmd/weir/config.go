@@ -323,7 +323,10 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 		}
 		for j, t := range m.Targets {
 			at := fmt.Sprintf("%s.targets[%d]", at, j)
-			if !backends[t.Backend] {
+			switch {
+			case t.Backend == "":
+				fault(at+".backend", "missing: name one of backends")
+			case !backends[t.Backend]:
 				fault(at+".backend", "there is no backend %q: add it under backends, or correct the name", t.Backend)
 			}
 			if m.Embeds && kinds[t.Backend] == "anthropic" {

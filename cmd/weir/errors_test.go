@@ -55,6 +55,7 @@ func TestWrongConfigurations(t *testing.T) {
 		"no template":     {"backends:\n  - {name: local, kind: oip, url: \"http://x:1\", oip: {template: llama}}\n" + model, []string{"line 2", "backends[0].oip.template", "llama", "chatml"}},
 		"not its tensors": {"backends:\n  - {name: local, kind: openai, url: \"http://x/v1\", oip: {text: out}}\n" + model, []string{"line 2", "backends[0].oip", "kind openai has no tensors"}},
 		"tensors' media":  {"backends:\n  - {name: local, kind: oip, url: \"http://x:1\", media: {image: 9}}\n" + model, []string{"backends[0].media", "leave it out"}},
+		"no backend":      {backend + "models:\n  - {name: m1, targets: [{model: m1}]}\n", []string{"line 4", "models[0].targets[0].backend: missing"}},
 		"unknown kind":    {"backends:\n  - {name: local, kind: openia, url: \"http://x/v1\"}\n" + model, []string{"line 2", "backends[0].kind", "openia", "openai"}},
 		"bad URL":         {"backends:\n  - {name: local, kind: openai, url: \"127.0.0.1:9901\"}\n" + model, []string{"backends[0].url", "http://"}},
 		"no URL":          {"backends:\n  - {name: local, kind: weir}\n" + model, []string{"line 2", "backends[0].url", "https://weir.example.org:8443"}},

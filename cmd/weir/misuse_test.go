@@ -20,6 +20,7 @@ func TestWhatCannotBeSentIsToldPlainly(t *testing.T) {
 		"no documents":        {admin, "# nothing\n---\n", []string{"apply", "-f", "-"}, "there is no document in standard input"},
 		"too much":            {demo, strings.Repeat("x", 33<<20), []string{"call", "-m", "sim-text"}, "more than 32 MiB"},
 		"two lines of a key":  {demo + "\n" + demo, "", []string{"call", "-m", "sim-text", "hi"}, "the API key holds what no key has"},
+		"an empty key file":   {"", "", []string{"call", "-m", "sim-text", "--key-file", file(t, "k.key", "\n"), "hi"}, "k.key is empty"},
 		"the platform's keys": {admin, "", []string{"key", "list"}, "--tenant NAME"},
 		"two beginnings":      {demo, "", []string{"ledger", "list", "--since", "1h", "--from", "2026-01-01"}, "keep one"},
 		"no length":           {demo, "", []string{"report", "--since", "soon"}, `--since: "soon"`},
