@@ -51,7 +51,7 @@ type usageResult struct {
 	OutputTokens    *int64 `json:"output_tokens,omitempty"`
 	CacheReadTokens *int64 `json:"cache_read_tokens,omitempty"`
 	ReasoningTokens *int64 `json:"reasoning_tokens,omitempty"`
-	Source          string `json:"source"`
+	Source          string `json:"source,omitempty"`
 }
 
 type moneyResult struct {

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -33,7 +33,7 @@ func columns(w io.Writer, rows [][]string) error {
 			widths[j] = max(widths[j], places(cell))
 		}
 	}
-	out := bufio.NewWriter(w)
+	var out bytes.Buffer
 	for _, row := range shown {
 		for j, cell := range row {
 			out.WriteString(cell)
@@ -43,7 +43,8 @@ func columns(w io.Writer, rows [][]string) error {
 		}
 		out.WriteByte('\n')
 	}
-	return out.Flush() // has the errors of all that was written
+	_, err := w.Write(out.Bytes())
+	return err
 }
 
 // visible is s with a code, such as \u001b, in the place of each character that
