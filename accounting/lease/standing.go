@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math/big"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -66,7 +67,8 @@ func (b *Budget) scopePrefix() (string, bool) {
 	return string(b.Per) + "/", true
 }
 
-// WindowOf returns the window of one scope of a budget at a time, the empty
+// WindowOf returns the window of one scope of a budget at a time, whose names may
+// stand as they are or escaped as in a window's id, the empty
 // scope being "tenant". It fails where the budget has no such scope.
 func (k *Book) WindowOf(tenant, budget, scope string, at time.Time) (accounting.Window, error) {
 	scope = cmp.Or(scope, string(PerTenant))
@@ -102,7 +104,23 @@ func (e *entry) windowOf(scope string, at time.Time) (accounting.Window, error) 
 		}
 		return accounting.Window{}, fmt.Errorf("budget %q has no window of scope %q: its scopes are %s", e.Name, scope, want)
 	}
-	return e.window(scope, at), nil
+	return e.window(strings.TrimSuffix(scope, rest)+escaped(rest), at), nil
+}
+
+// escaped writes names as the ids of windows have them, where people write them
+// as they are: 搜索 as %E6%90%9C%E7%B4%A2. What is written so already stays.
+func escaped(names string) string {
+	all := strings.Split(names, "/")
+	for i, name := range all {
+		if isHash(name) {
+			continue
+		}
+		if plain, err := url.PathUnescape(name); err == nil {
+			name = plain
+		}
+		all[i] = escape(name)
+	}
+	return strings.Join(all, "/")
 }
 
 // A Standing is how one window of a budget stands, the buckets of a rolling one

@@ -73,6 +73,24 @@ func TestAWindowIsFoundByItsScope(t *testing.T) {
 	})
 }
 
+// People write names as they are, and mean the window that calls count in.
+func TestAWindowIsFoundByNamesAsTheyAreWritten(t *testing.T) {
+	k := book(t, budget("l", lease.PerLabel("team"), lease.Day), budget("u", lease.PerEndUser, lease.Day))
+	s := whole
+	for _, name := range []string{"搜索", "two words", "100%", strings.Repeat("长", 60), "plain"} {
+		s.EndUser, s.Labels = name, map[string]string{"team": name}
+		for _, w := range k.Windows(s, "m", noon) {
+			budget, scope := "l", "label/team/"+name
+			if w.Scope[0] == 'e' {
+				budget, scope = "u", "end_user/"+name
+			}
+			if got, err := k.WindowOf("acme", budget, scope, noon); err != nil || got != *w {
+				t.Errorf("scope %q: %+v, %v; want %+v", scope, got, err, *w)
+			}
+		}
+	}
+}
+
 func TestScopesThatABudgetDoesNotHave(t *testing.T) {
 	each := budget("each", lease.PerCall, "")
 	k := book(t, budget("cap", lease.PerTenant, lease.Day), budget("k", lease.PerKey, lease.Day), budget("l", lease.PerLabel("team"), lease.Day), each)

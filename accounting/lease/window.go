@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -131,4 +132,11 @@ func escape(name string) string {
 		return "~" + hex.EncodeToString(sum[:])
 	}
 	return url.PathEscape(name)
+}
+
+// isHash tells whether a name of an id stands for one that does not fit it.
+func isHash(name string) bool {
+	digits, ok := strings.CutPrefix(name, "~")
+	sum, err := hex.DecodeString(digits)
+	return ok && err == nil && len(sum) == sha256.Size
 }

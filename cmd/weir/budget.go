@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -209,12 +210,24 @@ func windowRows(budgets []*weirv1.Budget) (rows [][]string) {
 				forecast = fmt.Sprintf("%s (at %d%%)", amountText(s.Forecast), s.GetElapsedPercent())
 			}
 			rows = append(rows, []string{
-				name, window, s.Scope, amountText(s.Limit), amountText(s.Adjusted), amountText(s.Spent), used, amountText(s.Held), amountText(s.Overrun),
+				name, window, scopeText(s.Scope), amountText(s.Limit), amountText(s.Adjusted), amountText(s.Spent), used, amountText(s.Held), amountText(s.Overrun),
 				strconv.FormatInt(s.RefusedClaims, 10), forecast, timeText(s.EndTime),
 			})
 		}
 	}
 	return rows
+}
+
+// scopeText shows the names of a scope as they are, where that leaves no doubt
+// which they are; weir budget adjust takes both ways to write them.
+func scopeText(scope string) string {
+	names := strings.Split(scope, "/")
+	for i, name := range names {
+		if plain, err := url.PathUnescape(name); err == nil && !strings.ContainsAny(plain, "/%") {
+			names[i] = plain
+		}
+	}
+	return strings.Join(names, "/")
 }
 
 // The results are what -o json prints; amounts are texts such as "5.00 USD".

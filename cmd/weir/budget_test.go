@@ -59,3 +59,20 @@ func TestABudgetIsToppedUp(t *testing.T) {
 		t.Errorf("%d %s", code, failed)
 	}
 }
+
+// A window is topped up by the names that people see, in any writing.
+func TestAWindowOfAChineseNameIsToppedUp(t *testing.T) {
+	p := serve(t, t.TempDir())
+	admin := p.key(adminKeyFile)
+	p.apply("{kind: Budget, name: teams, tenant: demo, per: 'label:team', limit: 1 USD, window: month}")
+	p.must(nil, p.key(demoKeyFile), "call", "-m", "sim-text", "--label", "team=搜索", "say: 你好")
+	p.must(nil, admin, "budget", "adjust", "teams", "--tenant", "demo", "--scope", "label/team/搜索", "--add", "2 USD", "--reason", "春节")
+	var shown struct{ Windows []windowResult }
+	p.must(&shown, admin, "budget", "show", "teams", "--tenant", "demo", "-o", "json")
+	if len(shown.Windows) != 1 || shown.Windows[0].Adjusted != "2.00 USD" || shown.Windows[0].Limit != "3.00 USD" || strings.HasPrefix(shown.Windows[0].Spent, "0.00 ") {
+		t.Errorf("windows %+v", shown.Windows)
+	}
+	if out := p.must(nil, admin, "budget", "list", "--tenant", "demo"); !strings.Contains(out, "label/team/搜索 ") {
+		t.Errorf("the table is %q", out)
+	}
+}
