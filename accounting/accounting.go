@@ -50,12 +50,15 @@ const (
 	// OutcomeHedgeLoser is an attempt that was overtaken by another of its call; we
 	// pay, the caller does not.
 	OutcomeHedgeLoser Outcome = "hedge_loser"
-	OutcomeInDoubt    Outcome = "in_doubt" // the gateway died; the held amount stands until it is corrected
+	// OutcomeCacheHit is an answer that was generated for another call, and is given
+	// again; no provider charges for it, the caller pays the share that is set.
+	OutcomeCacheHit Outcome = "cache_hit"
+	OutcomeInDoubt  Outcome = "in_doubt" // the gateway died; the held amount stands until it is corrected
 )
 
 // Outcomes returns all outcomes.
 func Outcomes() []Outcome {
-	return []Outcome{OutcomeCompleted, OutcomeCancelled, OutcomeBlocked, OutcomeCut, OutcomeDeadline, OutcomeFailed, OutcomeBroken, OutcomeHedgeLoser, OutcomeInDoubt}
+	return []Outcome{OutcomeCompleted, OutcomeCancelled, OutcomeBlocked, OutcomeCut, OutcomeDeadline, OutcomeFailed, OutcomeBroken, OutcomeHedgeLoser, OutcomeCacheHit, OutcomeInDoubt}
 }
 
 // Charged tells whether the caller pays for an attempt that ended so.
@@ -134,11 +137,26 @@ type Line struct {
 	Cost *Cost
 }
 
+// Saved is what a cache hit has saved the caller: what it would have been charged
+// for the answer, but for what it is. It is false of all other lines, and where no
+// price is known.
+func (l *Line) Saved() (Money, bool) {
+	if l.Outcome != OutcomeCacheHit || l.Cost == nil {
+		return Money{}, false
+	}
+	saved := Money{Currency: l.Cost.Charge.Currency, Nanos: -l.Cost.Charge.Nanos}
+	for _, item := range l.Cost.Items {
+		saved.Nanos += item.Amount.Nanos
+	}
+	return saved, true
+}
+
 // Cost is the price of one attempt in one currency.
 type Cost struct {
 	ProviderCost Money
 	Charge       Money
-	// Items sum to ProviderCost.
+	// Items sum to ProviderCost; those of a cache hit to what its provider would
+	// have charged.
 	Items []Item
 	// PriceVersion pins the price by which the items were rated.
 	PriceVersion string

@@ -138,7 +138,7 @@ func TestWhoPays(t *testing.T) {
 	pays := map[accounting.Outcome]bool{
 		accounting.OutcomeCompleted: true, accounting.OutcomeCancelled: true, accounting.OutcomeBlocked: true, accounting.OutcomeDeadline: true,
 		accounting.OutcomeCut: true, accounting.OutcomeInDoubt: true, accounting.OutcomeFailed: false, accounting.OutcomeBroken: false,
-		accounting.OutcomeHedgeLoser: false,
+		accounting.OutcomeHedgeLoser: false, accounting.OutcomeCacheHit: true,
 	}
 	for _, o := range accounting.Outcomes() {
 		if want, said := pays[o]; !said || o.Charged() != want {

@@ -120,6 +120,21 @@ func (e *UnpricedError) Error() string {
 // a Settle would wait for the store, with why that takes nothing; then nothing is
 // held.
 func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound accounting.Usage, tally *Tally) (*Hold, error) {
+	h, err := l.prepare(attempt, bound, tally)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.limit(bound); err != nil {
+		return nil, err
+	}
+	if err := h.begin(ctx); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// prepare makes a hold that holds nothing yet.
+func (l *Ledger) prepare(attempt accounting.Attempt, bound accounting.Usage, tally *Tally) (*Hold, error) {
 	if !believable(bound) {
 		return nil, fmt.Errorf("the bound of call %s is negative or beyond all measure: %v", attempt.RequestID, bound)
 	}
@@ -143,29 +158,32 @@ func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound acc
 	if p, ok := l.Prices().Find(of, attempt.Start); ok {
 		h.price = p
 	}
-	if err := h.limit(bound); err != nil {
-		return nil, err
-	}
+	return h, nil
+}
+
+// begin takes the room, and writes down that it has.
+func (h *Hold) begin(ctx context.Context) error {
+	l, tally, attempt := h.ledger, h.tally, &h.open.attempt
 	book := l.Budgets()
 	windows, perCall := book.Windows(attempt.Subject, attempt.Model, attempt.Start), book.PerCall(attempt.Subject)
 	h.pinRates(windows, perCall)
 	claims, err := h.claims(windows)
 	if err != nil {
-		return nil, h.unpriced(err)
+		return h.unpriced(err)
 	}
 	bounds, err := h.bounds(perCall)
 	if err != nil {
-		return nil, h.unpriced(err)
+		return h.unpriced(err)
 	}
 	if h.tallied, err = h.open.worths(h.open.bound, h.open.cost); err != nil {
-		return nil, err
+		return err
 	}
 	if h.excesses, err = tally.take(h, bounds); err != nil {
-		return nil, err
+		return err
 	}
 	if err := h.take(ctx, claims); err != nil {
 		tally.settle(h, worths{})
-		return nil, err
+		return err
 	}
 	l.Watch.exceeded(h.room.Excesses())
 	h.excesses = append(h.excesses, h.room.Excesses()...)
@@ -177,9 +195,8 @@ func (l *Ledger) Hold(ctx context.Context, attempt accounting.Attempt, bound acc
 	if err != nil {
 		h.room.End()
 		tally.settle(h, worths{})
-		return nil, err
 	}
-	return h, nil
+	return err
 }
 
 // records is the memory in which records are put together. The spool has copied
@@ -211,6 +228,9 @@ func (h *Hold) claims(windows []*accounting.Window) ([]accounting.Claim, error) 
 			return nil, err
 		}
 		claims[i] = accounting.Claim{Window: w, Amount: amount}
+	}
+	if h.known {
+		claims = slices.DeleteFunc(claims, func(c accounting.Claim) bool { return c.Amount == 0 })
 	}
 	return claims, nil
 }
@@ -272,6 +292,9 @@ type Hold struct {
 	key    spool.Key
 	open   opening
 	price  *price.Price
+	// known tells that the answer was known before: what it uses of budgets and
+	// what it costs are those of the opening.
+	known bool
 	// excesses are fixed once the hold is made.
 	excesses []accounting.Excess
 	// tallied is what the tally was told that the attempt may come to.
@@ -326,7 +349,7 @@ func (h *Hold) Settle(ctx context.Context, r Result) (*accounting.Cost, error) {
 	}
 	var charged worths
 	if line.Outcome.Charged() {
-		if charged, err = h.open.worths(line.Usage, h.charged(&line)); err != nil {
+		if charged, err = h.open.worths(h.counted(&line), h.charged(&line)); err != nil {
 			return nil, err
 		}
 	}
@@ -360,7 +383,10 @@ func (h *Hold) line(r Result) (accounting.Line, error) {
 		Attempt: h.open.attempt, End: h.ledger.Now(), Outcome: r.Outcome,
 		Usage: r.Usage, Source: r.Source, OwnUsage: r.OwnUsage, ServedClass: r.ServedClass,
 	}
-	if h.price != nil && r.Usage.Known() {
+	if h.known && h.open.cost != nil {
+		cost := *h.open.cost
+		line.Cost = &cost
+	} else if h.price != nil && r.Usage.Known() {
 		cost, known, err := h.rate(r)
 		if err != nil {
 			return line, fmt.Errorf("rate the usage of call %s: %w", h.open.attempt.RequestID, err)
@@ -387,7 +413,7 @@ func (h *Hold) entry(line accounting.Line) (Entry, error) {
 		if !line.Outcome.Charged() {
 			break
 		}
-		amount, err := h.open.worth(c.Window.Budget, c.Window.Unit, line.Usage, h.charged(&line))
+		amount, err := h.open.worth(c.Window.Budget, c.Window.Unit, h.counted(&line), h.charged(&line))
 		if err != nil {
 			return Entry{}, err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/weir-gateway/weir/accounting/ledger"
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/cache"
 	"github.com/weir-gateway/weir/server/route"
 	"github.com/weir-gateway/weir/server/tokens"
 )
@@ -44,6 +45,8 @@ type attempt struct {
 	lost    bool                // another was first
 	unheard error               // why the backend does not answer
 	stream  backend.Stream      // its answer; nil of embeddings
+	recall  *recall             // takes it down; nil where it is not kept
+	known   *cache.Answer       // what is said in its place; nil where the backend is asked
 	vectors *backend.Embeddings // those of its answer
 
 	gate     *policy.Gate
@@ -236,15 +239,28 @@ func (a *attempt) hold(ctx context.Context, defaultMax int) error {
 	most.Set(accounting.Requests, 1)
 
 	deadline, _ := ctx.Deadline()
-	hold, err := a.gateway.Ledger.Hold(ctx, accounting.Attempt{
-		RequestID: a.call.RequestID, Number: a.number, ClientRequestID: a.call.ClientRequestID,
-		ParentRequestID: a.call.ParentRequestID, Purpose: a.call.Purpose,
-		Subject: a.call.account(), Model: a.call.Model, Backend: a.target.Name, BackendModel: a.target.Model, Reason: a.try.Reason, AskedClass: req.ServiceClass,
-		Start: a.gateway.Now(), Deadline: deadline,
-	}, most, a.tally)
+	hold, err := a.gateway.Ledger.Hold(ctx, a.record(deadline), most, a.tally)
 	if err != nil {
 		return refused(ctx, err)
 	}
+	a.output = tokens.NewCount(a.target.Backend, a.target.Tokenizer, req.Model)
+	a.prepare(ctx, hold)
+	return nil
+}
+
+// record is what the ledger gets to know of the attempt before anything is used.
+func (a *attempt) record(deadline time.Time) accounting.Attempt {
+	return accounting.Attempt{
+		RequestID: a.call.RequestID, Number: a.number, ClientRequestID: a.call.ClientRequestID,
+		ParentRequestID: a.call.ParentRequestID, Purpose: a.call.Purpose,
+		Subject: a.call.account(), Model: a.call.Model, Backend: a.target.Name, BackendModel: a.target.Model, Reason: a.try.Reason, AskedClass: a.request.ServiceClass,
+		Start: a.gateway.Now(), Deadline: deadline,
+	}
+}
+
+// prepare makes what an answer goes through, within what is held for it.
+func (a *attempt) prepare(ctx context.Context, hold *ledger.Hold) {
+	req := &a.request
 	a.room = hold
 	if _, all := hold.Covers(); !all {
 		a.partial = hold
@@ -254,7 +270,6 @@ func (a *attempt) hold(ctx context.Context, defaultMax int) error {
 	}
 	a.answer.Excesses = append(a.answer.Excesses, hold.Excesses()...)
 	a.answer.Attempts = a.number
-	a.output = tokens.NewCount(a.target.Backend, a.target.Tokenizer, req.Model)
 	a.gate = a.rules.Gate(lastPrompt(req))
 	a.structured = req.Format != nil
 	a.calls = make([]toolCalls, req.Candidates)
@@ -263,7 +278,6 @@ func (a *attempt) hold(ctx context.Context, defaultMax int) error {
 	a.enforced = a.rules.Enforces(policy.Output)
 	a.ends = make([]backend.FinishReason, req.Candidates)
 	a.finish = make([]backend.FinishReason, req.Candidates)
-	return nil
 }
 
 // follow passes on what a stream of the context says, which cancel ends, until the
@@ -466,6 +480,8 @@ func (a *attempt) hear(ctx context.Context) {
 // outcome tells what became of the attempt.
 func (a *attempt) outcome(ctx context.Context, failure error) accounting.Outcome {
 	switch {
+	case a.known != nil:
+		return accounting.OutcomeCacheHit // whatever the caller gets of it
 	case failure == nil && a.blocked():
 		return accounting.OutcomeBlocked
 	case failure == nil && a.cut:
@@ -502,12 +518,14 @@ func (a *attempt) settle(ctx context.Context, outcome accounting.Outcome) error 
 	own, source := a.counted()
 	result := ledger.Result{Outcome: outcome, Usage: own, Source: source, OwnUsage: own, ServedClass: a.served}
 	switch {
+	case a.known != nil:
+		result.Usage, result.Source, result.OwnUsage = a.known.Usage, a.known.Source, a.known.OwnUsage
 	case outcome == accounting.OutcomeFailed, !a.asked:
 		result.Usage, result.Source = accounting.Usage{}, accounting.SourceGateway
 	case a.whole == len(a.finish) && a.usage.Known():
 		result.Usage, result.Source = a.reported(own, source)
 	}
-	if !a.lost { // of which the answer tells nothing
+	if !a.lost && a.known == nil { // of which the answer tells nothing
 		a.answer.used += result.Usage.Tokens() - a.spent
 		a.spent = result.Usage.Tokens()
 	}
@@ -521,7 +539,7 @@ func (a *attempt) settle(ctx context.Context, outcome accounting.Outcome) error 
 	a.tried.Usage, a.tried.Cost = result.Usage, cost
 	if !a.lost {
 		a.answer.Outcome, a.answer.Usage, a.answer.Source, a.answer.Cost = outcome, result.Usage, result.Source, cost
-		a.answer.OwnUsage, a.answer.ServiceClass = own, a.served
+		a.answer.OwnUsage, a.answer.ServiceClass = result.OwnUsage, a.served
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type attempts struct {
 	answer  *Answer
 	tally   *ledger.Tally
 	tries   route.Tries
+	recall  *recall
 
 	failure error    // what the caller is told where no target answers; nil before one has failed
 	before  []string // the targets that have failed, and how
@@ -51,7 +52,7 @@ func (s *attempts) at(try *route.Try) *attempt {
 	return &attempt{
 		gateway: s.gateway, call: s.call, rules: s.rules, sink: s.sink, answer: s.answer, tally: s.tally,
 		target: *try.Target, try: try, tries: &s.tries, number: s.answer.Attempts + 1,
-		request: s.request, sign: errNotAsked,
+		request: s.request, recall: s.recall, sign: errNotAsked,
 	}
 }
 

@@ -29,6 +29,8 @@ type Call struct {
 	// IdempotencyKey is the caller's own name for the call, by which it may be
 	// repeated; empty where it has none.
 	IdempotencyKey string
+	// CacheControl is whether the call may have an answer that was generated before.
+	CacheControl CacheControl
 	// MaxCost is the most that the caller lets the call cost, all its attempts
 	// together; nil where it sets no bound. Inner calls are not in it.
 	MaxCost *accounting.Money
@@ -114,6 +116,10 @@ type Answer struct {
 	// Replayed tells that the answer was given before, to a call with the same
 	// idempotency key, and that this call is charged nothing for it.
 	Replayed bool
+	// Cache is what the cache of answers had for the call, empty where it was not
+	// asked; CacheAge is how old a hit is.
+	Cache    CacheResult
+	CacheAge time.Duration
 	Target   Target
 	// Attempts counts the targets that were tried.
 	Attempts int

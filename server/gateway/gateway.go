@@ -15,6 +15,7 @@ import (
 	"github.com/weir-gateway/weir/policy"
 	"github.com/weir-gateway/weir/server/admit"
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/cache"
 	"github.com/weir-gateway/weir/server/route"
 )
 
@@ -30,6 +31,8 @@ type Gateway struct {
 	// Claims are where idempotency keys are claimed. Nil refuses calls that bring
 	// one.
 	Claims *Claims
+	// Cache keeps answers of the models that say so; nil keeps none.
+	Cache *cache.Cache
 	// Judge asks what a rule of a call has to ask somebody, and returns when it
 	// knows or when the context ends. It is called by many goroutines. Nil where
 	// no policy can have such rules.
@@ -138,7 +141,8 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	}
 	request := input.clean
 
-	// 4 cache: an answer that is already known, judged again.
+	// 4 cache: an answer that is already known, judged again: that of the same call,
+	// or, below, of another that asks for the same.
 	if before != nil {
 		return g.repeat(ctx, call, rules, &request, before, sink, answer)
 	}
@@ -150,21 +154,24 @@ func (g *Gateway) generate(ctx context.Context, call *Call, sink Sink, answer *A
 	answer.unseen(&request, rules)
 	tally := &ledger.Tally{MaxCost: call.MaxCost}
 	check, sink := newCheck(request.Format, sink, answer)
-	ask := func(ctx context.Context, request backend.Request) error {
-		return g.attempts(ctx, call, rules, model, request, input, sink, answer, tally)
-	}
-	if err := ask(ctx, request); err != nil {
+	recall := g.recall(call, model, &request, answer)
+	if err := g.attempts(ctx, call, rules, model, request, recall, input, sink, answer, tally); err != nil {
 		return err
 	}
+	attempts := answer.Attempts
 	if check != nil {
-		g.repair(ctx, check, request, sink, answer, ask)
+		g.repair(ctx, check, request, sink, answer, func(ctx context.Context, request backend.Request) error {
+			return g.attempts(ctx, call, rules, model, request, nil, input, sink, answer, tally)
+		})
 	}
+	recall.keep(answer, answer.Attempts > attempts, g.Now())
 	claim.keep(ctx, rules.Outputs, answer)
 	return nil
 }
 
-// attempts asks the targets of a model until one has answered.
-func (g *Gateway) attempts(ctx context.Context, call *Call, rules *policy.Effective, model *route.Model, request backend.Request, input *input, sink Sink, answer *Answer, tally *ledger.Tally) error {
+// attempts asks the targets of a model until one has answered, where no answer is
+// known.
+func (g *Gateway) attempts(ctx context.Context, call *Call, rules *policy.Effective, model *route.Model, request backend.Request, recall *recall, input *input, sink Sink, answer *Answer, tally *ledger.Tally) error {
 	subject := call.subject()
 	// What was found may narrow where the call may go.
 	tries, err := model.Tries(&route.Call{Subject: subject, Request: &request, Only: rules.Narrow(subject, input.verdicts), Price: g.Price})
@@ -176,7 +183,11 @@ func (g *Gateway) attempts(ctx context.Context, call *Call, rules *policy.Effect
 	// answered. Nothing is tried again once the caller has seen a byte.
 	s := &attempts{
 		gateway: g, call: call, rules: rules, model: model, request: request,
-		sink: sink, answer: answer, tally: tally, tries: tries,
+		sink: sink, answer: answer, tally: tally, tries: tries, recall: recall,
+	}
+	if target := recall.target(&s.tries); target != nil {
+		s.recall = nil
+		return s.recalled(ctx, recall, target)
 	}
 	for {
 		a, err := s.next(ctx)

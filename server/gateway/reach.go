@@ -15,6 +15,7 @@ func (a *attempt) serve() error {
 		a.unheard = a.reach()
 		stream = a.stream
 	}
+	stream = a.recall.hear(stream)
 	switch {
 	case a.unheard != nil:
 		return a.patience.blame(a.unheard)
@@ -27,6 +28,10 @@ func (a *attempt) serve() error {
 
 // reach asks the target. It changes nothing that attempts have in common.
 func (a *attempt) reach() (err error) {
+	if a.known != nil {
+		a.stream, a.accepted = a.say(), true
+		return nil
+	}
 	a.asked = true
 	if a.call.Embedding != nil {
 		err = a.embed()

@@ -77,6 +77,8 @@ type Model struct {
 	// HedgeAfter is how long a target may say nothing before another is asked
 	// beside it; 0 is never.
 	HedgeAfter time.Duration
+	// Cache is which answers are kept, to be given again.
+	Cache Cache
 
 	tiers       []tier
 	conditional bool // a target has a condition
@@ -86,6 +88,17 @@ type Model struct {
 
 // tier is a stretch of a model's targets, which are sorted by priority.
 type tier struct{ from, to int }
+
+// A Cache says which answers of a model are given again to calls that ask for
+// the same.
+type Cache struct {
+	// TTL is for how long; 0 keeps none.
+	TTL time.Duration
+	// Sampled takes in those that ask for neither temperature 0 nor a seed.
+	Sampled bool
+	// ChargePercent is how many hundredths of what it would cost a call pays.
+	ChargePercent int
+}
 
 // A Router knows all models. What it consists of is immutable; what it knows of
 // targets changes with every call. It is safe for concurrent use.
@@ -111,7 +124,7 @@ func (r *Router) Renew(models []Model) (*Router, error) {
 		// A model is known by its address, and its count of retries is its own.
 		m := &Model{
 			Name: given.Name, Targets: slices.Clone(given.Targets), MaxOutputTokens: given.MaxOutputTokens,
-			Affinity: given.Affinity, HedgeAfter: given.HedgeAfter, retries: newBudget(), random: r.random,
+			Affinity: given.Affinity, HedgeAfter: given.HedgeAfter, Cache: given.Cache, retries: newBudget(), random: r.random,
 		}
 		switch {
 		case len(m.Targets) == 0:

@@ -125,6 +125,17 @@ func (m *Model) willing(c *Call) (all set) {
 	return all
 }
 
+// Find returns the target of a backend and its name for the model, where that may
+// take the call and has not been tried; else nil.
+func (t *Tries) Find(backend, model string) *Target {
+	for i := range t.model.Targets {
+		if target := &t.model.Targets[i]; t.left.has(i) && target.Name == backend && target.Model == model {
+			return target
+		}
+	}
+	return nil
+}
+
 // Left is how many targets have not been tried.
 func (t *Tries) Left() int { return t.left.count() }
 
