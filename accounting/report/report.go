@@ -104,6 +104,9 @@ type Row struct {
 	Usage accounting.Usage
 	// Costs are the charges, one a currency, sorted by its code.
 	Costs []accounting.Money
+	// Saved is what cache hits have saved, as accounting.Line.Saved, one a currency
+	// that has any.
+	Saved []accounting.Money
 	// Unpriced counts the lines that somebody would pay for if their price were
 	// known. Costs leave them out.
 	Unpriced int64
@@ -116,6 +119,8 @@ type Report struct {
 	// Totals are the charges of all rows, those of other pages too, one a
 	// currency.
 	Totals []accounting.Money
+	// Saved is what cache hits have saved in all rows, one a currency that has any.
+	Saved []accounting.Money
 	// Horizon is the time before which the lines of calls were dropped and are in
 	// no sum; zero where none were.
 	Horizon time.Time

@@ -33,6 +33,9 @@ const (
 	// projectHeader is what the caller takes its key to belong to: a key has one
 	// project, so another name is a mistake that would be charged to the wrong one.
 	projectHeader = "x-weir-project"
+	// cacheHeader says whether the answer may come from the cache, as in HTTP (RFC
+	// 9111, 5.2.1), of which no-cache and no-store are known.
+	cacheHeader = "cache-control"
 )
 
 // The bounds of what a caller says of a call; RequestContext of weir.v1 has
@@ -118,6 +121,8 @@ func complement(call *gateway.Call, header string, values []string) error {
 		return fill(&call.Session, header, values[0])
 	case header == idempotencyHeader || header == plainIdempotencyHeader:
 		return fill(&call.IdempotencyKey, header, values[0])
+	case header == cacheHeader:
+		call.CacheControl = max(call.CacheControl, cacheControl(values))
 	case header == maxCostHeader:
 		return fillMaxCost(call, values[0])
 	case header == projectHeader && values[0] != call.Caller.Project:
@@ -187,6 +192,22 @@ func fillMaxCost(call *gateway.Call, value string) error {
 		call.MaxCost = &m
 	}
 	return nil
+}
+
+// cacheControl is the strictest of what a caller says. What is not known is for
+// others, such as proxies on the way.
+func cacheControl(values []string) (c gateway.CacheControl) {
+	for _, value := range values {
+		for directive := range strings.SplitSeq(value, ",") {
+			switch strings.ToLower(strings.TrimSpace(directive)) {
+			case "no-cache":
+				c = max(c, gateway.CacheRenewed)
+			case "no-store":
+				c = gateway.CacheForbidden
+			}
+		}
+	}
+	return c
 }
 
 // FitsName tells whether a text can name an end user or a session.

@@ -157,6 +157,9 @@ func Target(a *gateway.Answer) *weirv1.Target {
 	if t.InjectedMaxOutputTokens > 0 {
 		out.InjectedMaxOutputTokens = proto.Int32(int32(t.InjectedMaxOutputTokens))
 	}
+	if a.Cache == gateway.CacheHit {
+		out.CacheAge = durationpb.New(a.CacheAge)
+	}
 	return out
 }
 

@@ -83,8 +83,8 @@ func fenced(ctx context.Context, tx *sql.Tx, replica string, incarnation int64) 
 // caller can have the answer.
 func wasAnswered(ctx context.Context, tx *sql.Tx, requestID string) (bool, error) {
 	var n int64
-	err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM lines WHERE request_id = $1 AND outcome IN ($2, $3, $4)`, requestID,
-		string(accounting.OutcomeCompleted), string(accounting.OutcomeBlocked), string(accounting.OutcomeCut)).Scan(&n)
+	err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM lines WHERE request_id = $1 AND outcome IN ($2, $3, $4, $5)`, requestID,
+		string(accounting.OutcomeCompleted), string(accounting.OutcomeBlocked), string(accounting.OutcomeCut), string(accounting.OutcomeCacheHit)).Scan(&n)
 	return n > 0, err
 }
 

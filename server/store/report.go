@@ -71,7 +71,7 @@ func (s *Store) summing(q report.Query) *summing {
 	if !q.To.IsZero() {
 		where = append(where, "started < "+m.arg(micros(q.To)))
 	}
-	m.from = "WITH picked AS (SELECT " + columns.String() + "request_id, line, outcome, " + meterColumns + ", currency, charge_nanos FROM lines WHERE " + strings.Join(where, " AND ") + ") "
+	m.from = "WITH picked AS (SELECT " + columns.String() + "request_id, line, outcome, " + meterColumns + ", currency, charge_nanos, items FROM lines WHERE " + strings.Join(where, " AND ") + ") "
 	return m
 }
 
@@ -119,8 +119,7 @@ func (s *Store) Sum(ctx context.Context, q report.Query) (report.Report, error) 
 		if err := s.sumCosts(ctx, tx, q, r.Rows); err != nil {
 			return err
 		}
-		r.Totals, err = s.sumTotals(ctx, tx, q)
-		return err
+		return s.sumTotals(ctx, tx, q, &r)
 	})
 	if err != nil {
 		return report.Report{}, err
@@ -169,21 +168,27 @@ func (s *Store) sumUsage(ctx context.Context, tx *sql.Tx, q report.Query) ([]rep
 	return list, err
 }
 
-// sumCosts fills in the costs of a page.
+// saved is what a line has saved, as accounting.Line.Saved, NULL where that is
+// nothing of it.
+func (s *Store) saved() string {
+	return fmt.Sprintf("CASE outcome WHEN '%s' THEN COALESCE(%s, 0) - charge_nanos END", accounting.OutcomeCacheHit, s.engine.ItemSum)
+}
+
+// sumCosts fills in the costs of a page, and what was saved.
 func (s *Store) sumCosts(ctx context.Context, tx *sql.Tx, q report.Query, page []report.Row) error {
 	if len(page) == 0 {
 		return nil
 	}
 	m := s.summing(q)
-	query := m.from + "SELECT " + m.list("currency", "SUM(charge_nanos)") + " FROM picked WHERE currency IS NOT NULL AND " +
+	query := m.from + "SELECT " + m.list("currency", "SUM(charge_nanos)", "SUM("+s.saved()+")") + " FROM picked WHERE currency IS NOT NULL AND " +
 		m.beside(">", q.After) + " AND " + m.beside("<=", page[len(page)-1].Dimensions) +
 		" GROUP BY " + m.list("currency") + " ORDER BY " + m.list("currency")
 	at := 0
 	return rows(ctx, tx, query, m.args, func(r *sql.Rows) error {
 		dims := make([]string, len(m.dims))
 		var currency string
-		var charge sum
-		if err := r.Scan(append(pointers(dims), &currency, &charge)...); err != nil {
+		var charge, saved sum
+		if err := r.Scan(append(pointers(dims), &currency, &charge, &saved)...); err != nil {
 			return err
 		}
 		// Both queries come in the same order.
@@ -194,22 +199,27 @@ func (s *Store) sumCosts(ctx context.Context, tx *sql.Tx, q report.Query, page [
 			return fmt.Errorf("costs of %q belong to no row of the report", dims)
 		}
 		page[at].Costs = append(page[at].Costs, accounting.Money{Currency: currency, Nanos: charge.n})
+		if saved.known {
+			page[at].Saved = append(page[at].Saved, accounting.Money{Currency: currency, Nanos: saved.n})
+		}
 		return nil
 	})
 }
 
-func (s *Store) sumTotals(ctx context.Context, tx *sql.Tx, q report.Query) ([]accounting.Money, error) {
-	q.GroupBy = nil
+// sumTotals fills in the charges of all pages, and what was saved.
+func (s *Store) sumTotals(ctx context.Context, tx *sql.Tx, q report.Query, to *report.Report) error {
+	q.GroupBy, to.Totals, to.Saved = nil, nil, nil
 	m := s.summing(q)
-	var totals []accounting.Money
-	err := rows(ctx, tx, m.from+"SELECT currency, SUM(charge_nanos) FROM picked WHERE currency IS NOT NULL GROUP BY currency ORDER BY currency", m.args, func(r *sql.Rows) error {
+	return rows(ctx, tx, m.from+"SELECT currency, SUM(charge_nanos), SUM("+s.saved()+") FROM picked WHERE currency IS NOT NULL GROUP BY currency ORDER BY currency", m.args, func(r *sql.Rows) error {
 		var currency string
-		var charge sum
-		err := r.Scan(&currency, &charge)
-		totals = append(totals, accounting.Money{Currency: currency, Nanos: charge.n})
+		var charge, saved sum
+		err := r.Scan(&currency, &charge, &saved)
+		to.Totals = append(to.Totals, accounting.Money{Currency: currency, Nanos: charge.n})
+		if saved.known {
+			to.Saved = append(to.Saved, accounting.Money{Currency: currency, Nanos: saved.n})
+		}
 		return err
 	})
-	return totals, err
 }
 
 func pointers[T any](values []T) []any {

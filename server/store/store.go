@@ -65,6 +65,9 @@ type Engine struct {
 	// Clock is an expression for the database's time in microseconds of Unix time,
 	// empty where the database is this process's alone.
 	Clock string
+	// ItemSum is an expression for the sum of the amounts of a line's items, in the
+	// column items, NULL where there are none.
+	ItemSum string
 	// Collate is appended to texts so that they sort by their bytes.
 	Collate string
 	// MakeDays makes room for the lines of the days around now, and DropDays drops

@@ -1581,7 +1581,10 @@ type QueryCostsResponse struct {
 	Totals []*Money `protobuf:"bytes,3,rep,name=totals,proto3" json:"totals,omitempty"`
 	// Calls from before it were dropped from the ledger for their age and are in
 	// no row and no total. Absent where none were.
-	HorizonTime   *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=horizon_time,json=horizonTime,proto3" json:"horizon_time,omitempty"`
+	HorizonTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=horizon_time,json=horizonTime,proto3" json:"horizon_time,omitempty"`
+	// What cache hits have saved over the rows of all pages, one for each currency
+	// that has any.
+	SavedTotals   []*Money `protobuf:"bytes,5,rep,name=saved_totals,json=savedTotals,proto3" json:"saved_totals,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1644,6 +1647,13 @@ func (x *QueryCostsResponse) GetHorizonTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *QueryCostsResponse) GetSavedTotals() []*Money {
+	if x != nil {
+		return x.SavedTotals
+	}
+	return nil
+}
+
 // CostRow is the sum over the calls that share the values of the dimensions.
 type CostRow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1654,13 +1664,17 @@ type CostRow struct {
 	Calls int64 `protobuf:"varint,2,opt,name=calls,proto3" json:"calls,omitempty"`
 	// Number of attempts the calls made at backends.
 	Attempts int64 `protobuf:"varint,3,opt,name=attempts,proto3" json:"attempts,omitempty"`
-	// What was used by all attempts. A field is absent where no attempt knows it.
+	// What was used by all attempts, and by the answers that cache hits have given
+	// again. A field is absent where no attempt knows it.
 	Usage *Usage `protobuf:"bytes,4,opt,name=usage,proto3" json:"usage,omitempty"`
 	// What the tenant is charged, one for each currency. Empty where nothing has
 	// a price.
 	Costs []*Money `protobuf:"bytes,5,rep,name=costs,proto3" json:"costs,omitempty"`
 	// Number of the calls whose cost is not known and not in costs.
 	UnpricedCalls int64 `protobuf:"varint,6,opt,name=unpriced_calls,json=unpricedCalls,proto3" json:"unpriced_calls,omitempty"`
+	// What cache hits have saved the tenant: what their answers would have been
+	// charged, but for what the hits are. One for each currency that has any.
+	SavedCosts    []*Money `protobuf:"bytes,7,rep,name=saved_costs,json=savedCosts,proto3" json:"saved_costs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1735,6 +1749,13 @@ func (x *CostRow) GetUnpricedCalls() int64 {
 		return x.UnpricedCalls
 	}
 	return 0
+}
+
+func (x *CostRow) GetSavedCosts() []*Money {
+	if x != nil {
+		return x.SavedCosts
+	}
+	return nil
 }
 
 var File_weir_v1_accounting_service_proto protoreflect.FileDescriptor
@@ -1814,14 +1835,14 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\x06filter\x18\x02 \x01(\v2\x13.weir.v1.LineFilterR\x06filter\x12$\n" +
 	"\tpage_size\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\xa2\x05\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\xbb\x05\n" +
 	"\n" +
 	"LineFilter\x129\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x8c\x02\n" +
-	"\aoutcome\x18\x03 \x01(\tB\xf1\x01\xbaH\xed\x01\xba\x01\xe9\x01\n" +
-	"\x13line_filter.outcome\x12]must be completed, cancelled, blocked, cut, deadline, failed, broken, hedge_loser or in_doubt\x1asthis in ['', 'completed', 'cancelled', 'blocked', 'cut', 'deadline', 'failed', 'broken', 'hedge_loser', 'in_doubt']R\aoutcome\x12\x1e\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\xa5\x02\n" +
+	"\aoutcome\x18\x03 \x01(\tB\x8a\x02\xbaH\x86\x02\xba\x01\x82\x02\n" +
+	"\x13line_filter.outcome\x12hmust be completed, cancelled, blocked, cut, deadline, failed, broken, hedge_loser, cache_hit or in_doubt\x1a\x80\x01this in ['', 'completed', 'cancelled', 'blocked', 'cut', 'deadline', 'failed', 'broken', 'hedge_loser', 'cache_hit', 'in_doubt']R\aoutcome\x12\x1e\n" +
 	"\x05model\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12\"\n" +
 	"\abackend\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\abackend\x12\"\n" +
 	"\aproject\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\aproject\x12\x1a\n" +
@@ -1865,12 +1886,13 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\tpage_size\x18\x05 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken:\x8e\x01\xbaH\x8a\x01\x1a\x87\x01\n" +
-	"\x10query_costs.span\x12\"start_time must be before end_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"\xdd\x01\n" +
+	"\x10query_costs.span\x12\"start_time must be before end_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"\x95\x02\n" +
 	"\x12QueryCostsResponse\x12)\n" +
 	"\x04rows\x18\x01 \x03(\v2\x10.weir.v1.CostRowB\x03\xe0A\x03R\x04rows\x12+\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\x12+\n" +
 	"\x06totals\x18\x03 \x03(\v2\x0e.weir.v1.MoneyB\x03\xe0A\x03R\x06totals\x12B\n" +
-	"\fhorizon_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vhorizonTime\"\xcd\x02\n" +
+	"\fhorizon_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vhorizonTime\x126\n" +
+	"\fsaved_totals\x18\x05 \x03(\v2\x0e.weir.v1.MoneyB\x03\xe0A\x03R\vsavedTotals\"\x83\x03\n" +
 	"\aCostRow\x12E\n" +
 	"\n" +
 	"dimensions\x18\x01 \x03(\v2 .weir.v1.CostRow.DimensionsEntryB\x03\xe0A\x03R\n" +
@@ -1879,7 +1901,9 @@ const file_weir_v1_accounting_service_proto_rawDesc = "" +
 	"\battempts\x18\x03 \x01(\x03B\x03\xe0A\x03R\battempts\x12)\n" +
 	"\x05usage\x18\x04 \x01(\v2\x0e.weir.v1.UsageB\x03\xe0A\x03R\x05usage\x12)\n" +
 	"\x05costs\x18\x05 \x03(\v2\x0e.weir.v1.MoneyB\x03\xe0A\x03R\x05costs\x12*\n" +
-	"\x0eunpriced_calls\x18\x06 \x01(\x03B\x03\xe0A\x03R\runpricedCalls\x1a=\n" +
+	"\x0eunpriced_calls\x18\x06 \x01(\x03B\x03\xe0A\x03R\runpricedCalls\x124\n" +
+	"\vsaved_costs\x18\a \x03(\v2\x0e.weir.v1.MoneyB\x03\xe0A\x03R\n" +
+	"savedCosts\x1a=\n" +
 	"\x0fDimensionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\x95\r\n" +
@@ -1987,40 +2011,42 @@ var file_weir_v1_accounting_service_proto_depIdxs = []int32{
 	27, // 23: weir.v1.QueryCostsResponse.rows:type_name -> weir.v1.CostRow
 	42, // 24: weir.v1.QueryCostsResponse.totals:type_name -> weir.v1.Money
 	36, // 25: weir.v1.QueryCostsResponse.horizon_time:type_name -> google.protobuf.Timestamp
-	28, // 26: weir.v1.CostRow.dimensions:type_name -> weir.v1.CostRow.DimensionsEntry
-	43, // 27: weir.v1.CostRow.usage:type_name -> weir.v1.Usage
-	42, // 28: weir.v1.CostRow.costs:type_name -> weir.v1.Money
-	25, // 29: weir.v1.AccountingService.QueryCosts:input_type -> weir.v1.QueryCostsRequest
-	0,  // 30: weir.v1.AccountingService.ListBudgets:input_type -> weir.v1.ListBudgetsRequest
-	2,  // 31: weir.v1.AccountingService.GetBudget:input_type -> weir.v1.GetBudgetRequest
-	4,  // 32: weir.v1.AccountingService.AdjustBudget:input_type -> weir.v1.AdjustBudgetRequest
-	6,  // 33: weir.v1.AccountingService.ListLeases:input_type -> weir.v1.ListLeasesRequest
-	8,  // 34: weir.v1.AccountingService.ReclaimLease:input_type -> weir.v1.ReclaimLeaseRequest
-	10, // 35: weir.v1.AccountingService.ListPrices:input_type -> weir.v1.ListPricesRequest
-	12, // 36: weir.v1.AccountingService.GetPrice:input_type -> weir.v1.GetPriceRequest
-	14, // 37: weir.v1.AccountingService.ListLines:input_type -> weir.v1.ListLinesRequest
-	17, // 38: weir.v1.AccountingService.GetCall:input_type -> weir.v1.GetCallRequest
-	19, // 39: weir.v1.AccountingService.ListDeadLetters:input_type -> weir.v1.ListDeadLettersRequest
-	21, // 40: weir.v1.AccountingService.ReplayDeadLetter:input_type -> weir.v1.ReplayDeadLetterRequest
-	23, // 41: weir.v1.AccountingService.CheckLedger:input_type -> weir.v1.CheckLedgerRequest
-	26, // 42: weir.v1.AccountingService.QueryCosts:output_type -> weir.v1.QueryCostsResponse
-	1,  // 43: weir.v1.AccountingService.ListBudgets:output_type -> weir.v1.ListBudgetsResponse
-	3,  // 44: weir.v1.AccountingService.GetBudget:output_type -> weir.v1.GetBudgetResponse
-	5,  // 45: weir.v1.AccountingService.AdjustBudget:output_type -> weir.v1.AdjustBudgetResponse
-	7,  // 46: weir.v1.AccountingService.ListLeases:output_type -> weir.v1.ListLeasesResponse
-	9,  // 47: weir.v1.AccountingService.ReclaimLease:output_type -> weir.v1.ReclaimLeaseResponse
-	11, // 48: weir.v1.AccountingService.ListPrices:output_type -> weir.v1.ListPricesResponse
-	13, // 49: weir.v1.AccountingService.GetPrice:output_type -> weir.v1.GetPriceResponse
-	16, // 50: weir.v1.AccountingService.ListLines:output_type -> weir.v1.ListLinesResponse
-	18, // 51: weir.v1.AccountingService.GetCall:output_type -> weir.v1.GetCallResponse
-	20, // 52: weir.v1.AccountingService.ListDeadLetters:output_type -> weir.v1.ListDeadLettersResponse
-	22, // 53: weir.v1.AccountingService.ReplayDeadLetter:output_type -> weir.v1.ReplayDeadLetterResponse
-	24, // 54: weir.v1.AccountingService.CheckLedger:output_type -> weir.v1.CheckLedgerResponse
-	42, // [42:55] is the sub-list for method output_type
-	29, // [29:42] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	42, // 26: weir.v1.QueryCostsResponse.saved_totals:type_name -> weir.v1.Money
+	28, // 27: weir.v1.CostRow.dimensions:type_name -> weir.v1.CostRow.DimensionsEntry
+	43, // 28: weir.v1.CostRow.usage:type_name -> weir.v1.Usage
+	42, // 29: weir.v1.CostRow.costs:type_name -> weir.v1.Money
+	42, // 30: weir.v1.CostRow.saved_costs:type_name -> weir.v1.Money
+	25, // 31: weir.v1.AccountingService.QueryCosts:input_type -> weir.v1.QueryCostsRequest
+	0,  // 32: weir.v1.AccountingService.ListBudgets:input_type -> weir.v1.ListBudgetsRequest
+	2,  // 33: weir.v1.AccountingService.GetBudget:input_type -> weir.v1.GetBudgetRequest
+	4,  // 34: weir.v1.AccountingService.AdjustBudget:input_type -> weir.v1.AdjustBudgetRequest
+	6,  // 35: weir.v1.AccountingService.ListLeases:input_type -> weir.v1.ListLeasesRequest
+	8,  // 36: weir.v1.AccountingService.ReclaimLease:input_type -> weir.v1.ReclaimLeaseRequest
+	10, // 37: weir.v1.AccountingService.ListPrices:input_type -> weir.v1.ListPricesRequest
+	12, // 38: weir.v1.AccountingService.GetPrice:input_type -> weir.v1.GetPriceRequest
+	14, // 39: weir.v1.AccountingService.ListLines:input_type -> weir.v1.ListLinesRequest
+	17, // 40: weir.v1.AccountingService.GetCall:input_type -> weir.v1.GetCallRequest
+	19, // 41: weir.v1.AccountingService.ListDeadLetters:input_type -> weir.v1.ListDeadLettersRequest
+	21, // 42: weir.v1.AccountingService.ReplayDeadLetter:input_type -> weir.v1.ReplayDeadLetterRequest
+	23, // 43: weir.v1.AccountingService.CheckLedger:input_type -> weir.v1.CheckLedgerRequest
+	26, // 44: weir.v1.AccountingService.QueryCosts:output_type -> weir.v1.QueryCostsResponse
+	1,  // 45: weir.v1.AccountingService.ListBudgets:output_type -> weir.v1.ListBudgetsResponse
+	3,  // 46: weir.v1.AccountingService.GetBudget:output_type -> weir.v1.GetBudgetResponse
+	5,  // 47: weir.v1.AccountingService.AdjustBudget:output_type -> weir.v1.AdjustBudgetResponse
+	7,  // 48: weir.v1.AccountingService.ListLeases:output_type -> weir.v1.ListLeasesResponse
+	9,  // 49: weir.v1.AccountingService.ReclaimLease:output_type -> weir.v1.ReclaimLeaseResponse
+	11, // 50: weir.v1.AccountingService.ListPrices:output_type -> weir.v1.ListPricesResponse
+	13, // 51: weir.v1.AccountingService.GetPrice:output_type -> weir.v1.GetPriceResponse
+	16, // 52: weir.v1.AccountingService.ListLines:output_type -> weir.v1.ListLinesResponse
+	18, // 53: weir.v1.AccountingService.GetCall:output_type -> weir.v1.GetCallResponse
+	20, // 54: weir.v1.AccountingService.ListDeadLetters:output_type -> weir.v1.ListDeadLettersResponse
+	22, // 55: weir.v1.AccountingService.ReplayDeadLetter:output_type -> weir.v1.ReplayDeadLetterResponse
+	24, // 56: weir.v1.AccountingService.CheckLedger:output_type -> weir.v1.CheckLedgerResponse
+	44, // [44:57] is the sub-list for method output_type
+	31, // [31:44] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_accounting_service_proto_init() }

@@ -1111,7 +1111,12 @@ type Target struct {
 	// Class of service that served, by which the call is charged. Not said where
 	// the backend does not, which is charged as SERVICE_CLASS_STANDARD, and at the
 	// beginning of a stream.
-	ServiceClass  ServiceClass `protobuf:"varint,8,opt,name=service_class,json=serviceClass,proto3,enum=weir.v1.ServiceClass" json:"service_class,omitempty"`
+	ServiceClass ServiceClass `protobuf:"varint,8,opt,name=service_class,json=serviceClass,proto3,enum=weir.v1.ServiceClass" json:"service_class,omitempty"`
+	// How old the answer is where it comes from the gateway's cache: it was
+	// generated for another call, and judged anew for this one. Absent where it was
+	// generated for this one. The metadata cache-control: no-cache or no-store asks
+	// for that.
+	CacheAge      *durationpb.Duration `protobuf:"bytes,9,opt,name=cache_age,json=cacheAge,proto3" json:"cache_age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1200,6 +1205,13 @@ func (x *Target) GetServiceClass() ServiceClass {
 		return x.ServiceClass
 	}
 	return ServiceClass_SERVICE_CLASS_UNSPECIFIED
+}
+
+func (x *Target) GetCacheAge() *durationpb.Duration {
+	if x != nil {
+		return x.CacheAge
+	}
+	return nil
 }
 
 // Timing is how long a call took, from its arrival at the gateway.
@@ -1350,7 +1362,7 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\tCandidate\x12\x19\n" +
 	"\x05index\x18\x01 \x01(\x05B\x03\xe0A\x03R\x05index\x125\n" +
 	"\amessage\x18\x02 \x01(\v2\x10.weir.v1.MessageB\t\xe0A\x03\xbaH\x03\xd8\x01\x03R\amessage\x12?\n" +
-	"\rfinish_reason\x18\x03 \x01(\x0e2\x15.weir.v1.FinishReasonB\x03\xe0A\x03R\ffinishReason\"\xfd\x02\n" +
+	"\rfinish_reason\x18\x03 \x01(\x0e2\x15.weir.v1.FinishReasonB\x03\xe0A\x03R\ffinishReason\"\xba\x03\n" +
 	"\x06Target\x12,\n" +
 	"\x0frequested_model\x18\x01 \x01(\tB\x03\xe0A\x03R\x0erequestedModel\x12\x19\n" +
 	"\x05model\x18\x02 \x01(\tB\x03\xe0A\x03R\x05model\x12\x1d\n" +
@@ -1359,7 +1371,8 @@ const file_weir_v1_generation_proto_rawDesc = "" +
 	"\aattempt\x18\x05 \x01(\x05B\x03\xe0A\x03R\aattempt\x12\x1b\n" +
 	"\x06reason\x18\x06 \x01(\tB\x03\xe0A\x03R\x06reason\x12E\n" +
 	"\x1ainjected_max_output_tokens\x18\a \x01(\x05B\x03\xe0A\x03H\x00R\x17injectedMaxOutputTokens\x88\x01\x01\x12?\n" +
-	"\rservice_class\x18\b \x01(\x0e2\x15.weir.v1.ServiceClassB\x03\xe0A\x03R\fserviceClassB\x1d\n" +
+	"\rservice_class\x18\b \x01(\x0e2\x15.weir.v1.ServiceClassB\x03\xe0A\x03R\fserviceClass\x12;\n" +
+	"\tcache_age\x18\t \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\bcacheAgeB\x1d\n" +
 	"\x1b_injected_max_output_tokens\"\x8f\x01\n" +
 	"\x06Timing\x12O\n" +
 	"\x14time_to_first_output\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\x11timeToFirstOutput\x124\n" +
@@ -1449,14 +1462,15 @@ var file_weir_v1_generation_proto_depIdxs = []int32{
 	21, // 12: weir.v1.Candidate.message:type_name -> weir.v1.Message
 	2,  // 13: weir.v1.Candidate.finish_reason:type_name -> weir.v1.FinishReason
 	19, // 14: weir.v1.Target.service_class:type_name -> weir.v1.ServiceClass
-	22, // 15: weir.v1.Timing.time_to_first_output:type_name -> google.protobuf.Duration
-	22, // 16: weir.v1.Timing.total:type_name -> google.protobuf.Duration
-	23, // 17: weir.v1.GenerationConfig.VendorOptionsEntry.value:type_name -> google.protobuf.Struct
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	22, // 15: weir.v1.Target.cache_age:type_name -> google.protobuf.Duration
+	22, // 16: weir.v1.Timing.time_to_first_output:type_name -> google.protobuf.Duration
+	22, // 17: weir.v1.Timing.total:type_name -> google.protobuf.Duration
+	23, // 18: weir.v1.GenerationConfig.VendorOptionsEntry.value:type_name -> google.protobuf.Struct
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_generation_proto_init() }

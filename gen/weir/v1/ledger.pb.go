@@ -399,21 +399,24 @@ type LedgerLine struct {
 	// When it had ended.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// "completed", "cancelled", "blocked", "cut", "deadline", "failed", "broken",
-	// "hedge_loser" or "in_doubt". More may come.
+	// "hedge_loser", "cache_hit" or "in_doubt". More may come.
 	Outcome string `protobuf:"bytes,18,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	// What the line is rated by. Absent where nobody counted.
 	Usage *Usage `protobuf:"bytes,19,opt,name=usage,proto3" json:"usage,omitempty"`
 	// What Weir counted itself, whose source is not given. Absent where it did not.
 	OwnUsage *Usage `protobuf:"bytes,20,opt,name=own_usage,json=ownUsage,proto3" json:"own_usage,omitempty"`
-	// What the tenant is charged; its lines are what the attempt cost. Absent where
-	// no price is known.
+	// What the tenant is charged; its lines are what the attempt cost, and of a
+	// "cache_hit" what it would have. Absent where no price is known.
 	Cost *Cost `protobuf:"bytes,21,opt,name=cost,proto3" json:"cost,omitempty"`
 	// What the provider charges, which a tenant may not be charged. For the
 	// platform alone.
 	ProviderCost *Money `protobuf:"bytes,22,opt,name=provider_cost,json=providerCost,proto3" json:"provider_cost,omitempty"`
 	// What it took of budget windows, by window. A key of role member does not see
 	// them, as it may not see budgets.
-	Allocations   []*LedgerAllocation `protobuf:"bytes,23,rep,name=allocations,proto3" json:"allocations,omitempty"`
+	Allocations []*LedgerAllocation `protobuf:"bytes,23,rep,name=allocations,proto3" json:"allocations,omitempty"`
+	// What a "cache_hit" has saved the tenant. Absent of other lines, and where no
+	// price is known.
+	SavedCost     *Money `protobuf:"bytes,24,opt,name=saved_cost,json=savedCost,proto3" json:"saved_cost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -605,6 +608,13 @@ func (x *LedgerLine) GetProviderCost() *Money {
 func (x *LedgerLine) GetAllocations() []*LedgerAllocation {
 	if x != nil {
 		return x.Allocations
+	}
+	return nil
+}
+
+func (x *LedgerLine) GetSavedCost() *Money {
+	if x != nil {
+		return x.SavedCost
 	}
 	return nil
 }
@@ -807,7 +817,7 @@ const file_weir_v1_ledger_proto_rawDesc = "" +
 	"\x04Call\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12.\n" +
 	"\x05lines\x18\x02 \x03(\v2\x13.weir.v1.LedgerLineB\x03\xe0A\x03R\x05lines:=\xeaA:\n" +
-	"\fweir.v1/Call\x12\x1dtenants/{tenant}/calls/{call}*\x05calls2\x04call\"\xfe\a\n" +
+	"\fweir.v1/Call\x12\x1dtenants/{tenant}/calls/{call}*\x05calls2\x04call\"\xb2\b\n" +
 	"\n" +
 	"LedgerLine\x12(\n" +
 	"\x04call\x18\x01 \x01(\tB\x14\xe0A\x03\xfaA\x0e\n" +
@@ -835,7 +845,9 @@ const file_weir_v1_ledger_proto_rawDesc = "" +
 	"\town_usage\x18\x14 \x01(\v2\x0e.weir.v1.UsageB\x03\xe0A\x03R\bownUsage\x12&\n" +
 	"\x04cost\x18\x15 \x01(\v2\r.weir.v1.CostB\x03\xe0A\x03R\x04cost\x128\n" +
 	"\rprovider_cost\x18\x16 \x01(\v2\x0e.weir.v1.MoneyB\x03\xe0A\x03R\fproviderCost\x12@\n" +
-	"\vallocations\x18\x17 \x03(\v2\x19.weir.v1.LedgerAllocationB\x03\xe0A\x03R\vallocations\x1a9\n" +
+	"\vallocations\x18\x17 \x03(\v2\x19.weir.v1.LedgerAllocationB\x03\xe0A\x03R\vallocations\x122\n" +
+	"\n" +
+	"saved_cost\x18\x18 \x01(\v2\x0e.weir.v1.MoneyB\x03\xe0A\x03R\tsavedCost\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"c\n" +
@@ -913,13 +925,14 @@ var file_weir_v1_ledger_proto_depIdxs = []int32{
 	12, // 10: weir.v1.LedgerLine.cost:type_name -> weir.v1.Cost
 	13, // 11: weir.v1.LedgerLine.provider_cost:type_name -> weir.v1.Money
 	6,  // 12: weir.v1.LedgerLine.allocations:type_name -> weir.v1.LedgerAllocation
-	9,  // 13: weir.v1.LedgerAllocation.amount:type_name -> weir.v1.BudgetAmount
-	10, // 14: weir.v1.DeadLetter.create_time:type_name -> google.protobuf.Timestamp
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	13, // 13: weir.v1.LedgerLine.saved_cost:type_name -> weir.v1.Money
+	9,  // 14: weir.v1.LedgerAllocation.amount:type_name -> weir.v1.BudgetAmount
+	10, // 15: weir.v1.DeadLetter.create_time:type_name -> google.protobuf.Timestamp
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_ledger_proto_init() }

@@ -71,6 +71,7 @@ func (c *chunks) chunk(choices ...chunkChoice) chunk {
 // Start implements gateway.Sink. The header waits for the first delta.
 func (c *chunks) Start(a *gateway.Answer) error {
 	c.id, c.created = a.RequestID, a.Start
+	c.events.tell(a)
 	return nil
 }
 
@@ -158,6 +159,7 @@ func (c *chunks) role(candidate int, piece *delta) {
 // finish tells what is known when the ledger has the call.
 func (c *chunks) finish(a *gateway.Answer) error {
 	c.id, c.created = a.RequestID, a.Start // nothing may have been released
+	c.events.tell(a)
 	u := usageOf(a.Usage)
 	for i, f := range a.Finish {
 		if !c.begun[i] {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/weir-gateway/weir/server/gateway"
 )
 
 // events writes server-sent events. The goroutine that answers and the timer
@@ -49,6 +51,15 @@ func (e *events) keepAlive() {
 
 // send writes one event.
 func (e *events) send(v any) error { return e.around("", v, "") }
+
+// tell puts what an answer has for the headers into them, unless they are gone.
+func (e *events) tell(a *gateway.Answer) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.begun {
+		tellCache(e.w, a)
+	}
+}
 
 // around writes one event: v, between JSON that is there already.
 func (e *events) around(before string, v any, after string) error {

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/weir-gateway/weir/server/auth"
@@ -136,6 +137,7 @@ func (s *server) whole(w http.ResponseWriter, ctx context.Context, call *gateway
 		return err
 	}
 	tellCost(w, answer)
+	tellCache(w, answer)
 	return writeJSON(w, http.StatusOK, beside(completionOf(answer, said.Candidates(), audio), answer.Extras, true))
 }
 
@@ -143,6 +145,18 @@ func tellCost(w http.ResponseWriter, answer *gateway.Answer) {
 	if cost := answer.Cost; cost != nil {
 		w.Header().Set("x-weir-cost", cost.Charge.Decimal())
 		w.Header().Set("x-weir-cost-currency", cost.Charge.Currency)
+	}
+}
+
+// tellCache says whether the cache had the answer, and for how long (RFC 9111, 5.1).
+// It has to come before the first text.
+func tellCache(w http.ResponseWriter, answer *gateway.Answer) {
+	if answer.Cache == "" {
+		return
+	}
+	w.Header().Set("x-weir-cache", string(answer.Cache))
+	if answer.Cache == gateway.CacheHit {
+		w.Header().Set("Age", strconv.FormatInt(int64(answer.CacheAge/time.Second), 10))
 	}
 }
 

@@ -96,6 +96,9 @@ func (a *Accounting) QueryCosts(ctx context.Context, req *weirv1.QueryCostsReque
 	for _, m := range sums.Totals {
 		out.Totals = append(out.Totals, face.Money(m))
 	}
+	for _, m := range sums.Saved {
+		out.SavedTotals = append(out.SavedTotals, face.Money(m))
+	}
 	if sums.Next != nil {
 		if out.NextPageToken, err = writePage(req, sums.Next); err != nil {
 			return nil, err
@@ -135,6 +138,9 @@ func row(groupBy []string, r report.Row) *weirv1.CostRow {
 	}
 	for _, m := range r.Costs {
 		out.Costs = append(out.Costs, face.Money(m))
+	}
+	for _, m := range r.Saved {
+		out.SavedCosts = append(out.SavedCosts, face.Money(m))
 	}
 	return out
 }

@@ -113,6 +113,9 @@ func ledgerLine(caller auth.Caller, l report.Line) *weirv1.LedgerLine {
 	if l.Cost != nil && caller.IsPlatform() {
 		out.ProviderCost = face.Money(l.Cost.ProviderCost)
 	}
+	if saved, known := l.Saved(); known {
+		out.SavedCost = face.Money(saved)
+	}
 	if !caller.Role.Accounts() {
 		return out
 	}

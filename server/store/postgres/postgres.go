@@ -65,6 +65,7 @@ func Open(ctx context.Context, url string) (*store.Store, error) {
 		Name: "PostgreSQL", Write: db, Read: db, Arrays: true,
 		Snapshot: sql.LevelRepeatableRead,
 		Clock:    `CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)`,
+		ItemSum:  `(SELECT SUM(CAST(item ->> 'amount' AS BIGINT)) FROM jsonb_array_elements(CAST(NULLIF(items, 'null') AS JSONB)) AS list (item))`,
 		Collate:  ` COLLATE "C"`,
 		MakeDays: func(ctx context.Context, now time.Time) error { return makeDays(ctx, db, now) },
 		DropDays: func(ctx context.Context, before time.Time, archive store.Archive) error {

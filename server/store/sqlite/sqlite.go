@@ -86,9 +86,10 @@ func open(ctx context.Context, path string, unlock func() error) (*store.Store, 
 	}
 	return store.New(store.Engine{
 		Name: "SQLite", Write: write, Read: read, Grouped: true,
-		Again: func(error) bool { return false },
-		Class: class,
-		Close: func() error { return errors.Join(closeAll(), unlock()) },
+		ItemSum: `(SELECT SUM(json_extract(value, '$.amount')) FROM json_each(items))`,
+		Again:   func(error) bool { return false },
+		Class:   class,
+		Close:   func() error { return errors.Join(closeAll(), unlock()) },
 	}), nil
 }
 
