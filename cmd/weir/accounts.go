@@ -146,19 +146,20 @@ func (w *weir) keepAccounts(ctx context.Context) {
 			w.log.Warn("the store does not answer for rates; what this replica holds of them is used up, and no more", "error", err)
 		})
 	})
-	w.running.Go(func() { w.sweepClaims(ctx) })
+	w.running.Go(func() { w.sweep(ctx) })
 }
 
-// sweepClaims forgets idempotency keys whose time is over, until the context
-// ends.
-func (w *weir) sweepClaims(ctx context.Context) {
+// sweep forgets idempotency keys and answers whose time is over, until the
+// context ends.
+func (w *weir) sweep(ctx context.Context) {
 	ticker := time.NewTicker(idempotency.SweepEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case now := <-ticker.C:
+			w.cache.Sweep(now)
 			if _, err := w.store.SweepClaims(ctx); err != nil && ctx.Err() == nil {
 				w.log.Warn("old idempotency keys could not be forgotten; trying again", "error", err)
 			}

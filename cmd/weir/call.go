@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/metadata"
 
@@ -24,6 +25,7 @@ type callCommand struct {
 	EndUser   string            `help:"Pseudonym of whom the call is for." placeholder:"ID"`
 	MaxCost   string            `help:"Most that the call may cost, such as \"0.05 USD\"." placeholder:"AMOUNT"`
 	Repeat    string            `name:"idempotency-key" help:"Name by which the call can be repeated: a random one. The same call again has the same answer, and costs nothing." placeholder:"KEY"`
+	NoCache   bool              `help:"Have the answer generated, though the cache may have it."`
 	Stream    bool              `help:"Print the answer as it comes."`
 	Output    string            `short:"o" enum:"text,json" default:"text" help:"text or json."`
 	Prompt    []string          `arg:"" optional:"" help:"What to ask; standard input where it is absent or -."`
@@ -66,6 +68,8 @@ type targetResult struct {
 	BackendModel            string `json:"backend_model,omitempty"`
 	Reason                  string `json:"reason,omitempty"`
 	InjectedMaxOutputTokens *int32 `json:"injected_max_output_tokens,omitempty"`
+	// CacheAge is that of an answer that comes from the cache.
+	CacheAge string `json:"cache_age,omitempty"`
 }
 
 // toolCallResult is a call of a tool; its arguments are JSON as the model wrote
@@ -116,6 +120,9 @@ func (c *callCommand) Run(ctx context.Context, t terminal) error {
 	}
 	if c.Repeat != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, "x-weir-idempotency-key", c.Repeat)
+	}
+	if c.NoCache {
+		ctx = metadata.AppendToOutgoingContext(ctx, "cache-control", "no-cache")
 	}
 
 	var result callResult
@@ -262,6 +269,9 @@ func (r *callResult) end(u *weirv1.Usage, cost *weirv1.Cost, verdicts []*weirv1.
 	}
 	if target != nil {
 		r.Target.InjectedMaxOutputTokens = target.InjectedMaxOutputTokens
+		if age := target.CacheAge; age != nil {
+			r.Target.CacheAge = age.AsDuration().Round(time.Millisecond).String()
+		}
 	}
 }
 

@@ -60,6 +60,8 @@ type Config struct {
 	// Telemetry is where traces and metrics are sent; nowhere where it is absent.
 	Telemetry TelemetryConfig `yaml:"telemetry"`
 
+	// Cache is the memory for answers that are given again.
+	Cache    CacheConfig     `yaml:"cache"`
 	Backends []BackendConfig `yaml:"backends"`
 	Models   []ModelConfig   `yaml:"models"`
 	// Guards are services that judge text for rules with guard: remote.
@@ -113,6 +115,8 @@ type ModelConfig struct {
 	// Hedge says when another target is asked beside one that says nothing; nil is
 	// never.
 	Hedge *HedgeConfig `yaml:"hedge"`
+	// Cache says which answers are given again; nil is none.
+	Cache *ModelCacheConfig `yaml:"cache"`
 }
 
 // HedgeConfig says when a call is hedged.
@@ -313,6 +317,9 @@ func (c *Config) check(root *yaml.Node) (problems policy.Problems) {
 		} else if h != nil && len(m.Targets) < 2 {
 			fault(at+".hedge", "there is no other target to ask: add one, or leave hedge out")
 		}
+		if field, problem := m.Cache.check(); field != "" {
+			fault(at+".cache."+field, "%s", problem)
+		}
 		switch m.Affinity {
 		case "", "none", string(route.SessionAffinity), string(route.PrefixAffinity):
 		default:
@@ -434,7 +441,7 @@ func (c *Config) router(old *route.Router) (*route.Router, error) {
 	var models []route.Model
 	tokenizers := map[string]*bpe.Tokenizer{"": nil}
 	for i, m := range c.Models {
-		model := route.Model{Name: m.Name, MaxOutputTokens: m.MaxOutputTokens, Affinity: route.Affinity(m.Affinity), HedgeAfter: m.Hedge.after()}
+		model := route.Model{Name: m.Name, MaxOutputTokens: m.MaxOutputTokens, Affinity: route.Affinity(m.Affinity), HedgeAfter: m.Hedge.after(), Cache: m.Cache.route()}
 		if m.Affinity == "none" {
 			model.Affinity = route.NoAffinity
 		}

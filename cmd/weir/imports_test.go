@@ -54,9 +54,10 @@ var mayImport = map[string][]string{
 	"server/tokens/bpe/vocabularies": {},
 	"server/route":                   {"server/backend", "server/tokens/bpe", "policy"}, // bpe: a target names its model's tokenizer
 	"server/admit":                   {"policy"},
-	"server/idempotency":             {}, // bytes in, bytes out
+	"server/cache":                   {"server/backend", "accounting"}, // accounting: the usage of an answer
+	"server/idempotency":             {},                               // bytes in, bytes out
 	"server/gateway": {
-		"server/backend", "server/tokens", "server/route", "server/admit", "server/auth", "server/idempotency",
+		"server/backend", "server/tokens", "server/route", "server/admit", "server/auth", "server/idempotency", "server/cache",
 		"policy", "accounting", "accounting/ledger", "accounting/outputlog",
 	},
 	"server/gateway/gatewaytest": { // a whole gateway for tests

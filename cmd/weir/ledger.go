@@ -25,7 +25,7 @@ type ledgerListCommand struct {
 	listOutput
 	span
 	Tenant  string `help:"Tenant whose calls they are; all that the key may see where it is absent." placeholder:"NAME"`
-	Outcome string `help:"Only attempts that ended so: completed, cancelled, blocked, cut, deadline, failed, broken, hedge_loser, in_doubt." placeholder:"OUTCOME"`
+	Outcome string `help:"Only attempts that ended so: completed, cancelled, blocked, cut, deadline, failed, broken, hedge_loser, cache_hit, in_doubt." placeholder:"OUTCOME"`
 	Model   string `help:"Only calls of this model." placeholder:"NAME"`
 	Backend string `help:"Only attempts at this backend." placeholder:"NAME"`
 	Project string `help:"Only calls of this project." placeholder:"NAME"`
@@ -65,6 +65,7 @@ type lineResult struct {
 	OwnUsage        *usageResult      `json:"own_usage,omitempty"`
 	Cost            *moneyResult      `json:"cost,omitempty"`
 	ProviderCost    *moneyResult      `json:"provider_cost,omitempty"`
+	SavedCost       *moneyResult      `json:"saved_cost,omitempty"`
 	Price           string            `json:"price,omitempty"`
 	Allocations     map[string]string `json:"allocations,omitempty"`
 }
@@ -75,7 +76,7 @@ func lineResultOf(l *weirv1.LedgerLine) lineResult {
 		Tenant: segmentOf(l.Call, 1), Project: l.Project, Key: l.Key, EndUser: l.EndUser, Session: l.Session, Labels: l.Labels,
 		Model: l.Model, Backend: l.Backend, BackendModel: l.BackendModel, Reason: l.Reason,
 		Start: timeText(l.StartTime), Seconds: l.EndTime.AsTime().Sub(l.StartTime.AsTime()).Seconds(), Outcome: l.Outcome,
-		Usage: usageIfKnown(l.Usage), OwnUsage: usageIfKnown(l.OwnUsage), Cost: moneyIfKnown(l.Cost.GetTotal()), ProviderCost: moneyIfKnown(l.ProviderCost), Price: l.Cost.GetPriceVersion(),
+		Usage: usageIfKnown(l.Usage), OwnUsage: usageIfKnown(l.OwnUsage), Cost: moneyIfKnown(l.Cost.GetTotal()), ProviderCost: moneyIfKnown(l.ProviderCost), SavedCost: moneyIfKnown(l.SavedCost), Price: l.Cost.GetPriceVersion(),
 	}
 	for _, a := range l.Allocations {
 		if r.Allocations == nil {
@@ -245,6 +246,9 @@ func lineFacts(l *weirv1.LedgerLine) [][2]string {
 	}
 	if l.ProviderCost != nil {
 		facts = append(facts, [2]string{"provider's cost", moneyOf(l.ProviderCost).String()})
+	}
+	if l.SavedCost != nil {
+		facts = append(facts, [2]string{"saved", moneyOf(l.SavedCost).String()})
 	}
 	for i, a := range l.Allocations {
 		name := ""

@@ -24,6 +24,7 @@ type callMetrics struct {
 	unjudged    *prometheus.CounterVec
 	excesses    *prometheus.CounterVec
 	hedges      *prometheus.CounterVec
+	lookups     *prometheus.CounterVec
 }
 
 func newCallMetrics(r prometheus.Registerer) *callMetrics {
@@ -49,6 +50,9 @@ func newCallMetrics(r prometheus.Registerer) *callMetrics {
 		}, []string{"mode"}),
 		hedges: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_hedges_total", Help: "Hedges that were due, by model and what became of them: won, lost, served (as a retry of the first attempt, which failed), failed, or refused (not made).",
+		}, []string{"model", "result"}),
+		lookups: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_cache_lookups_total", Help: "Calls that the cache of answers was asked for, by model and result: hit or miss.",
 		}, []string{"model", "result"}),
 		firstOutput: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "weir_time_to_first_output_seconds", Help: "Time from a call's arrival to the first text that was released.",
@@ -89,6 +93,12 @@ func (m *callMetrics) observe(call *gateway.Call, answer *gateway.Answer, err er
 	}
 	if answer.Replayed {
 		return // its tokens were counted when they were used
+	}
+	if answer.Cache != "" {
+		m.lookups.WithLabelValues(model, string(answer.Cache)).Inc()
+	}
+	if answer.Cache == gateway.CacheHit {
+		return // and so were those of an answer that is given again
 	}
 	for _, h := range answer.Hedges {
 		m.hedges.WithLabelValues(model, string(h)).Inc()

@@ -37,6 +37,7 @@ type reportRow struct {
 	calls          int64
 	input, output  *int64
 	cost, currency string
+	saved          string // what cache hits have saved of that currency, "" where nothing
 	unpriced       int64
 }
 
@@ -56,7 +57,7 @@ func (c *reportCommand) Run(ctx context.Context, t terminal) error {
 	}
 	client := weirv1.NewAccountingServiceClient(conn)
 	var rows []reportRow
-	totals := map[string]string{}
+	totals, saved := map[string]string{}, map[string]string{}
 	var horizon time.Time
 	for page := ""; ; {
 		answer, err := client.QueryCosts(ctx, &weirv1.QueryCostsRequest{
@@ -74,6 +75,9 @@ func (c *reportCommand) Run(ctx context.Context, t terminal) error {
 		for _, total := range answer.Totals {
 			totals[total.CurrencyCode] = moneyOf(total).Decimal()
 		}
+		for _, total := range answer.SavedTotals {
+			saved[total.CurrencyCode] = moneyOf(total).Decimal()
+		}
 		if page = answer.NextPageToken; page == "" {
 			break
 		}
@@ -83,11 +87,11 @@ func (c *reportCommand) Run(ctx context.Context, t terminal) error {
 	}
 	switch c.Output {
 	case "json":
-		return c.printJSON(t.out, rows, totals)
+		return c.printJSON(t.out, rows, totals, saved)
 	case "csv":
 		return c.printCSV(t.out, rows)
 	}
-	return c.printTable(t, rows, totals)
+	return c.printTable(t, rows, totals, saved)
 }
 
 func (s *span) bounds(now time.Time) (from, to time.Time, err error) {
@@ -136,7 +140,12 @@ func reportRows(row *weirv1.CostRow) []reportRow {
 	}
 	var rows []reportRow
 	for _, cost := range row.Costs {
-		one.cost, one.currency = moneyOf(cost).Decimal(), cost.CurrencyCode
+		one.cost, one.currency, one.saved = moneyOf(cost).Decimal(), cost.CurrencyCode, ""
+		for _, saved := range row.SavedCosts {
+			if saved.CurrencyCode == cost.CurrencyCode {
+				one.saved = moneyOf(saved).Decimal()
+			}
+		}
 		rows = append(rows, one)
 	}
 	return rows
@@ -146,11 +155,12 @@ func moneyOf(m *weirv1.Money) accounting.Money {
 	return accounting.Money{Currency: m.GetCurrencyCode(), Nanos: m.GetUnits()*1_000_000_000 + int64(m.GetNanos())}
 }
 
-func (c *reportCommand) printJSON(w io.Writer, rows []reportRow, totals map[string]string) error {
+func (c *reportCommand) printJSON(w io.Writer, rows []reportRow, totals, saved map[string]string) error {
 	out := struct {
 		Rows  []map[string]any  `json:"rows"`
 		Total map[string]string `json:"total"`
-	}{Rows: []map[string]any{}, Total: totals}
+		Saved map[string]string `json:"saved,omitempty"`
+	}{Rows: []map[string]any{}, Total: totals, Saved: saved}
 	for _, r := range rows {
 		row := map[string]any{"calls": r.calls, "cost": nil, "currency": nil}
 		for k, v := range r.dimensions {
@@ -165,6 +175,9 @@ func (c *reportCommand) printJSON(w io.Writer, rows []reportRow, totals map[stri
 		if r.currency != "" {
 			row["cost"], row["currency"] = r.cost, r.currency
 		}
+		if r.saved != "" {
+			row["saved"] = r.saved
+		}
 		if r.unpriced > 0 {
 			row["unpriced_calls"] = r.unpriced
 		}
@@ -174,7 +187,7 @@ func (c *reportCommand) printJSON(w io.Writer, rows []reportRow, totals map[stri
 }
 
 func (c *reportCommand) header() []string {
-	return append(append([]string{}, c.By...), "calls", "input_tokens", "output_tokens", "cost", "currency")
+	return append(append([]string{}, c.By...), "calls", "input_tokens", "output_tokens", "cost", "currency", "saved")
 }
 
 func (c *reportCommand) cells(r reportRow) []string {
@@ -188,7 +201,7 @@ func (c *reportCommand) cells(r reportRow) []string {
 	for _, d := range c.By {
 		cells = append(cells, r.dimensions[d])
 	}
-	return append(cells, fmt.Sprint(r.calls), count(r.input), count(r.output), r.cost, r.currency)
+	return append(cells, fmt.Sprint(r.calls), count(r.input), count(r.output), r.cost, r.currency, r.saved)
 }
 
 func (c *reportCommand) printCSV(w io.Writer, rows []reportRow) error {
@@ -201,7 +214,7 @@ func (c *reportCommand) printCSV(w io.Writer, rows []reportRow) error {
 	return out.Error()
 }
 
-func (c *reportCommand) printTable(t terminal, rows []reportRow, totals map[string]string) error {
+func (c *reportCommand) printTable(t terminal, rows []reportRow, totals, saved map[string]string) error {
 	if len(rows) == 0 {
 		fmt.Fprintln(t.out, "no calls in this time")
 		return nil
@@ -218,9 +231,9 @@ func (c *reportCommand) printTable(t terminal, rows []reportRow, totals map[stri
 	}
 	sort.Strings(currencies)
 	for _, currency := range currencies {
-		total := make([]string, len(c.By)+3, len(c.By)+5)
+		total := make([]string, len(c.By)+3, len(c.By)+6)
 		total[0] = "TOTAL"
-		cells = append(cells, append(total, totals[currency], currency))
+		cells = append(cells, append(total, totals[currency], currency, saved[currency]))
 	}
 	if err := printTable(t, c.header(), cells); err != nil {
 		return err

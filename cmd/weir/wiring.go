@@ -34,6 +34,7 @@ import (
 	"github.com/weir-gateway/weir/server/admit"
 	"github.com/weir-gateway/weir/server/auth"
 	"github.com/weir-gateway/weir/server/backend"
+	"github.com/weir-gateway/weir/server/cache"
 	"github.com/weir-gateway/weir/server/face/openai"
 	faceweir "github.com/weir-gateway/weir/server/face/weir"
 	"github.com/weir-gateway/weir/server/gateway"
@@ -64,6 +65,7 @@ type weir struct {
 	// providers tells whose each backend is.
 	providers atomic.Pointer[map[string]string]
 	judges    *judges
+	cache     *cache.Cache
 	loads     *loads
 	log       *slog.Logger
 	output    *outputlog.Log
@@ -89,7 +91,7 @@ type weir struct {
 // open wires a Weir and takes its ports. With demo it makes the tenant demo
 // where the store is new.
 func open(ctx context.Context, config Config, demo bool, t terminal, log *slog.Logger) (_ *weir, err error) {
-	w := &weir{log: log, keep: config.Ledger.Keep, judges: newJudges(), renew: make(chan struct{}, 1)}
+	w := &weir{log: log, keep: config.Ledger.Keep, judges: newJudges(), cache: cache.New(0), renew: make(chan struct{}, 1)}
 	w.loads = newLoads(func(name string, now time.Time, l *backend.Load) { w.router.Load().Hear(name, now, l) }, log)
 	w.undo = append(w.undo, w.judges.close, w.loads.close)
 	defer func() {
@@ -167,6 +169,7 @@ func (w *weir) route(config Config) error {
 	w.providers.Store(config.providers())
 	w.judges.services.Store(&judging)
 	w.loads.use(config.Backends)
+	w.cache.Reset(config.Cache.size()) // its answers may be of backends that are others now
 	return nil
 }
 
@@ -220,9 +223,11 @@ func (w *weir) build(config Config) error {
 		Claims:   w.claims,
 		Ledger:   w.ledger, MaxDuration: time.Duration(config.MaxDuration),
 		Observe: newCallMetrics(registry).observe, Log: w.log, Now: time.Now,
+		Cache: w.cache,
 		Judge: w.judges.ask, Record: w.output.Record, Price: w.price,
 	}
 	w.judges.gateway = g
+	watchCache(registry, w.cache)
 	if w.telemetry != nil {
 		chain.Follow, g.Follower = w.telemetry.call, w.telemetry
 	}

@@ -10,7 +10,7 @@ import (
 // browsers always let them.
 var exposed = strings.Join([]string{
 	"grpc-status", "grpc-message", "grpc-status-details-bin", "retry-after", "retry-after-ms", "x-should-retry",
-	"x-request-id", RequestIDHeader, "x-weir-cost", "x-weir-cost-currency",
+	"x-request-id", RequestIDHeader, "x-weir-cost", "x-weir-cost-currency", "x-weir-cache", "age",
 }, ", ")
 
 // CORS lets pages of some origins, such as https://app.example.org, call what
