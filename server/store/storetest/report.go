@@ -44,7 +44,7 @@ var (
 	someProjects = rapid.SampledFrom([]string{"default", "Search", "ärger", "zoo"})
 	someUsers    = rapid.SampledFrom([]string{"", "u1", "u2"})
 	someTeams    = rapid.SampledFrom([]string{"", "Blue", "green"})
-	someOutcomes = rapid.SampledFrom([]accounting.Outcome{accounting.OutcomeCompleted, accounting.OutcomeFailed, accounting.OutcomeInDoubt})
+	someOutcomes = rapid.SampledFrom([]accounting.Outcome{accounting.OutcomeCompleted, accounting.OutcomeFailed, accounting.OutcomeInDoubt, accounting.OutcomeCacheHit})
 	someClasses  = rapid.SampledFrom([]accounting.ServiceClass{"", accounting.ServiceStandard, accounting.ServiceFlex})
 	someMoney    = rapid.SampledFrom([]string{"", "USD", "CNY"})
 	someGroups   = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"tenant", "project", "key", "model", "backend", "outcome", "end_user", "session", "service_class", "labels.team", "labels.cost-center"}), 0, 4, rapid.ID[string])
@@ -72,6 +72,10 @@ func drawLine(t *rapid.T, run, call, number, correction int) accounting.Line {
 	}
 	if c := someMoney.Draw(t, "currency"); c != "" {
 		l = priced(l, rapid.Int64Range(-1<<40, 1<<50).Draw(t, "nanos"), c)
+		for range rapid.IntRange(0, 2).Draw(t, "items") {
+			amount := accounting.Money{Currency: c, Nanos: rapid.Int64Range(0, 1<<60).Draw(t, "amount")}
+			l.Cost.Items = append(l.Cost.Items, accounting.Item{Meter: accounting.Output, Quantity: 1, Price: 1, Amount: amount})
+		}
 	}
 	return l
 }
@@ -113,7 +117,7 @@ func reportModel(t *testing.T, open Opener) {
 			if len(page.Rows) > q.Limit {
 				r.Fatalf("a page of %d rows; the limit is %d", len(page.Rows), q.Limit)
 			}
-			got.Rows, got.Totals = append(got.Rows, page.Rows...), page.Totals
+			got.Rows, got.Totals, got.Saved = append(got.Rows, page.Rows...), page.Totals, page.Saved
 			if page.Next == nil {
 				break
 			}
@@ -130,9 +134,10 @@ func brute(q report.Query, lines []accounting.Line) report.Report {
 		row   report.Row
 		calls map[string]bool
 		costs map[string]int64
+		saved map[string]int64
 	}
 	groups := map[string]*group{}
-	totals := map[string]int64{}
+	totals, saved := map[string]int64{}, map[string]int64{}
 	for _, l := range lines {
 		if q.Tenant != "" && l.Subject.Tenant != q.Tenant || !q.From.IsZero() && l.Start.Before(q.From) || !q.To.IsZero() && !l.Start.Before(q.To) {
 			continue
@@ -148,7 +153,7 @@ func brute(q report.Query, lines []accounting.Line) report.Report {
 		id := strings.Join(dims, "\x00")
 		g := groups[id]
 		if g == nil {
-			g = &group{report.Row{Dimensions: dims}, map[string]bool{}, map[string]int64{}}
+			g = &group{report.Row{Dimensions: dims}, map[string]bool{}, map[string]int64{}, map[string]int64{}}
 			groups[id] = g
 		}
 		g.calls[l.RequestID] = true
@@ -169,14 +174,18 @@ func brute(q report.Query, lines []accounting.Line) report.Report {
 		}
 		g.costs[l.Cost.Charge.Currency] += l.Cost.Charge.Nanos
 		totals[l.Cost.Charge.Currency] += l.Cost.Charge.Nanos
+		if m, known := l.Saved(); known {
+			g.saved[m.Currency] += m.Nanos
+			saved[m.Currency] += m.Nanos
+		}
 	}
 	var r report.Report
 	for _, g := range groups {
-		g.row.Calls, g.row.Costs = int64(len(g.calls)), moneyOf(g.costs)
+		g.row.Calls, g.row.Costs, g.row.Saved = int64(len(g.calls)), moneyOf(g.costs), moneyOf(g.saved)
 		r.Rows = append(r.Rows, g.row)
 	}
 	slices.SortFunc(r.Rows, func(a, b report.Row) int { return slices.Compare(a.Dimensions, b.Dimensions) })
-	r.Totals = moneyOf(totals)
+	r.Totals, r.Saved = moneyOf(totals), moneyOf(saved)
 	return r
 }
 
