@@ -219,11 +219,15 @@ func (c *reportCommand) printTable(t terminal, rows []reportRow, totals, saved m
 		fmt.Fprintln(t.out, "no calls in this time")
 		return nil
 	}
+	shown := len(c.By) + 5
+	if len(saved) > 0 {
+		shown++ // what is saved, where something is
+	}
 	var cells [][]string
 	unpriced := int64(0)
 	for _, r := range rows {
 		unpriced += r.unpriced
-		cells = append(cells, c.cells(r))
+		cells = append(cells, c.cells(r)[:shown])
 	}
 	currencies := make([]string, 0, len(totals))
 	for currency := range totals {
@@ -233,9 +237,9 @@ func (c *reportCommand) printTable(t terminal, rows []reportRow, totals, saved m
 	for _, currency := range currencies {
 		total := make([]string, len(c.By)+3, len(c.By)+6)
 		total[0] = "TOTAL"
-		cells = append(cells, append(total, totals[currency], currency, saved[currency]))
+		cells = append(cells, append(total, totals[currency], currency, saved[currency])[:shown])
 	}
-	if err := printTable(t, c.header(), cells); err != nil {
+	if err := printTable(t, c.header()[:shown], cells); err != nil {
 		return err
 	}
 	if unpriced > 0 {

@@ -490,7 +490,7 @@ func TestAHitInDoubt(t *testing.T) {
 	if _, err := h.Ledger.HoldKnown(context.Background(), accounting.Attempt{
 		RequestID: call.RequestID, Number: 1, Subject: accounting.Subject{Tenant: "acme", Project: "default", Key: "k1"},
 		Model: "sim", Backend: "b0", BackendModel: "sim", Start: time.Now(), Deadline: time.Now().Add(time.Minute),
-	}, first.Usage, 0, nil); err != nil {
+	}, first.Usage, "", 0, nil); err != nil {
 		t.Fatal(err)
 	}
 	h.RestartLedger()
