@@ -229,9 +229,6 @@ func (h *Hold) claims(windows []*accounting.Window) ([]accounting.Claim, error) 
 		}
 		claims[i] = accounting.Claim{Window: w, Amount: amount}
 	}
-	if h.known {
-		claims = slices.DeleteFunc(claims, func(c accounting.Claim) bool { return c.Amount == 0 })
-	}
 	return claims, nil
 }
 

@@ -61,26 +61,27 @@ func TestItKeepsWhatWasUsedLast(t *testing.T) {
 			}
 			return n
 		}
+		put := func(r *rapid.T) {
+			key, text := rapid.IntRange(0, 30).Draw(r, "key"), strings.Repeat("x", rapid.IntRange(100, 700).Draw(r, "length"))
+			ttl := time.Duration(rapid.IntRange(1, 5).Draw(r, "ttl")) * time.Minute
+			e := &entry{key, answer(now, text), now.Add(ttl), sizeOf(text)}
+			c.Put(keyOf(key), e.answer, ttl)
+			if e.size > size/8 {
+				return
+			}
+			if before := find(key); before != nil {
+				recent.Remove(before)
+			}
+			recent.PushFront(e)
+			for bytes() > size {
+				recent.Remove(recent.Back())
+				evicted++
+			}
+		}
 		r.Repeat(map[string]func(*rapid.T){
-			"put": func(r *rapid.T) {
-				key, text := rapid.IntRange(0, 12).Draw(r, "key"), strings.Repeat("x", rapid.IntRange(0, 900).Draw(r, "length"))
-				ttl := time.Duration(rapid.IntRange(1, 5).Draw(r, "ttl")) * time.Minute
-				e := &entry{key, answer(now, text), now.Add(ttl), sizeOf(text)}
-				c.Put(keyOf(key), e.answer, ttl)
-				if e.size > size/8 {
-					return
-				}
-				if before := find(key); before != nil {
-					recent.Remove(before)
-				}
-				recent.PushFront(e)
-				for bytes() > size {
-					recent.Remove(recent.Back())
-					evicted++
-				}
-			},
+			"put": put, "put another": put, "put a third": put,
 			"get": func(r *rapid.T) {
-				key := rapid.IntRange(0, 12).Draw(r, "key")
+				key := rapid.IntRange(0, 30).Draw(r, "key")
 				ttl := time.Duration(rapid.IntRange(1, 5).Draw(r, "ttl")) * time.Minute
 				var want *cache.Answer
 				if e := find(key); e != nil {
@@ -96,7 +97,7 @@ func TestItKeepsWhatWasUsedLast(t *testing.T) {
 				}
 			},
 			"wait": func(r *rapid.T) {
-				now = now.Add(time.Duration(rapid.IntRange(1, 90).Draw(r, "seconds")) * time.Second)
+				now = now.Add(time.Duration(rapid.IntRange(1, 20).Draw(r, "seconds")) * time.Second)
 			},
 			"sweep": func(*rapid.T) {
 				c.Sweep(now)
@@ -202,6 +203,8 @@ func TestARecorderTakesDownWhatIsSaid(t *testing.T) {
 				e.Logprobs = []backend.Logprob{{Token: e.Text}}
 			case 3:
 				e = backend.Event{Kind: backend.Called, Tool: "t", CallID: "c"}
+			case 4, 5:
+				e.Channel, e.Call = backend.Arguments, rapid.IntRange(0, 1).Draw(r, "call")
 			}
 			events = append(events, e)
 		}

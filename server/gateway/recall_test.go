@@ -306,7 +306,7 @@ func TestWhatIsNotKept(t *testing.T) {
 		"one cut by its length":        {minutes, with(func(c *gateway.Call) { c.Request.MaxOutputTokens = &few }), simulator.Profile{}, "", false},
 		"no-store":                     {minutes, with(func(c *gateway.Call) { c.CacheControl = gateway.CacheForbidden }), simulator.Profile{}, "", false},
 		"no-cache":                     {minutes, with(func(c *gateway.Call) { c.CacheControl = gateway.CacheRenewed }), simulator.Profile{}, "", false},
-		"one that was blocked":         {minutes, with(func(*gateway.Call) {}), simulator.Profile{}, "safety: {output: [{id: no, guard: lexicon, terms: [b], action: block}]}", false},
+		"one that was blocked":         {minutes, with(func(*gateway.Call) {}), simulator.Profile{}, "safety: {output: [{id: no, guard: lexicon, terms: [c], action: block}]}", false},
 		"a refusal":                    {minutes, func() *gateway.Call { return newCall("refuse: never") }, simulator.Profile{}, "", false},
 		"one that breaks off":          {minutes, with(func(*gateway.Call) {}), simulator.Profile{Fault: simulator.FaultCut, FaultAfter: 2}, "", false},
 		"an inner call":                {minutes, with(func(c *gateway.Call) { c.Purpose = "guard"; c.ParentRequestID = c.RequestID }), simulator.Profile{}, "", false},
@@ -319,6 +319,17 @@ func TestWhatIsNotKept(t *testing.T) {
 				t.Errorf("hit is %t", hit)
 			}
 		})
+	}
+}
+
+// A call for several answers is not told the one.
+func TestOneAnswerIsNotTwo(t *testing.T) {
+	h := newCaching(t, "", minutes)
+	h.miss(newCall("say: a"))
+	two := newCall("say: a")
+	two.Request.Candidates = 2
+	if _, answer := h.miss(two); len(answer.Finish) != 2 || answer.Cache != "" {
+		t.Errorf("%+v", answer)
 	}
 }
 
@@ -398,14 +409,20 @@ func TestToolsAreCalledAgain(t *testing.T) {
 // An answer that does not keep to its schema is not given again, nor what it
 // took to mend it.
 func TestOnlyAnswersOfTheirFormAreKept(t *testing.T) {
-	for said, hits := range map[string]bool{`{"a": 1}`: true, `{"b": 1}`: false} {
+	for said, hits := range map[string]bool{`{"a": 1}`: true, `{"b": 1}`: false, `{"c": 1}`: false} {
 		h := newCaching(t, "", minutes)
 		call := func() *gateway.Call {
 			c := newCall("say: " + said)
-			c.Request.Format = &backend.Format{Schema: []byte(`{"type": "object", "required": ["a"]}`)}
+			c.Request.Format = &backend.Format{Schema: []byte(`{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}`)}
+			if strings.Contains(said, "c") {
+				c.Request.Format.Repairs = 1
+			}
 			return c
 		}
 		_, first := h.miss(call())
+		if mended := strings.Contains(said, "c"); mended != (first.Attempts == 2 && len(first.Warnings) == 0) {
+			t.Errorf("%s took %d attempts, with %v", said, first.Attempts, first.Warnings)
+		}
 		_, again, err := h.ask(context.Background(), call())
 		if err != nil || (again.Cache == gateway.CacheHit) != hits || len(first.Warnings) != len(again.Warnings) {
 			t.Errorf("%s: %+v %v", said, again, err)

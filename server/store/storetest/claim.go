@@ -102,6 +102,7 @@ func claimTakenOver(t *testing.T, open Opener) {
 	taken("completed", accounting.OutcomeCompleted, true)
 	taken("blocked", accounting.OutcomeBlocked, true)
 	taken("cut", accounting.OutcomeCut, true)
+	taken("a hit of the cache", accounting.OutcomeCacheHit, true)
 }
 
 // manyClaims is many calls with one key, over replicas: one runs at a time.
