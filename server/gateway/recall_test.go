@@ -220,7 +220,8 @@ func TestAHitIsJudgedByThePoliciesOfNow(t *testing.T) {
 			h.Apply(rules("safety:\n  output:\n    - {id: no, guard: lexicon, terms: [" + c.term + "], action: block}\n"))
 			for _, stream := range []bool{false, true} {
 				call := newCall(prompt)
-				text, answer := "", (*gateway.Answer)(nil)
+				var text string
+				var answer *gateway.Answer
 				if stream {
 					said := &told{}
 					var err error
