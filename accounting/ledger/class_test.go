@@ -90,6 +90,31 @@ func TestASettleIsByTheClassThatServed(t *testing.T) {
 	}
 }
 
+// An answer that is given again saves what the class costs that served it.
+func TestAKnownAnswerIsRatedByItsClass(t *testing.T) {
+	s := openStore(t)
+	l := newLedger(t, s, budget("cap", lease.PerTenant, 5e9, "USD"))
+	catalogue := classed(t)
+	l.Prices = func() *price.Catalogue { return catalogue }
+	for class, full := range map[accounting.ServiceClass]int64{
+		"": nanosOf(10, 20), accounting.ServiceFlex: nanosOf(10, 20) / 2, accounting.ServicePriority: 3 * nanosOf(10, 20), accounting.ServiceScale: -1,
+	} {
+		call := "known " + string(class)
+		h, err := l.HoldKnown(t.Context(), attempt(call), tokens(10, 20), class, 50, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Settle(t.Context(), ledger.Result{Outcome: accounting.OutcomeCacheHit, Usage: tokens(10, 20), ServedClass: class}); err != nil {
+			t.Fatal(err)
+		}
+		line := theLine(t, s, l, call)
+		saved, known := line.Saved()
+		if known != (full >= 0) || known && (line.Cost.Charge.Nanos != full/2 || saved.Nanos != full-full/2) || line.ServedClass != class {
+			t.Errorf("class %q: %+v saves %v of %d", class, line, saved, full)
+		}
+	}
+}
+
 // What a process leaves in doubt, or nobody counted, is as dear as it was held.
 func TestACallInDoubtHasTheDearestClass(t *testing.T) {
 	s, dir := openStore(t), t.TempDir()

@@ -32,7 +32,7 @@ func full() backend.Request {
 		Choice: &backend.ToolChoice{Mode: backend.ToolNamed, Tool: "tool"}, ParallelCalls: &yes,
 		Format:    &backend.Format{Schema: json.RawMessage("{}"), Name: "n", Description: "d", Strict: &yes, Repairs: 1},
 		Reasoning: &backend.ReasoningWish{}, Logprobs: &n, CacheKey: "k", Vendor: backend.VendorOptions{"openai": json.RawMessage("{}")},
-		DropUnsupported: true, Candidates: 1,
+		DropUnsupported: true, Candidates: 1, Modalities: []backend.Modality{backend.Image}, Voice: "v", ServiceClass: "flex",
 	}
 }
 
