@@ -7,6 +7,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -187,7 +188,11 @@ func (g *Gateway) attempts(ctx context.Context, call *Call, rules *policy.Effect
 	}
 	if target := recall.target(&s.tries); target != nil {
 		s.recall = nil
-		return s.recalled(ctx, recall, target)
+		err := s.recalled(ctx, recall, target)
+		if unpriced := (*ledger.UnpricedError)(nil); !errors.As(err, &unpriced) {
+			return err
+		}
+		s.recall = recall // nobody says what the class costs that served it: it is made anew
 	}
 	for {
 		a, err := s.next(ctx)
