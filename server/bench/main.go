@@ -26,6 +26,7 @@ import (
 // settings are what the flags say.
 type settings struct {
 	weir        string
+	before      string
 	rounds      int
 	window      time.Duration
 	inFlight    int
@@ -48,6 +49,7 @@ func main() {
 	}
 	var s settings
 	flag.StringVar(&s.weir, "weir", "bin/weir", "the Weir to measure")
+	flag.StringVar(&s.before, "before", "", "another Weir to measure in the same rounds, such as the one before a change")
 	flag.IntVar(&s.rounds, "rounds", 3, "rounds, whose medians are told")
 	flag.DurationVar(&s.window, "window", 1500*time.Millisecond, "how long one measurement takes")
 	flag.IntVar(&s.inFlight, "in-flight", 32, "calls in flight")
@@ -153,15 +155,21 @@ func (s settings) subjects(ctx context.Context, folder string, backend *subject)
 	} {
 		// One for each face, so that what one has done is not in the other's memory.
 		for _, face := range []string{faceGRPC, faceHTTP} {
-			add(c.name, func() (*subject, error) {
-				g, err := startWeir(ctx, s.weir, filepath.Join(folder, c.name+", "+face), backend, c.documents)
-				if err == nil && face == faceGRPC {
-					g.http = ""
-				} else if err == nil {
-					g.grpc = ""
-				}
-				return g, err
-			})
+			begin := func(name, weir string) {
+				add(name, func() (*subject, error) {
+					g, err := startWeir(ctx, weir, filepath.Join(folder, name+", "+face), backend, c.documents)
+					if err == nil && face == faceGRPC {
+						g.http = ""
+					} else if err == nil {
+						g.grpc = ""
+					}
+					return g, err
+				})
+			}
+			if s.before != "" {
+				begin(c.name+", before", s.before)
+			}
+			begin(c.name, s.weir)
 		}
 	}
 	if errors.Is(err, exec.ErrNotFound) {
