@@ -345,6 +345,14 @@ type Stream interface {
 	Close() error
 }
 
+// A Waiter is a Stream that tells when all that its server has sent so far has been
+// told. The interface is optional: ask for it by a type assertion.
+type Waiter interface {
+	// BeforeWait has Recv call f, from its own goroutine, before all that may wait
+	// for the server. It is called between calls of Recv.
+	BeforeWait(f func())
+}
+
 // A Lister is a Backend that can tell its models; a failure is an *Error or the
 // context's. The interface is optional: ask for it by a type assertion.
 type Lister interface {

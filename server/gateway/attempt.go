@@ -60,6 +60,9 @@ type attempt struct {
 	enforced bool                    // a rule can change the answer
 	pieces   []policy.Piece          // released by the last event; reused
 	released bool                    // the sink has got something
+	gathers  bool                    // it is flushed before the backend is waited for, and not with each piece
+	unsent   bool                    // it has got something since it was flushed
+	gone     error                   // a flush has failed with
 	asked    bool                    // the backend has been called
 	accepted bool                    // the backend has taken the request
 	first    time.Time               // when the backend first said something, zero before
@@ -283,9 +286,16 @@ func (a *attempt) prepare(ctx context.Context, hold *ledger.Hold) {
 // follow passes on what a stream of the context says, which cancel ends, until the
 // answer is whole and released, or until every candidate has ended with a block.
 // What cuts it short before is its error.
-func (a *attempt) follow(ctx context.Context, cancel context.CancelFunc, stream backend.Stream) error {
+func (a *attempt) follow(ctx context.Context, cancel context.CancelFunc, stream backend.Stream) (err error) {
+	defer func() {
+		if gone := a.send(); gone != nil {
+			err = gone
+		}
+	}()
 	next := stream.Recv
-	if a.asking != nil {
+	if a.asking == nil {
+		next = a.gather(cancel, stream)
+	} else {
 		p := newPump(ctx, stream)
 		defer func() { cancel(); <-p.ended }()
 		next = func() (backend.Event, error) { return a.next(ctx, p) }

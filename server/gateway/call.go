@@ -98,6 +98,9 @@ type Sink interface {
 	// target are set.
 	Start(*Answer) error
 	Delta(Delta) error
+	// Flush comes before the gateway waits for anything: a Delta may stay with the
+	// sink until then.
+	Flush() error
 }
 
 // A Restarter is a Sink that keeps its text to itself until the call has ended,

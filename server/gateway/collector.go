@@ -68,6 +68,9 @@ func (c *Collector) Restart() { c.candidates = nil }
 // Start does nothing.
 func (c *Collector) Start(*Answer) error { return nil }
 
+// Flush does nothing.
+func (c *Collector) Flush() error { return nil }
+
 // Delta appends a piece.
 func (c *Collector) Delta(d Delta) error {
 	for len(c.candidates) <= d.Candidate {

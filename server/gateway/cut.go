@@ -33,6 +33,7 @@ func (a *attempt) covered(ctx context.Context) bool {
 		a.output.Output() // counts exactly, where it can, and brings the bound down
 		most = a.output.Most()
 	}
+	_ = a.send() // the hold may wait for the store; what fails here is heard of next
 	if a.partial.Cover(ctx, most+1) == nil {
 		return true
 	}

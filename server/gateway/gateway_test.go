@@ -310,6 +310,9 @@ type sink func(gateway.Delta) error
 func (sink) Start(*gateway.Answer) error   { return nil }
 func (s sink) Delta(d gateway.Delta) error { return s(d) }
 
+// Flush implements gateway.Sink.
+func (sink) Flush() error { return nil }
+
 func TestACancelledCallPaysForWhatWasGenerated(t *testing.T) {
 	h := newHouse(t, "", simulator.Profile{Fault: simulator.FaultStall, FaultAfter: 5})
 	ctx, cancel := context.WithCancel(context.Background())

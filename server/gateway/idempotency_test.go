@@ -30,6 +30,7 @@ type told struct {
 }
 
 func (s *told) Start(*gateway.Answer) error { s.started++; return nil }
+func (*told) Flush() error                  { return nil }
 
 func (s *told) Delta(d gateway.Delta) error {
 	s.deltas = append(s.deltas, d)

@@ -12,6 +12,7 @@ type plain struct{}
 
 func (plain) Start(*Answer) error { return nil }
 func (plain) Delta(Delta) error   { return nil }
+func (plain) Flush() error        { return nil }
 
 // Where no content is kept the sink is the caller's own, so that a token costs
 // what it costs without an output log. And a sink that is wrapped stays what it

@@ -46,6 +46,7 @@ func (h *house) recording() *[]outputlog.Record {
 type reader struct{ text strings.Builder }
 
 func (r *reader) Start(*gateway.Answer) error { return nil }
+func (r *reader) Flush() error                { return nil }
 
 func (r *reader) Delta(d gateway.Delta) error {
 	r.text.WriteString(d.Text)

@@ -122,7 +122,8 @@ func (c *Client) Stream(ctx context.Context, path string, body []byte, header ht
 		}
 		return nil, err
 	}
-	return &stream{ctx: ctx, cancel: cancel, body: resp.Body, header: resp.Header, client: c, read: newEventReader(resp.Body), decode: d}, nil
+	read := &announced{ReadCloser: resp.Body}
+	return &stream{ctx: ctx, cancel: cancel, body: read, header: resp.Header, client: c, read: newEventReader(read), decode: d}, nil
 }
 
 // Send makes one request. Header goes with it beside that of the configuration.

@@ -30,7 +30,7 @@ type Decoder interface {
 type stream struct {
 	ctx    context.Context // the caller's
 	cancel context.CancelFunc
-	body   io.ReadCloser
+	body   *announced
 	header http.Header // of the answer, until Signals has told it
 	client *Client
 	read   *eventReader
@@ -40,6 +40,24 @@ type stream struct {
 	end    error
 	closed bool
 }
+
+// announced is the body of an answer. Before it is read, which may wait, it calls
+// before, where that is set.
+type announced struct {
+	io.ReadCloser
+	before func()
+}
+
+func (b *announced) Read(p []byte) (int, error) {
+	if b.before != nil {
+		b.before()
+	}
+	return b.ReadCloser.Read(p)
+}
+
+// BeforeWait implements backend.Waiter: what has come is in the eventReader, which
+// reads the body when that is used up.
+func (s *stream) BeforeWait(f func()) { s.body.before = f }
 
 var errClosed = errors.New("stream is closed: do not call Recv after Close")
 
@@ -105,7 +123,7 @@ func (s *stream) Close() error {
 	if s.closed {
 		return nil
 	}
-	s.closed = true
+	s.closed, s.body.before = true, nil
 	if s.end == io.EOF && len(s.events) == 0 {
 		stop := time.AfterFunc(drainTime, s.cancel)
 		_, _ = io.CopyN(io.Discard, s.body, 4<<10) // the rest of a whole answer, so that the connection can be used again

@@ -371,7 +371,7 @@ func TestKeepAliveBeforeTheFirstOutput(t *testing.T) {
 			t.Errorf("%d comments after three times", got)
 		}
 		time.Sleep(aliveEvery - 1)
-		if err := e.send("x"); err != nil {
+		if err := errors.Join(e.send("x"), e.flush()); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(aliveEvery - 1)

@@ -127,6 +127,9 @@ func (c *chunks) Delta(d gateway.Delta) error {
 	return c.events.send(c.chunk(chunkChoice{Index: d.Candidate, Delta: piece, Logprobs: probs.add(d.Channel, d.Logprobs)}))
 }
 
+// Flush implements gateway.Sink.
+func (c *chunks) Flush() error { return c.events.flush() }
+
 // frame is what stands around the content of a chunk that has nothing else: the
 // same in every such chunk of a choice.
 type frame struct{ before, after string }
@@ -188,6 +191,9 @@ func (c *chunks) finish(a *gateway.Answer) error {
 		}
 	}
 	if err := c.events.done(); err != nil {
+		return gone(err)
+	}
+	if err := c.Flush(); err != nil {
 		return gone(err)
 	}
 	return nil

@@ -46,10 +46,12 @@ func (e *events) keepAlive() {
 	if e.ended {
 		return
 	}
-	_ = e.write([]byte(": keep-alive\n\n")) // the next event fails as well
+	if e.write([]byte(": keep-alive\n\n")) == nil { // else the next event fails as well
+		_ = e.push()
+	}
 }
 
-// send writes one event.
+// send writes one event. Like all that is written it may wait for the next flush.
 func (e *events) send(v any) error { return e.around("", v, "") }
 
 // tell puts what an answer has for the headers into them, unless they are gone.
@@ -97,7 +99,20 @@ func (e *events) write(event []byte) error {
 		h.Set("X-Accel-Buffering", "no") // nginx would hold what we flush
 		e.w.WriteHeader(http.StatusOK)
 	}
-	if _, e.err = e.w.Write(event); e.err == nil {
+	_, e.err = e.w.Write(event)
+	return e.err
+}
+
+// flush sends what was written.
+func (e *events) flush() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.push()
+}
+
+// push needs the lock.
+func (e *events) push() error {
+	if e.err == nil {
 		e.err = e.control.Flush()
 	}
 	if !e.ended {

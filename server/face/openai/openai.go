@@ -175,7 +175,9 @@ func (s *server) stream(w http.ResponseWriter, ctx context.Context, call *gatewa
 	// The client has got a 200, so the failure stands in the stream. Without
 	// [DONE] behind it the answer is not whole.
 	face.TrailOf(ctx).Err = err
-	_ = out.send(errorBody(ctx, err)) // a client that has gone learns nothing
+	if out.send(errorBody(ctx, err)) == nil { // a client that has gone learns nothing
+		_ = out.flush()
+	}
 	return nil
 }
 

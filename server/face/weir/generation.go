@@ -136,6 +136,9 @@ func (e *events) Delta(d gateway.Delta) error {
 	return e.send(&weirv1.StreamGenerateResponse{Event: &weirv1.StreamGenerateResponse_Delta{Delta: delta}})
 }
 
+// Flush implements gateway.Sink: gRPC itself sends together what it has together.
+func (e *events) Flush() error { return nil }
+
 // end tells what is known when the ledger has the call.
 func (e *events) end(a *gateway.Answer) error {
 	if !e.started { // nothing was released, and yet the call is answered
