@@ -5,6 +5,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
+
+	faceweir "github.com/weir-gateway/weir/server/face/weir"
 )
 
 // What the gRPC port takes. The generous ones are what real clients need, the
@@ -35,6 +37,7 @@ func (c *Config) longest() time.Duration {
 func (c *Config) transport() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.WaitForHandlers(true), // a call that is cut off still settles
+		grpc.ForceServerCodecV2(faceweir.Codec()),
 		grpc.NumStreamWorkers(workers),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(maxHeaderList),
