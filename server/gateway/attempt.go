@@ -292,7 +292,7 @@ func (a *attempt) follow(ctx context.Context, cancel context.CancelFunc, stream 
 			err = gone
 		}
 	}()
-	next := stream.Recv
+	var next func() (backend.Event, error)
 	if a.asking == nil {
 		next = a.gather(cancel, stream)
 	} else {
