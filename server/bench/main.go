@@ -114,8 +114,11 @@ func run(ctx context.Context, s settings) (err error) {
 			return fmt.Errorf("%s: cancelled streams: %w", r.name, err)
 		}
 	}
+	order := slices.Clone(runs)
 	for round := range s.rounds {
-		for _, r := range runs {
+		// Each round the other way round: who follows whom makes a difference.
+		slices.Reverse(order)
+		for _, r := range order {
 			if err := r.measure(ctx, s); err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
 			}
