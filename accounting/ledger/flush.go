@@ -288,6 +288,9 @@ func (l *Ledger) read(records []spool.Entry) (entries []Entry, letters []DeadLet
 }
 
 func (l *Ledger) entryOf(r *spool.Entry, windows *knownWindows) (Entry, error) {
+	if e, ok := r.Value.(*Entry); ok {
+		return *e, nil
+	}
 	if !r.Abandoned {
 		return readEntry(r.Payload, windows)
 	}

@@ -352,7 +352,7 @@ func (h *Hold) Settle(ctx context.Context, r Result) (*accounting.Cost, error) {
 	}
 	record := records.Get().(*[]byte)
 	*record = entry.append((*record)[:0])
-	position, err := h.ledger.Spool.WriteClose(ctx, h.key, *record, h.ledger.Durability)
+	position, err := h.ledger.Spool.WriteClose(ctx, h.key, *record, entry, h.ledger.Durability)
 	records.Put(record)
 	if position == 0 {
 		return nil, err
@@ -403,7 +403,7 @@ func (h *Hold) line(r Result) (accounting.Line, error) {
 }
 
 // entry says what the line settles. What is not charged settles at nothing.
-func (h *Hold) entry(line accounting.Line) (Entry, error) {
+func (h *Hold) entry(line accounting.Line) (*Entry, error) {
 	used := make([]int64, len(h.open.claims))
 	for i := range h.open.claims {
 		c := &h.open.claims[i]
@@ -412,11 +412,11 @@ func (h *Hold) entry(line accounting.Line) (Entry, error) {
 		}
 		amount, err := h.open.worth(c.Window.Budget, c.Window.Unit, h.counted(&line), h.charged(&line))
 		if err != nil {
-			return Entry{}, err
+			return nil, err
 		}
 		used[i] = amount
 	}
-	e := Entry{Line: line, Settled: make([]Settled, 0, len(used))}
+	e := &Entry{Line: line, Settled: make([]Settled, 0, len(used))}
 	var room [4]lease.Settlement
 	for i, s := range h.room.Settle(used, room[:0]) {
 		e.Settled = append(e.Settled, Settled{Window: h.open.claims[i].Window, Lease: s.Lease, Amount: s.Amount, Uncovered: s.Uncovered})

@@ -479,7 +479,7 @@ func TestWhatCannotBeWrittenIsBuried(t *testing.T) {
 	if err := l.Spool.WriteOpen(garbage, []byte("?")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Spool.WriteClose(t.Context(), garbage, []byte("?"), spool.Relaxed); err != nil {
+	if _, err := l.Spool.WriteClose(t.Context(), garbage, []byte("?"), nil, spool.Relaxed); err != nil {
 		t.Fatal(err)
 	}
 	close(begun)

@@ -74,7 +74,7 @@ func BenchmarkCall(b *testing.B) {
 								return
 							}
 							opened := time.Now()
-							if _, err := s.WriteClose(context.Background(), k, closing, mode.Durability); err != nil {
+							if _, err := s.WriteClose(context.Background(), k, closing, nil, mode.Durability); err != nil {
 								b.Error(err)
 								return
 							}
@@ -113,7 +113,7 @@ func BenchmarkRecover(b *testing.B) {
 		if err := s.WriteOpen(benchKey(uint64(n)), make([]byte, 400)); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := s.WriteClose(context.Background(), benchKey(uint64(n)), make([]byte, 600), Relaxed); err != nil {
+		if _, err := s.WriteClose(context.Background(), benchKey(uint64(n)), make([]byte, 600), nil, Relaxed); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -152,7 +152,7 @@ func TestWritingAllocatesNothing(t *testing.T) {
 		if err := s.WriteOpen(benchKey(n), payload); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.WriteClose(context.Background(), benchKey(n), payload, Store); err != nil {
+		if _, err := s.WriteClose(context.Background(), benchKey(n), payload, nil, Store); err != nil {
 			t.Fatal(err)
 		}
 	})

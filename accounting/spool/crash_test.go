@@ -179,7 +179,11 @@ func (m *machine) operate() {
 		m.unsure = k
 		m.model.closed[k] = p
 		mode := rapid.SampledFrom([]Durability{Commit, Relaxed, Store}).Draw(t, "durability")
-		position, err := m.spool.WriteClose(context.Background(), k, []byte(p), mode)
+		var value any
+		if rapid.IntRange(0, 3).Draw(t, "value") > 0 {
+			value = p
+		}
+		position, err := m.spool.WriteClose(context.Background(), k, []byte(p), value, mode)
 		if err != nil {
 			t.Fatalf("the CLOSE of an open call: %v", err)
 		}
@@ -196,7 +200,7 @@ func (m *machine) operate() {
 		if err := m.spool.WriteTopUp(key(1<<20), nil); !errors.Is(err, ErrNotOpen) {
 			t.Fatalf("a top-up of a call that is not open: %v", err)
 		}
-		if _, err := m.spool.WriteClose(context.Background(), key(1<<20), nil, Commit); !errors.Is(err, ErrNotOpen) {
+		if _, err := m.spool.WriteClose(context.Background(), key(1<<20), nil, nil, Commit); !errors.Is(err, ErrNotOpen) {
 			t.Fatalf("the close of a call that is not open: %v", err)
 		}
 		if k, _, ok := m.someOpen(); ok {
@@ -228,7 +232,11 @@ func (m *machine) flush(limit, done int) {
 		m.t.Fatalf("%d entries are pending; want %d", len(entries), len(want))
 	}
 	for i, e := range entries {
-		if w := want[i]; e.Key != w.Key || e.Position != w.Position || string(e.Payload) != string(w.Payload) || e.Abandoned != w.Abandoned {
+		said := string(e.Payload)
+		if v, ok := e.Value.(string); ok {
+			said += v // and the payload is empty
+		}
+		if w := want[i]; e.Key != w.Key || e.Position != w.Position || said != string(w.Payload) || e.Abandoned != w.Abandoned {
 			m.t.Fatalf("entry %d is %+v; want %+v", i, e, w)
 		}
 	}
@@ -314,6 +322,8 @@ func (m *machine) compare(queue []Entry) {
 		switch {
 		case e.Abandoned && (!opened || o.payload != string(e.Payload) || !subsequence(e.TopUps, o.topUps)):
 			t.Fatalf("%+v was never opened so: %+v", e, o)
+		case e.Value != nil:
+			t.Fatalf("%+v has a value of another process", e)
 		case !e.Abandoned && (!closed || payload != string(e.Payload)):
 			t.Fatalf("%+v was never closed so: %q", e, payload)
 		}

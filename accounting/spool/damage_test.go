@@ -35,7 +35,7 @@ func mustOpen(t testing.TB, s *Spool, n uint32, payload string) {
 
 func mustClose(t testing.TB, s *Spool, n uint32, payload string, d Durability) Position {
 	t.Helper()
-	position, err := s.WriteClose(context.Background(), key(n), []byte(payload), d)
+	position, err := s.WriteClose(context.Background(), key(n), []byte(payload), nil, d)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func breakBySync(t *testing.T, d *disk) {
 	var group sync.WaitGroup
 	for i := range uint32(5) {
 		group.Go(func() {
-			if _, err := s.WriteClose(context.Background(), key(i), []byte("end"), Commit); !errors.Is(err, syscall.EIO) {
+			if _, err := s.WriteClose(context.Background(), key(i), []byte("end"), nil, Commit); !errors.Is(err, syscall.EIO) {
 				t.Errorf("close: %v", err)
 			}
 		})
@@ -63,7 +63,7 @@ func breakBySync(t *testing.T, d *disk) {
 	if err := s.WriteTopUp(key(5), nil); !errors.Is(err, syscall.EIO) {
 		t.Errorf("top-up: %v", err)
 	}
-	if _, err := s.WriteClose(context.Background(), key(5), nil, Store); !errors.Is(err, syscall.EIO) {
+	if _, err := s.WriteClose(context.Background(), key(5), nil, nil, Store); !errors.Is(err, syscall.EIO) {
 		t.Errorf("close: %v", err)
 	}
 	if n := len(pending(t, s)); n != 5 {
@@ -91,7 +91,7 @@ func TestAFailedWriteBreaksTheSpoolForGood(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := s.WriteClose(context.Background(), key(1), []byte("end"), Relaxed); !errors.Is(err, syscall.EIO) {
+	if _, err := s.WriteClose(context.Background(), key(1), []byte("end"), nil, Relaxed); !errors.Is(err, syscall.EIO) {
 		t.Errorf("close: %v", err)
 	}
 	if err := s.WriteOpen(key(2), nil); !errors.Is(err, syscall.EIO) {

@@ -34,7 +34,7 @@ func appendUntilKilled(dir string) {
 				if n%5 == 0 {
 					continue // stays open
 				}
-				if _, err := s.WriteClose(context.Background(), key(n), fmt.Appendf(nil, "close %d", n), Durability(n%3)); err != nil {
+				if _, err := s.WriteClose(context.Background(), key(n), fmt.Appendf(nil, "close %d", n), nil, Durability(n%3)); err != nil {
 					return
 				}
 				say("close", n)

@@ -17,6 +17,9 @@ type Entry struct {
 	Key      Key
 	// Time is when the record was written.
 	Time time.Time
+	// Value is what WriteClose was given beside the payload, where this process
+	// still has it; Payload is nil then.
+	Value any
 	// Payload is the CLOSE's. Of an abandoned attempt it is the OPEN's, and
 	// TopUps are those that were found, in order.
 	Payload   []byte
@@ -24,7 +27,7 @@ type Entry struct {
 	TopUps    [][]byte
 }
 
-// handed is an entry that Pending has returned.
+// handed is an entry that Pending has returned, or can return without reading.
 type handed struct {
 	position  Position
 	key       Key
@@ -33,6 +36,24 @@ type handed struct {
 	end       int64
 	home      uint32
 	time      time.Time
+	value     any
+}
+
+// mostRecent is how many entries are remembered with their values.
+const mostRecent = 4096
+
+// remember keeps an entry with its value for the flusher. Those before it that
+// have none, or for which there is no memory, are read from their segments. s.mu
+// is held.
+func (s *Spool) remember(h handed) {
+	if h.value == nil {
+		s.recent = slices.Delete(s.recent, 0, len(s.recent))
+		return
+	}
+	if len(s.recent) == mostRecent {
+		s.recent = slices.Delete(s.recent, 0, mostRecent/2)
+	}
+	s.recent = append(s.recent, h)
 }
 
 // Pending waits until there are entries that are not Done, and returns the
@@ -64,10 +85,20 @@ func (s *Spool) pending(limit int) ([]Entry, error) {
 		from, to int64
 	}
 	var parts []part
+	s.handed = slices.Delete(s.handed, 0, len(s.handed))
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return nil, ErrClosed
+	}
+	if n := after(s.recent, s.written); n == s.unflushed {
+		s.handed = append(s.handed, s.recent[:min(n, limit)]...)
+		s.mu.Unlock()
+		entries := make([]Entry, len(s.handed))
+		for i, h := range s.handed {
+			entries[i] = Entry{Position: h.position, Key: h.key, Time: h.time, Value: h.value}
+		}
+		return entries, nil
 	}
 	for _, g := range s.segments {
 		if g.entries > 0 {
@@ -76,7 +107,6 @@ func (s *Spool) pending(limit int) ([]Entry, error) {
 	}
 	s.mu.Unlock()
 
-	s.handed = s.handed[:0]
 	var entries []Entry
 	for _, p := range parts {
 		err := p.segment.read(p.from, p.to, func(end int64, r record) (bool, error) {
@@ -174,9 +204,9 @@ func (s *Spool) Done(upTo Position) error {
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
 	s.mu.Lock()
-	n := 0
-	for ; n < len(s.handed) && s.handed[n].position <= upTo; n++ {
-		h := &s.handed[n]
+	n := after(s.handed, upTo)
+	for i := range s.handed[:n] {
+		h := &s.handed[i]
 		h.segment.entries--
 		h.segment.flushed = h.end
 		s.unflushed--
@@ -187,12 +217,18 @@ func (s *Spool) Done(upTo Position) error {
 			g.closing--
 		}
 	}
-	s.handed = append(s.handed[:0], s.handed[n:]...)
+	s.handed = slices.Delete(s.handed, 0, n)
+	s.recent = slices.Delete(s.recent, 0, after(s.recent, upTo))
 	if len(s.handed) > 0 {
 		s.oldest = s.handed[0].time
 	}
 	s.mu.Unlock()
 	return s.reclaim()
+}
+
+// after is the index of the first entry behind a position.
+func after(entries []handed, position Position) int {
+	return sort.Search(len(entries), func(i int) bool { return entries[i].position > position })
 }
 
 // segment finds a segment by its number, nil where it is gone. s.mu is held.
@@ -305,9 +341,9 @@ func (s *Spool) carryCalls(g *segment, keys []Key) (bool, error) {
 			}
 			records = append(records, r)
 		}
-		c.open = s.append(records[0])
-		for i, r := range records[1:] {
-			c.topUps[i] = s.append(r)
+		c.open = s.append(&records[0])
+		for i := range c.topUps {
+			c.topUps[i] = s.append(&records[i+1])
 		}
 		c.home.live--
 		c.home = c.open.segment

@@ -184,6 +184,7 @@ type Spool struct {
 	dirDirty bool
 
 	abandoned map[Key]abandoned // OPENs of earlier processes without CLOSE
+	recent    []handed          // the newest entries, appended, as far back as all have values
 	unflushed int               // entries, as far as written
 	oldest    time.Time         // when the oldest of them was written, at the latest
 	counts    Stats
@@ -342,7 +343,7 @@ func (s *Spool) WriteOpen(key Key, payload []byte) error {
 		s.counts.Refused++
 		return err
 	}
-	at := s.append(record{kind: kindOpen, key: key, payload: payload})
+	at := s.append(&record{kind: kindOpen, key: key, payload: payload})
 	at.segment.live++
 	s.live[key] = call{home: at.segment, open: at, bytes: size, last: s.last}
 	s.reserved += size + s.closeRoom
@@ -370,7 +371,7 @@ func (s *Spool) WriteTopUp(key Key, payload []byte) error {
 		s.counts.Refused++
 		return err
 	}
-	at := s.append(record{kind: kindTopUp, key: key, reference: uint32(len(c.topUps) + 1), payload: payload})
+	at := s.append(&record{kind: kindTopUp, key: key, reference: uint32(len(c.topUps) + 1), payload: payload})
 	c.topUps = append(c.topUps, at)
 	c.bytes += size
 	c.last = s.last
@@ -385,14 +386,18 @@ func (s *Spool) WriteTopUp(key Key, payload []byte) error {
 // with ErrNotOpen where the attempt is not open, which it is not after the first
 // WriteClose that wrote.
 //
+// The value, where it is not nil, is what the payload says. Pending returns it in
+// place of the payload where the flusher is not far behind, so that what was just
+// written need not be read. It is not to be changed.
+//
 // The context ends the waiting for the disk and nothing else: where it has
 // ended, the record is written, the position is that of the record, and the
 // error is the context's.
-func (s *Spool) WriteClose(ctx context.Context, key Key, payload []byte, durability Durability) (Position, error) {
+func (s *Spool) WriteClose(ctx context.Context, key Key, payload []byte, value any, durability Durability) (Position, error) {
 	s.mu.Lock()
 	size, err := s.admit(key, payload)
 	if err == nil {
-		err = s.appendClose(key, payload, size)
+		err = s.appendClose(key, payload, value, size)
 	}
 	if err != nil {
 		s.mu.Unlock()
@@ -417,7 +422,7 @@ func (s *Spool) WriteClose(ctx context.Context, key Key, payload []byte, durabil
 	}
 }
 
-func (s *Spool) appendClose(key Key, payload []byte, size int64) error {
+func (s *Spool) appendClose(key Key, payload []byte, value any, size int64) error {
 	c, ok := s.live[key]
 	if !ok {
 		return fmt.Errorf("call %s cannot be closed: %w", key, ErrNotOpen)
@@ -427,7 +432,9 @@ func (s *Spool) appendClose(key Key, payload []byte, size int64) error {
 			return err
 		}
 	}
-	at := s.append(record{kind: kindClose, key: key, reference: c.home.number, payload: payload})
+	r := record{kind: kindClose, key: key, reference: c.home.number, payload: payload}
+	at := s.append(&r)
+	s.remember(handed{position: r.position, key: key, segment: at.segment, end: at.offset + at.size, home: r.reference, time: time.Unix(0, r.time), value: value})
 	at.segment.entries++
 	c.home.live--
 	c.home.closing++

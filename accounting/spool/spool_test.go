@@ -78,7 +78,7 @@ func TestManyCallersAndAFlusher(t *testing.T) {
 					break
 				}
 				_ = s.WriteTopUp(k, []byte("more")) // or it is full
-				if _, err := s.WriteClose(context.Background(), k, []byte(k.String()), Durability(j%3)); err != nil {
+				if _, err := s.WriteClose(context.Background(), k, []byte(k.String()), nil, Durability(j%3)); err != nil {
 					t.Errorf("close: %v", err)
 					return
 				}
@@ -256,11 +256,11 @@ func TestWhoGivesUpUndoesNothing(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	position, err := s.WriteClose(ctx, key(1), []byte("end"), Commit)
+	position, err := s.WriteClose(ctx, key(1), []byte("end"), nil, Commit)
 	if !errors.Is(err, context.Canceled) || position == 0 {
 		t.Errorf("position %d, %v", position, err)
 	}
-	if _, err := s.WriteClose(ctx, key(1), []byte("end"), Commit); !errors.Is(err, ErrNotOpen) {
+	if _, err := s.WriteClose(ctx, key(1), []byte("end"), nil, Commit); !errors.Is(err, ErrNotOpen) {
 		t.Errorf("again: %v", err)
 	}
 	close(gate)
@@ -425,5 +425,67 @@ func TestTheRealDisk(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What was just written comes back as it was given, and need not be read; what the
+// flusher is too far behind with is read, and nothing is missed between the two.
+func TestValuesComeBackWithoutReading(t *testing.T) {
+	s, _, err := Open(Config{Dir: t.TempDir(), Replica: "r", Incarnation: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	write := func(n uint32, value any) {
+		mustOpen(t, s, n, "")
+		if _, err := s.WriteClose(t.Context(), key(n), fmt.Append(nil, n), value, Relaxed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const calls = mostRecent + 100
+	for n := range uint32(calls) {
+		write(n, n)
+	}
+	write(calls, nil)
+	write(calls+1, uint32(calls+1))
+	next, read := uint32(0), 0
+	for next < calls+2 {
+		entries, err := s.Pending(t.Context(), max(1, min(100, int(calls+1-next))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.Value == nil {
+				read++
+			}
+			if e.Key != key(next) || e.Value != nil && e.Value != next || (e.Value == nil) != (string(e.Payload) == fmt.Sprint(next)) {
+				t.Fatalf("entry %+v; want that of call %d", e, next)
+			}
+			next++
+		}
+		if err := s.Done(entries[len(entries)-1].Position); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read != calls+1 {
+		t.Errorf("%d entries were read; want all but the last, which is the only one behind the one without a value", read)
+	}
+	for n := uint32(calls + 2); n < 2*calls; n++ {
+		write(n, n)
+	}
+	for next < 2*calls {
+		entries, err := s.Pending(t.Context(), 512)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.Key != key(next) || e.Value == nil && int(next) > 2*calls-mostRecent/2 {
+				t.Fatalf("entry %+v; want the value of call %d", e, next)
+			}
+			next++
+		}
+		if err := s.Done(entries[len(entries)-1].Position); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

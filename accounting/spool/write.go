@@ -29,9 +29,10 @@ type round struct {
 	waiters uint64
 }
 
-// append puts a record behind the last, in memory; await has it written. There
+// append puts a record behind the last, in memory, and says in it when and where
+// that was; await has it written. There
 // is room: makeRoom was asked, or the OPEN has reserved it. s.mu is held.
-func (s *Spool) append(r record) place {
+func (s *Spool) append(r *record) place {
 	size := r.size()
 	if s.active == nil || s.active.end+size > s.active.size {
 		s.active, s.spares = s.spares[0], s.spares[1:]
@@ -44,7 +45,7 @@ func (s *Spool) append(r record) place {
 	s.last++
 	r.position = s.last
 	r.time = s.config.Now().UnixNano()
-	b.bytes = appendRecord(b.bytes, g.seed, &r)
+	b.bytes = appendRecord(b.bytes, g.seed, r)
 	b.records++
 	at := place{segment: g, offset: g.end, size: size}
 	g.end += size
