@@ -147,7 +147,7 @@ func (h *Hold) cover(ctx context.Context, output int64) error {
 	for i, c := range claims {
 		all[i] = accounting.Claim{Window: c.Window, Amount: c.Amount + amounts[i]}
 	}
-	h.note(all)
+	h.note(all, make([]claimed, 0, len(all)))
 	// What was topped up and cannot be written down is not used; it goes back with
 	// the rest.
 	if err := h.ledger.Spool.WriteTopUp(h.key, h.open.append(nil)); err != nil {

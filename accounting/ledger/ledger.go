@@ -167,7 +167,8 @@ func (h *Hold) begin(ctx context.Context) error {
 	book := l.Budgets()
 	windows, perCall := book.Windows(attempt.Subject, attempt.Model, attempt.Start), book.PerCall(attempt.Subject)
 	h.pinRates(windows, perCall)
-	claims, err := h.claims(windows)
+	var room [4]accounting.Claim
+	claims, err := h.claims(windows, room[:0])
 	if err != nil {
 		return h.unpriced(err)
 	}
@@ -187,7 +188,7 @@ func (h *Hold) begin(ctx context.Context) error {
 	}
 	l.Watch.exceeded(h.room.Excesses())
 	h.excesses = append(h.excesses, h.room.Excesses()...)
-	h.note(claims)
+	h.note(claims, h.few[:0])
 	record := records.Get().(*[]byte)
 	*record = h.open.append((*record)[:0])
 	err = l.Spool.WriteOpen(h.key, *record)
@@ -219,15 +220,14 @@ func (h *Hold) limit(bound accounting.Usage) error {
 	return nil
 }
 
-// claims are what the hold is worth in each window.
-func (h *Hold) claims(windows []*accounting.Window) ([]accounting.Claim, error) {
-	claims := make([]accounting.Claim, len(windows))
-	for i, w := range windows {
+// claims appends what the hold is worth in each window.
+func (h *Hold) claims(windows []*accounting.Window, claims []accounting.Claim) ([]accounting.Claim, error) {
+	for _, w := range windows {
 		amount, err := h.open.worth(w.Budget, w.Unit, h.open.bound, h.open.cost)
 		if err != nil {
 			return nil, err
 		}
-		claims[i] = accounting.Claim{Window: w, Amount: amount}
+		claims = append(claims, accounting.Claim{Window: w, Amount: amount})
 	}
 	return claims, nil
 }
@@ -246,10 +246,12 @@ func (h *Hold) take(ctx context.Context, claims []accounting.Claim) error {
 	}
 	small := slices.ContainsFunc(h.cuts, func(i int) bool { return h.ledger.Leases.Tight(claims[i].Window.ID) })
 	var err error
-	var exhausted *accounting.ExhaustedError
 	if !small {
-		err = h.ledger.Leases.Take(ctx, &h.room, claims)
-		small = errors.As(err, &exhausted) && slices.ContainsFunc(h.cuts, func(i int) bool { return claims[i].Window.ID == exhausted.Claim.Window.ID })
+		if err = h.ledger.Leases.Take(ctx, &h.room, claims); err == nil {
+			return nil
+		}
+		window := exhaustedWindow(err)
+		small = window != nil && slices.ContainsFunc(h.cuts, func(i int) bool { return claims[i].Window.ID == window.ID })
 	}
 	if small {
 		h.whole = whole
@@ -258,19 +260,28 @@ func (h *Hold) take(ctx context.Context, claims []accounting.Claim) error {
 		}
 		err = h.ledger.Leases.Take(ctx, &h.room, claims)
 	}
-	if errors.As(err, &exhausted) {
-		h.ledger.Watch.refused(exhausted.Claim.Window)
+	if window := exhaustedWindow(err); window != nil {
+		h.ledger.Watch.refused(window)
 	}
 	return err
 }
 
-// note says in the opening what is held.
-func (h *Hold) note(claims []accounting.Claim) {
-	h.open.claims = make([]claimed, len(claims))
+// exhaustedWindow is the window without room where that is the error, else nil.
+func exhaustedWindow(err error) *accounting.Window {
+	var exhausted *accounting.ExhaustedError
+	if err == nil || !errors.As(err, &exhausted) {
+		return nil
+	}
+	return exhausted.Claim.Window
+}
+
+// note says in the opening what is held, in the memory of into.
+func (h *Hold) note(claims []accounting.Claim, into []claimed) {
 	for i, c := range claims {
 		id, covered := h.room.Backing(i)
-		h.open.claims[i] = claimed{c, id, covered}
+		into = append(into, claimed{c, id, covered})
 	}
+	h.open.claims = into
 }
 
 func keyOf(a accounting.Attempt) (spool.Key, error) {
@@ -288,6 +299,7 @@ type Hold struct {
 	tally  *Tally
 	key    spool.Key
 	open   opening
+	few    [4]claimed // the first claims, where there are no more
 	price  *price.Price
 	// known tells that the answer was known before: what it uses of budgets and
 	// what it costs are those of the opening.
@@ -416,7 +428,14 @@ func (h *Hold) entry(line accounting.Line) (*Entry, error) {
 		}
 		used[i] = amount
 	}
-	e := &Entry{Line: line, Settled: make([]Settled, 0, len(used))}
+	kept := &struct {
+		Entry
+		few [4]Settled // one piece of memory is less than two
+	}{Entry: Entry{Line: line}}
+	e := &kept.Entry
+	if e.Settled = kept.few[:0]; len(used) > len(kept.few) {
+		e.Settled = make([]Settled, 0, len(used))
+	}
 	var room [4]lease.Settlement
 	for i, s := range h.room.Settle(used, room[:0]) {
 		e.Settled = append(e.Settled, Settled{Window: h.open.claims[i].Window, Lease: s.Lease, Amount: s.Amount, Uncovered: s.Uncovered})
