@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -15,17 +17,9 @@ import (
 // insertLines writes the lines that are not there yet, and returns their
 // entries.
 func (s *Store) insertLines(ctx context.Context, tx *sql.Tx, entries []ledger.Entry) (fresh []*ledger.Entry, err error) {
-	values := make([]any, 0, len(entries)*len(written))
-	for i := range entries {
-		e := &entries[i]
-		if values, err = appendLine(values, &e.Line); err != nil {
-			return nil, err
-		}
-		fed, err := allocations(e)
-		if err != nil {
-			return nil, err
-		}
-		values = append(values, fed)
+	values, err := values(entries)
+	if err != nil {
+		return nil, err
 	}
 	if s.engine.Arrays {
 		return insertArrays(ctx, tx, entries, values)
@@ -33,22 +27,51 @@ func (s *Store) insertLines(ctx context.Context, tx *sql.Tx, entries []ledger.En
 	return insertEach(ctx, tx, entries, values)
 }
 
+// values are those of the columns written, line by line.
+func values(entries []ledger.Entry) (list []any, err error) {
+	list = make([]any, 0, len(entries)*len(written))
+	quoted := map[string][]byte{}
+	for i := range entries {
+		e := &entries[i]
+		if list, err = appendLine(list, &e.Line); err != nil {
+			return nil, err
+		}
+		fed, err := allocations(e, quoted)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, fed)
+	}
+	return list, nil
+}
+
 // allocations is what an entry feeds of its windows, as JSON by their ids. It is
-// in the line's own row: a row for each window would be most of the work.
-func allocations(e *ledger.Entry) (string, error) {
+// in the line's own row: a row for each window would be most of the work. Quoted
+// are ids as JSON has them, since most entries feed the same windows.
+func allocations(e *ledger.Entry, quoted map[string][]byte) (string, error) {
 	if !e.Line.Outcome.Charged() {
 		return "{}", nil
 	}
-	fed := make(map[string]int64, len(e.Settled))
+	var memory [512]byte
+	text := append(memory[:0], '{')
 	for i := range e.Settled {
-		s := &e.Settled[i]
-		if _, twice := fed[s.Window.ID]; twice {
-			return "", fmt.Errorf("line of call %s feeds window %s twice", e.Line.RequestID, s.Window.ID)
+		id := e.Settled[i].Window.ID
+		if slices.ContainsFunc(e.Settled[:i], func(s ledger.Settled) bool { return s.Window.ID == id }) {
+			return "", fmt.Errorf("line of call %s feeds window %s twice", e.Line.RequestID, id)
 		}
-		fed[s.Window.ID] = s.Amount
+		if quoted[id] == nil {
+			quote, err := json.Marshal(id)
+			if err != nil {
+				return "", err
+			}
+			quoted[id] = quote
+		}
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendInt(append(append(text, quoted[id]...), ':'), e.Settled[i].Amount, 10)
 	}
-	text, err := json.Marshal(fed)
-	return string(text), err
+	return string(append(text, '}')), nil
 }
 
 // written are the columns of a line, in the order of its values.

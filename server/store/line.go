@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"github.com/weir-gateway/weir/accounting"
 )
@@ -16,12 +17,21 @@ type itemBody struct {
 	Amount   int64           `json:"amount"`
 }
 
-func itemBodies(items []accounting.Item) []itemBody {
-	var list []itemBody
-	for _, i := range items {
-		list = append(list, itemBody{i.Meter.String(), i.Quantity, i.Price, i.Amount.Nanos})
+// appendItems writes a list of itemBody as JSON. A line has one, so it is written
+// by hand; no meter's name has anything to escape.
+func appendItems(b []byte, items []accounting.Item) []byte {
+	b = append(b, '[')
+	for n := range items {
+		i := &items[n]
+		if n > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, `{"meter":"`...), i.Meter.String()...), `","quantity":`...)
+		b = append(strconv.AppendInt(b, i.Quantity, 10), `,"price":`...)
+		b = append(strconv.AppendInt(b, int64(i.Price), 10), `,"amount":`...)
+		b = append(strconv.AppendInt(b, i.Amount.Nanos, 10), '}')
 	}
-	return list
+	return append(b, ']')
 }
 
 func itemsOf(list []itemBody, currency string) ([]accounting.Item, error) {
@@ -80,11 +90,8 @@ func appendLine(args []any, l *accounting.Line) ([]any, error) {
 		if c.Charge.Currency != c.ProviderCost.Currency {
 			return nil, fmt.Errorf("line of call %s costs %s and charges %s: one line has one currency", l.RequestID, c.ProviderCost.Currency, c.Charge.Currency)
 		}
-		items, err := json.Marshal(itemBodies(c.Items))
-		if err != nil {
-			return nil, err
-		}
-		args = append(args, c.Charge.Currency, c.ProviderCost.Nanos, c.Charge.Nanos, string(items), c.PriceVersion)
+		var memory [512]byte
+		args = append(args, c.Charge.Currency, c.ProviderCost.Nanos, c.Charge.Nanos, string(appendItems(memory[:0], c.Items)), c.PriceVersion)
 	}
 	return args, nil
 }
