@@ -19,6 +19,12 @@ func (s *Store) Write(ctx context.Context, entries []ledger.Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
+	if s.engine.Copy != nil {
+		err := s.copyNew(ctx, entries)
+		if err == nil || !s.engine.Conflict(err) && !s.engine.Again(err) {
+			return refusal(ctx, s.engine.Class(err))
+		}
+	}
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		fresh, err := s.insertLines(ctx, tx, entries)
 		if err != nil {
@@ -30,6 +36,33 @@ func (s *Store) Write(ctx context.Context, entries []ledger.Entry) error {
 		return settle(ctx, tx, fresh)
 	})
 	return refusal(ctx, err)
+}
+
+// copyNew keeps entries none of which is there, which is almost always so. It
+// fails where one is, and then keeps none.
+func (s *Store) copyNew(ctx context.Context, entries []ledger.Entry) error {
+	list, err := values(entries)
+	if err != nil {
+		return err
+	}
+	fresh := make([]*ledger.Entry, len(entries))
+	for i := range entries {
+		fresh[i] = &entries[i]
+	}
+	conn, err := s.engine.Write.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return transact(ctx, conn, nil, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.engine.Copy(ctx, conn, "lines", written, list); err != nil {
+			return err
+		}
+		if err := refuseArchived(ctx, tx, fresh); err != nil {
+			return err
+		}
+		return settle(ctx, tx, fresh)
+	})
 }
 
 // refusal marks an error that trying again cannot help.

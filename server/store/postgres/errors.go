@@ -24,6 +24,7 @@ var errURL = errors.New("the URL of the store cannot be read: write it as postgr
 const (
 	serializationFailure = "40001"
 	deadlockDetected     = "40P01"
+	uniqueViolation      = "23505"
 	numericOutOfRange    = "22003"
 	invalidPassword      = "28P01"
 	invalidAuthorization = "28000"
@@ -38,6 +39,12 @@ const (
 func again(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && (e.Code == serializationFailure || e.Code == deadlockDetected)
+}
+
+// conflict tells whether a row is there already.
+func conflict(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == uniqueViolation
 }
 
 // class says what an error of PostgreSQL means to a caller.

@@ -63,6 +63,7 @@ func Open(ctx context.Context, url string) (*store.Store, error) {
 	}
 	return store.New(store.Engine{
 		Name: "PostgreSQL", Write: db, Read: db, Arrays: true,
+		Copy: copyRows, Conflict: conflict,
 		Snapshot: sql.LevelRepeatableRead,
 		Clock:    `CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)`,
 		ItemSum:  `(SELECT SUM(CAST(item ->> 'amount' AS BIGINT)) FROM jsonb_array_elements(CAST(NULLIF(items, 'null') AS JSONB)) AS list (item))`,
@@ -73,6 +74,17 @@ func Open(ctx context.Context, url string) (*store.Store, error) {
 		},
 		Again: again, Class: class, Close: db.Close,
 	}), nil
+}
+
+// copyRows is store.Engine's Copy.
+func copyRows(ctx context.Context, conn *sql.Conn, table string, columns []string, values []any) error {
+	width := len(columns)
+	return conn.Raw(func(driver any) error {
+		_, err := driver.(*stdlib.Conn).Conn().CopyFrom(ctx, pgx.Identifier{table}, columns, pgx.CopyFromSlice(len(values)/width, func(i int) ([]any, error) {
+			return values[i*width:][:width], nil
+		}))
+		return err
+	})
 }
 
 // migrate lets one process migrate at a time; the others wait, and then find
