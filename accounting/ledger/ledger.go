@@ -339,7 +339,7 @@ type Result struct {
 }
 
 // Settle keeps the attempt's line and returns its cost, nil where no price is
-// known. The caller must not be told OK before it has returned without an error.
+// known. The cost is the line's, and not to be changed. The caller must not be told OK before it has returned without an error.
 // After an error the line may be kept all the same, and is where only the
 // waiting for it failed; Settle may be tried again.
 func (h *Hold) Settle(ctx context.Context, r Result) (*accounting.Cost, error) {
