@@ -42,12 +42,11 @@ type handed struct {
 // mostRecent is how many entries are remembered with their values.
 const mostRecent = 4096
 
-// remember keeps an entry with its value for the flusher. Those before it that
-// have none, or for which there is no memory, are read from their segments. s.mu
-// is held.
+// remember keeps an entry with its value for the flusher. While there are entries
+// without, or for which there was no memory, all are read from their segments.
+// s.mu is held.
 func (s *Spool) remember(h handed) {
 	if h.value == nil {
-		s.recent = slices.Delete(s.recent, 0, len(s.recent))
 		return
 	}
 	if len(s.recent) == mostRecent {
@@ -91,7 +90,7 @@ func (s *Spool) pending(limit int) ([]Entry, error) {
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
-	if n := after(s.recent, s.written); n == s.unflushed {
+	if n := after(s.recent, s.written); n == s.unflushed { // they are all there are
 		s.handed = append(s.handed, s.recent[:min(n, limit)]...)
 		s.mu.Unlock()
 		entries := make([]Entry, len(s.handed))

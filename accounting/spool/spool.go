@@ -184,7 +184,7 @@ type Spool struct {
 	dirDirty bool
 
 	abandoned map[Key]abandoned // OPENs of earlier processes without CLOSE
-	recent    []handed          // the newest entries, appended, as far back as all have values
+	recent    []handed          // the newest entries with values, appended
 	unflushed int               // entries, as far as written
 	oldest    time.Time         // when the oldest of them was written, at the latest
 	counts    Stats
